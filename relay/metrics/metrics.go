@@ -1,0 +1,139 @@
+// Package metrics declares every Prometheus metric of a relay, so that names,
+// labels and their bounds stand in one place. Labels hold only what the
+// manifests name (listeners, upstreams, policies, rules) or a fixed set of
+// words: never an address, a HELO name or a client, so that no peer can grow
+// the number of series.
+//
+// It imports the Prometheus client and the standard library only.
+package metrics
+
+import "github.com/prometheus/client_golang/prometheus"
+
+const namespace = "printer_relay"
+
+// Set holds the metrics of one relay. A Set from New is never partly nil.
+type Set struct {
+	// Sessions.
+	Connections         *prometheus.GaugeVec   // listener
+	ConnectionsTotal    *prometheus.CounterVec // listener
+	ConnectionsRefused  *prometheus.CounterVec // listener, reason
+	TLSHandshakes       *prometheus.CounterVec // listener, version ("1.0".."1.3", "failed")
+	AuthAttempts        *prometheus.CounterVec // listener, mechanism, result (ok, failed)
+	Refusals            *prometheus.CounterVec // listener, reason (the catalogue's PR code)
+	PolicyDecisions     *prometheus.CounterVec // policy, rule, action, mode (enforce, dryrun)
+	MessagesReceived    *prometheus.CounterVec // listener
+	BytesReceived       *prometheus.CounterVec // listener
+	MessageSize         prometheus.Histogram   // octets
+	AcknowledgeDuration prometheus.Histogram   // seconds from the final dot to the 250
+
+	// Delivery.
+	Recipients      *prometheus.CounterVec   // upstream, outcome, scope
+	AttemptDuration *prometheus.HistogramVec // upstream
+	Notifications   *prometheus.CounterVec   // kind (failed, delayed)
+
+	// Configuration.
+	Reloads       *prometheus.CounterVec // result (ok, failed)
+	ReloadOK      prometheus.Gauge       // 1: what stands in the manifests is what runs
+	ReloadTime    prometheus.Gauge       // Unix time of the last good load
+	SpoolCorrupt  prometheus.Counter
+	SecretsAbsent prometheus.Gauge
+}
+
+// New makes the metrics and registers them with r; relay ("namespace/name") is
+// on each as a label.
+func New(r prometheus.Registerer, relay string) *Set {
+	r = prometheus.WrapRegistererWith(prometheus.Labels{"relay": relay}, r)
+	m := maker{r}
+	return &Set{
+		Connections:         m.gauges("connections", "Connections that are open now.", "listener"),
+		ConnectionsTotal:    m.counters("connections_total", "Connections accepted.", "listener"),
+		ConnectionsRefused:  m.counters("connections_refused_total", "Connections refused before the greeting.", "listener", "reason"),
+		TLSHandshakes:       m.counters("tls_handshakes_total", "TLS handshakes with clients by the version agreed on, or failed.", "listener", "version"),
+		AuthAttempts:        m.counters("auth_attempts_total", "AUTH exchanges.", "listener", "mechanism", "result"),
+		Refusals:            m.counters("refusals_total", "Refusals to clients by the code that their text begins with.", "listener", "reason"),
+		PolicyDecisions:     m.counters("policy_decisions_total", "Decisions at MAIL; mode dryrun decides nothing.", "policy", "rule", "action", "mode"),
+		MessagesReceived:    m.counters("messages_received_total", "Messages acknowledged with 250.", "listener"),
+		BytesReceived:       m.counters("received_bytes_total", "Octets of the messages acknowledged.", "listener"),
+		MessageSize:         m.histogram("message_size_bytes", "Octets of a message.", prometheus.ExponentialBuckets(4096, 4, 8)),
+		AcknowledgeDuration: m.histogram("acknowledge_duration_seconds", "From the final dot to the 250.", prometheus.ExponentialBuckets(0.001, 2.5, 10)),
+		Recipients:          m.counters("attempted_recipients_total", "Recipients of delivery attempts by what became of them.", "upstream", "outcome", "scope"),
+		AttemptDuration:     m.histograms("attempt_duration_seconds", "Time of one delivery attempt.", prometheus.ExponentialBuckets(0.005, 3, 9), "upstream"),
+		Notifications:       m.counters("notifications_total", "Delivery status notifications made (RFC 3464).", "kind"),
+		Reloads:             m.counters("config_reloads_total", "Loads of the manifests.", "result"),
+		ReloadOK:            m.gauge("config_last_reload_successful", "1 if what stands in the manifests is what runs."),
+		ReloadTime:          m.gauge("config_last_reload_success_timestamp_seconds", "Unix time of the last good load."),
+		SpoolCorrupt:        m.counter("spool_corrupt_total", "Spool entries moved to quarantine."),
+		SecretsAbsent:       m.gauge("secrets_missing", "Secrets that the plan names and that are not there."),
+	}
+}
+
+type maker struct{ prometheus.Registerer }
+
+func (m maker) counters(name, help string, labels ...string) *prometheus.CounterVec {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	m.MustRegister(v)
+	return v
+}
+
+func (m maker) counter(name, help string) prometheus.Counter {
+	v := prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
+	m.MustRegister(v)
+	return v
+}
+
+func (m maker) gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	m.MustRegister(v)
+	return v
+}
+
+func (m maker) gauge(name, help string) prometheus.Gauge {
+	v := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
+	m.MustRegister(v)
+	return v
+}
+
+func (m maker) histogram(name, help string, buckets []float64) prometheus.Histogram {
+	v := prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets})
+	m.MustRegister(v)
+	return v
+}
+
+func (m maker) histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
+	m.MustRegister(v)
+	return v
+}
+
+// Sampled registers gauges that are read when they are scraped, for what the
+// queue and the spool count anyway. The functions must not block.
+func Sampled(r prometheus.Registerer, relay string, gauges map[Gauge]func() float64) {
+	r = prometheus.WrapRegistererWith(prometheus.Labels{"relay": relay}, r)
+	for g, f := range gauges {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Name: g.name, Help: g.help, ConstLabels: g.labels(),
+		}, f))
+	}
+}
+
+// Gauge names one sampled gauge; label and value are empty or one fixed pair.
+type Gauge struct{ name, help, label, value string }
+
+func (g Gauge) labels() prometheus.Labels {
+	if g.label == "" {
+		return nil
+	}
+	return prometheus.Labels{g.label: g.value}
+}
+
+// The sampled gauges.
+var (
+	queueHelp     = "Messages in the queue by state."
+	QueuePending  = Gauge{"queue_messages", queueHelp, "state", "pending"}
+	QueueDeferred = Gauge{"queue_messages", queueHelp, "state", "deferred"}
+	QueueHeld     = Gauge{"queue_messages", queueHelp, "state", "held"}
+	QueueFailed   = Gauge{"queue_messages", queueHelp, "state", "failed"}
+	QueueOldest   = Gauge{"queue_oldest_message_seconds", "Age of the oldest message that still waits for an upstream.", "", ""}
+	SpoolBytes    = Gauge{"spool_bytes", "Octets of the entries in the spool.", "", ""}
+	SpoolFree     = Gauge{"spool_free_bytes", "Octets free on the spool's volume.", "", ""}
+)
