@@ -1,0 +1,209 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// Entry is one message of the spool without its body.
+type Entry struct {
+	ID      string
+	Meta    []byte
+	Records [][]byte // state records, oldest first
+	Size    int64    // octets of the body
+}
+
+// Read gives the entry id.
+func (s *Spool) Read(id string) (Entry, error) {
+	f, err := s.open(id)
+	if err != nil {
+		return Entry{}, err
+	}
+	defer f.Close()
+	e, _, err := readEntry(f, make([]byte, scanBuffer))
+	e.ID = id
+	return e, err
+}
+
+func (s *Spool) open(id string) (*os.File, error) {
+	if !validID(id) {
+		return nil, ErrNotFound
+	}
+	f, err := os.Open(s.path(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	return f, nil
+}
+
+// scanBuffer holds the whole file of a small message.
+const scanBuffer = 8 << 10
+
+// readEntry reads all but the body. end is where the last whole record ends;
+// the results do not refer to buf. A torn last record is no error.
+func readEntry(f *os.File, buf []byte) (e Entry, end int64, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return e, 0, fmt.Errorf("spool: %w", err)
+	}
+	n, err := f.ReadAt(buf, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return e, 0, fmt.Errorf("spool: %w", err)
+	}
+	buf = buf[:n]
+	p, err := decodePreamble(buf)
+	if err != nil {
+		return e, 0, corrupt(err)
+	}
+	start := preambleSize + p.size
+	if start < 0 || start > info.Size() {
+		return e, 0, corrupt(fmt.Errorf("its body is cut: %d octets of %d", max(info.Size()-preambleSize, 0), p.size))
+	}
+	if info.Size()-start > 4*maxRecord {
+		return e, 0, corrupt(fmt.Errorf("it has %d octets behind its body", info.Size()-start))
+	}
+	var tail []byte
+	if info.Size() <= int64(len(buf)) {
+		tail = append(tail, buf[start:]...)
+	} else {
+		tail = make([]byte, info.Size()-start)
+		if _, err := f.ReadAt(tail, start); err != nil {
+			return e, 0, fmt.Errorf("spool: %w", err)
+		}
+	}
+	records, good, err := decodeRecords(tail)
+	if err != nil && !errors.Is(err, errTorn) {
+		return e, 0, corrupt(err)
+	}
+	if len(records) == 0 {
+		return e, 0, corrupt(errors.New("its meta record is missing or spoilt"))
+	}
+	return Entry{Meta: records[0], Records: records[1:], Size: p.size}, start + int64(good), nil
+}
+
+func corrupt(why error) error { return fmt.Errorf("%w: %w", ErrCorrupt, why) }
+
+// Reader gives the body of an entry. It answers io.EOF only when every octet
+// was what Commit stored; otherwise ErrCorrupt, behind octets that may be wrong:
+// a transport must not complete the message before it saw io.EOF.
+type Reader struct {
+	f    *os.File
+	size int64
+	left int64
+	want uint32
+	crc  uint32
+}
+
+// Body opens the body of the entry id. The caller closes it.
+func (s *Spool) Body(id string) (*Reader, error) {
+	f, err := s.open(id)
+	if err != nil {
+		return nil, err
+	}
+	var head [preambleSize]byte
+	n, err := io.ReadFull(f, head[:])
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		f.Close()
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	p, err := decodePreamble(head[:n])
+	if err != nil {
+		f.Close()
+		return nil, corrupt(err)
+	}
+	return &Reader{f: f, size: p.size, left: p.size, want: p.crc}, nil
+}
+
+// Size is the octets of the whole body.
+func (r *Reader) Size() int64 { return r.size }
+
+// Read implements io.Reader.
+func (r *Reader) Read(b []byte) (int, error) {
+	if r.left == 0 {
+		if r.crc != r.want {
+			return 0, corrupt(errors.New("the checksum of its body is wrong"))
+		}
+		return 0, io.EOF
+	}
+	n, err := r.f.Read(b[:min(int64(len(b)), r.left)])
+	r.crc = crc32.Update(r.crc, castagnoli, b[:n])
+	r.left -= int64(n)
+	if errors.Is(err, io.EOF) {
+		return n, corrupt(errors.New("its body is cut"))
+	}
+	return n, err
+}
+
+// Close releases the file.
+func (r *Reader) Close() error { return r.f.Close() }
+
+// Append adds a state record to the entry id. When it returns nil the record
+// is durable. After an error the file's tail is not known; the next Append cuts
+// it back to the last whole record first.
+func (s *Spool) Append(id string, record []byte) error {
+	if len(record) > maxRecord {
+		return fmt.Errorf("spool: a record has %d octets, more than %d", len(record), maxRecord)
+	}
+	if !validID(id) {
+		return ErrNotFound
+	}
+	f, err := os.OpenFile(s.path(id), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	defer f.Close()
+	end, err := s.appendAt(id, f)
+	if err != nil {
+		return err
+	}
+	b := appendRecord(make([]byte, 0, recordHead+len(record)), record)
+	if _, err = f.WriteAt(b, end); err == nil {
+		err = s.sync.data(f)
+	}
+	if err != nil {
+		s.mu.Lock()
+		s.broken[id] = true
+		s.mu.Unlock()
+		return fullOr(err)
+	}
+	s.bytes.Add(int64(len(b)))
+	return nil
+}
+
+// appendAt gives the offset for the next record: the end of the file, or of
+// its last whole record where an Append before this one failed or was cut off
+// by a crash.
+func (s *Spool) appendAt(id string, f *os.File) (int64, error) {
+	s.mu.Lock()
+	broken := s.broken[id]
+	s.mu.Unlock()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, fmt.Errorf("spool: %w", err)
+	}
+	if !broken {
+		return info.Size(), nil
+	}
+	_, end, err := readEntry(f, make([]byte, scanBuffer))
+	if err != nil {
+		return 0, err
+	}
+	if err := f.Truncate(end); err != nil {
+		return 0, fmt.Errorf("spool: %w", err)
+	}
+	s.bytes.Add(end - info.Size())
+	s.mu.Lock()
+	delete(s.broken, id)
+	s.mu.Unlock()
+	return end, nil
+}

@@ -1,0 +1,211 @@
+// Package spool is the crash-safe store of messages: one message, one entry,
+// one file. It knows octets, not mail. What Commit and Append acknowledged is
+// on stable storage; what Remove acknowledged is gone for certain.
+//
+// It imports the standard library and golang.org/x/sys only.
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Errors that callers tell apart.
+var (
+	// ErrExists says that an entry of this ID is there already.
+	ErrExists = errors.New("the spool holds this entry already")
+	// ErrFull says that the spool may not or cannot take more.
+	ErrFull = errors.New("the spool is full")
+	// ErrNotFound says that there is no such entry.
+	ErrNotFound = errors.New("the spool holds no such entry")
+	// ErrCorrupt says that an entry is not what was written.
+	ErrCorrupt = errors.New("the spool entry is corrupt")
+	// ErrClosed says that the spool was closed.
+	ErrClosed = errors.New("the spool is closed")
+)
+
+// Options bound a spool. Zero figures take the defaults.
+type Options struct {
+	MaxBytes   int64 // octets of all entries together; 0: what the volume has
+	MaxEntries int   // default 1,000,000
+	MinFree    int64 // octets that stay free on the volume; default 64 MiB
+	NoSyncFS   bool  // never sync the whole volume at once (it may be shared with another program)
+	Log        *slog.Logger
+	Corrupt    func() // called for each entry moved to quarantine, from any goroutine; may be nil
+}
+
+// Spool is an open store. It is safe for concurrent use.
+type Spool struct {
+	o          Options
+	dir        string // of the entries
+	quarantine string
+	lock       *os.File
+	sync       *committer
+	ids        idMaker
+
+	entries atomic.Int64
+	bytes   atomic.Int64
+	free    freeSpace
+
+	mu     sync.Mutex
+	broken map[string]bool // IDs whose last Append failed: the tail of the file is not known
+}
+
+// Open opens the spool in dir, which it creates and locks.
+func Open(dir string, o Options) (*Spool, error) {
+	if o.MaxEntries == 0 {
+		o.MaxEntries = 1_000_000
+	}
+	if o.MinFree == 0 {
+		o.MinFree = 64 << 20
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Spool{o: o, dir: filepath.Join(dir, "messages"), quarantine: filepath.Join(dir, "quarantine"), broken: map[string]bool{}}
+	for _, d := range []string{s.dir, s.quarantine} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return nil, fmt.Errorf("spool: %w", err)
+		}
+	}
+	var err error
+	if s.lock, err = takeLock(filepath.Join(dir, "lock")); err != nil {
+		return nil, err
+	}
+	if err := syncDirs(dir, filepath.Dir(dir)); err != nil {
+		s.lock.Close()
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	s.free.dir = s.dir
+	if s.sync, err = newCommitter(s.dir, !o.NoSyncFS); err != nil {
+		s.lock.Close()
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	return s, nil
+}
+
+// Close waits for syncs under way and releases the lock. Writers must be done.
+func (s *Spool) Close() error {
+	s.sync.close()
+	return s.lock.Close()
+}
+
+// syncDirs makes the names of folders that were just created last.
+func syncDirs(dirs ...string) error {
+	for _, d := range dirs {
+		f, err := os.Open(d)
+		if err != nil {
+			return err
+		}
+		err = f.Sync()
+		f.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Usage is what the spool holds and what is left.
+type Usage struct {
+	Entries int
+	Bytes   int64 // of all entries
+	Free    int64 // octets that the volume has left
+}
+
+// Usage tells what the spool holds; Free may be a second old.
+func (s *Spool) Usage() Usage {
+	return Usage{Entries: int(s.entries.Load()), Bytes: s.bytes.Load(), Free: s.free.get()}
+}
+
+// Full tells whether an entry of size octets must be refused, as ErrFull that
+// says which bound it is.
+func (s *Spool) Full(size int64) error {
+	switch {
+	case s.entries.Load() >= int64(s.o.MaxEntries):
+		return fmt.Errorf("%w: %d entries", ErrFull, s.o.MaxEntries)
+	case s.o.MaxBytes > 0 && s.bytes.Load()+size > s.o.MaxBytes:
+		return fmt.Errorf("%w: %d of %d octets are used", ErrFull, s.bytes.Load(), s.o.MaxBytes)
+	case s.free.get() < s.o.MinFree+size:
+		return fmt.Errorf("%w: %d octets are free on its volume, of which %d stay free", ErrFull, s.free.get(), s.o.MinFree)
+	}
+	return nil
+}
+
+func (s *Spool) path(id string) string { return filepath.Join(s.dir, id) }
+
+// validID keeps names that could leave the folder, or hide in it, away.
+func validID(id string) bool {
+	if id == "" || len(id) > 64 {
+		return false
+	}
+	for i := range len(id) {
+		c := id[i]
+		if !(c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c == '-') {
+			return false
+		}
+	}
+	return id[0] != '-'
+}
+
+// Remove deletes an entry. When it returns nil the entry will not come back,
+// not even after a power cut: what an upstream took must not be sent again.
+func (s *Spool) Remove(id string) error {
+	if !validID(id) {
+		return ErrNotFound
+	}
+	info, err := os.Lstat(s.path(id))
+	if err == nil {
+		err = os.Remove(s.path(id))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	s.entries.Add(-1)
+	s.bytes.Add(-info.Size())
+	s.mu.Lock()
+	delete(s.broken, id)
+	s.mu.Unlock()
+	if err := s.sync.wait(nil); err != nil {
+		return fmt.Errorf("spool: remove %s: %w", id, err)
+	}
+	return nil
+}
+
+// Quarantine takes an entry out of the spool, because its content is not what
+// was written, and keeps the file for a person to look at.
+func (s *Spool) Quarantine(id string, why error) error {
+	if !validID(id) {
+		return ErrNotFound
+	}
+	return s.setAside(id, why)
+}
+
+func (s *Spool) setAside(name string, why error) error {
+	size := int64(0)
+	if info, err := os.Lstat(filepath.Join(s.dir, name)); err == nil {
+		size = info.Size()
+	}
+	to := filepath.Join(s.quarantine, strings.TrimLeft(name, ".")+"."+time.Now().UTC().Format("20060102T150405.000"))
+	if err := os.Rename(filepath.Join(s.dir, name), to); err != nil {
+		return fmt.Errorf("spool: quarantine: %w", err)
+	}
+	s.entries.Add(-1)
+	s.bytes.Add(-size)
+	s.o.Log.Error("spool entry moved to quarantine", "id", name, "to", to, "cause", why)
+	if s.o.Corrupt != nil {
+		s.o.Corrupt()
+	}
+	return s.sync.wait(nil)
+}

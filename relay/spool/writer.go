@@ -1,0 +1,179 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// bufferSize holds a small message whole, so that it is written at once.
+const bufferSize = 64 << 10
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, bufferSize); return &b }}
+
+// Writer takes one message. It is not safe for concurrent use.
+type Writer struct {
+	s     *Spool
+	id    string
+	f     *os.File
+	buf   *[]byte // what is not written yet; begins with the preamble while written is 0
+	size  int64   // octets of the body
+	crc   uint32
+	done  bool
+	wrote int64 // octets in the file
+	err   error
+}
+
+// Create begins the entry id. The file exists from then on, under its final
+// name and without a valid preamble; Commit or Abort must follow.
+func (s *Spool) Create(id string) (*Writer, error) {
+	if !validID(id) {
+		return nil, fmt.Errorf("spool: %q is not an entry ID", id)
+	}
+	if err := s.Full(0); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(s.path(id), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, ErrExists
+	}
+	if err != nil {
+		return nil, fullOr(err)
+	}
+	buf := buffers.Get().(*[]byte)
+	*buf = append((*buf)[:0], make([]byte, preambleSize)...)
+	return &Writer{s: s, id: id, f: f, buf: buf}, nil
+}
+
+// fullOr makes ErrFull of what a full volume says.
+func fullOr(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return fmt.Errorf("spool: %w", err)
+}
+
+// ID is the entry's.
+func (w *Writer) ID() string { return w.id }
+
+// Size is the octets of the body so far.
+func (w *Writer) Size() int64 { return w.size }
+
+// Write adds to the body. After an error the entry can only be aborted.
+func (w *Writer) Write(p []byte) (int, error) {
+	if w.err != nil || w.done {
+		return 0, errors.Join(w.err, errDone(w.done))
+	}
+	w.crc = crc32.Update(w.crc, castagnoli, p)
+	w.size += int64(len(p))
+	for rest := p; len(rest) > 0; {
+		n := min(len(rest), bufferSize-len(*w.buf))
+		*w.buf = append(*w.buf, rest[:n]...)
+		rest = rest[n:]
+		if len(*w.buf) == bufferSize {
+			if w.err = w.flush(); w.err != nil {
+				return len(p) - len(rest), w.err
+			}
+		}
+	}
+	return len(p), nil
+}
+
+func errDone(done bool) error {
+	if done {
+		return fs.ErrClosed
+	}
+	return nil
+}
+
+func (w *Writer) flush() error {
+	n, err := w.f.Write(*w.buf)
+	w.wrote += int64(n)
+	*w.buf = (*w.buf)[:0]
+	if err != nil {
+		return fullOr(err)
+	}
+	return nil
+}
+
+// Commit makes the entry durable with meta as its first record. When it
+// returns nil the message may be acknowledged; otherwise the entry is gone.
+//
+// The order, and why a crash between any two steps is harmless:
+//  1. The file was created under its final name. Its preamble is zero, so a
+//     start after a crash deletes it; nobody was told 250.
+//  2. Body, Meta and preamble are written. Without a sync the disk may hold any
+//     part of them; the checksums tell, and nobody was told 250.
+//  3. One sync makes the file's data, its size and its name durable: either
+//     fdatasync of the file and fsync of the folder, or syncfs of the volume for
+//     many entries at once. An error fails every entry of the batch: after a
+//     failed fsync the pages count as clean and a second one would lie.
+//  4. Commit returns, and the caller says 250.
+func (w *Writer) Commit(meta []byte) error {
+	if w.err == nil && w.done {
+		return fs.ErrClosed
+	}
+	err := w.err
+	if err == nil {
+		err = w.finish(meta)
+	}
+	if err == nil {
+		// Counted before the sync: Scan and Remove see a file that is whole.
+		w.s.entries.Add(1)
+		w.s.bytes.Add(w.wrote)
+		if err = w.s.sync.wait(w.f); err != nil {
+			w.s.entries.Add(-1)
+			w.s.bytes.Add(-w.wrote)
+			err = fmt.Errorf("spool: %w", err)
+		}
+	}
+	if err != nil {
+		w.Abort()
+		return err
+	}
+	w.release()
+	return nil
+}
+
+func (w *Writer) finish(meta []byte) error {
+	if len(meta) > maxRecord {
+		return fmt.Errorf("spool: the meta record has %d octets, more than %d", len(meta), maxRecord)
+	}
+	head := preamble{size: w.size, crc: w.crc}.encode()
+	small := w.wrote == 0
+	if small {
+		copy(*w.buf, head[:])
+	}
+	*w.buf = appendRecord(*w.buf, meta)
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if !small {
+		if _, err := w.f.WriteAt(head[:], 0); err != nil {
+			return fullOr(err)
+		}
+	}
+	return nil
+}
+
+// Abort drops the entry. After Commit it does nothing.
+func (w *Writer) Abort() {
+	if w.done {
+		return
+	}
+	os.Remove(w.s.path(w.id)) //nolint:errcheck // it is not committed: the next start deletes what stays
+	w.release()
+}
+
+func (w *Writer) release() {
+	w.done = true
+	w.f.Close() //nolint:errcheck // synced or dropped already
+	if cap(*w.buf) <= 2*bufferSize {
+		buffers.Put(w.buf)
+	}
+	w.buf = nil
+}
