@@ -1,0 +1,305 @@
+// Package queue decides when to try what. It keeps one small record in memory
+// for each message of the spool, groups the recipients that are due by upstream
+// into attempts, asks the Deliverer to make them, writes what became of them to
+// the spool before it counts, and tries again, falls back, gives up or notifies.
+// It knows no SMTP and no headers.
+//
+// It may import relay/spool, envelope, upstream, plan, policy (its names), dsn
+// and metrics.
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/printerrelay/printer-relay/relay/metrics"
+	"github.com/printerrelay/printer-relay/relay/spool"
+	"github.com/printerrelay/printer-relay/relay/upstream"
+)
+
+// Options is what New takes.
+type Options struct {
+	Deliver  Deliverer
+	Settings Settings // the first ones; Update changes them
+
+	// Capabilities tells what an upstream is known to carry; nil: no limits are
+	// known. It must not block.
+	Capabilities func(name string) upstream.Capabilities
+
+	// Notice writes a notification (RFC 3464) as a whole message to w. It is the
+	// glue to relay/dsn; nil: nobody is notified, the log tells.
+	Notice func(w io.Writer, n *Notice) (Content, error)
+
+	Log         *slog.Logger  // nil: none
+	Metrics     *metrics.Set  // nil: none
+	MaxMessages int           // 0: 500,000
+	Grace       time.Duration // for attempts that run when Run's context ends; 0: 20 s
+	Timeout     time.Duration // of one attempt, beside the transport's own; 0: 1 h
+}
+
+// ErrFull says that the queue holds as many messages as it may.
+var ErrFull = errors.New("the queue is full")
+
+const (
+	never        = math.MaxInt64
+	choreWorkers = 4
+)
+
+// store is the spool, as far as the queue needs it.
+type store interface {
+	Scan(fn func(spool.Entry) error) error
+	Create(id string) (*spool.Writer, error)
+	Append(id string, record []byte) error
+	Remove(id string) error
+	Body(id string) (*spool.Reader, error)
+	Read(id string) (spool.Entry, error)
+}
+
+// Queue is the queue of one relay. Its methods are safe for concurrent use.
+type Queue struct {
+	o     Options
+	store store
+	log   *slog.Logger
+
+	hard    context.Context // ends attempts that outlast the grace
+	hardEnd context.CancelFunc
+
+	mu       sync.Mutex // memory only: never held during I/O
+	unlocked sync.Cond  // an item's lock was released
+	routing  *routing
+	items    map[string]*item
+	coming   int // messages that are being committed
+	lanes    map[string]*lane
+	timers   timers
+	alarm    int64         // when Run looks at the timers next
+	poke     chan struct{} // it is to look earlier
+	strs     strs
+	chores   fifo[*item]
+	chorers  int
+	workers  int           // goroutines of lanes and chores
+	idle     chan struct{} // closed when stopping and the last of them ended
+	running  bool
+	stopping bool
+	snap     Snapshot // the last one, for a second
+}
+
+// New makes a queue over s. Load fills it and Run runs it.
+func New(s *spool.Spool, o Options) *Queue { return newQueue(s, o) }
+
+func newQueue(s store, o Options) *Queue {
+	if o.MaxMessages <= 0 {
+		o.MaxMessages = 500_000
+	}
+	if o.Grace <= 0 {
+		o.Grace = 20 * time.Second
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = time.Hour
+	}
+	q := &Queue{
+		o:       o,
+		store:   s,
+		log:     o.Log,
+		routing: &routing{},
+		items:   make(map[string]*item),
+		lanes:   make(map[string]*lane),
+		alarm:   never,
+		poke:    make(chan struct{}, 1),
+		idle:    make(chan struct{}),
+	}
+	if q.log == nil {
+		q.log = slog.New(slog.DiscardHandler)
+	}
+	q.unlocked.L = &q.mu
+	q.hard, q.hardEnd = context.WithCancel(context.Background())
+	q.rewire(o.Settings)
+	return q
+}
+
+// Update takes new settings. What waits is routed anew, unless it was rerouted
+// by hand; attempts that run end as they began.
+func (q *Queue) Update(s Settings) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	items := q.sorted()
+	for _, it := range items {
+		q.withdraw(it)
+	}
+	q.rewire(s)
+	for _, it := range items {
+		for i := range it.rcpts {
+			it.rcpts[i].round = nil
+		}
+		q.again(it)
+	}
+	now := time.Now().UnixNano()
+	for _, l := range q.lanes {
+		q.kick(l, now)
+	}
+}
+
+// Run makes attempts until ctx ends, then lets those that run end within the
+// grace, cancels the rest and waits for them. It owns every goroutine of the
+// queue. It returns nil; call it once.
+func (q *Queue) Run(ctx context.Context) error {
+	q.start()
+	for {
+		q.mu.Lock()
+		wait, ok := q.tick()
+		q.mu.Unlock()
+		var alarm <-chan time.Time
+		var timer *time.Timer
+		if ok {
+			timer = time.NewTimer(wait)
+			alarm = timer.C
+		}
+		select {
+		case <-ctx.Done():
+		case <-q.poke:
+		case <-alarm:
+		}
+		if timer != nil {
+			timer.Stop()
+		}
+		if ctx.Err() != nil {
+			q.stop()
+			return nil
+		}
+	}
+}
+
+func (q *Queue) start() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.running = true
+	for _, it := range q.sorted() {
+		q.again(it)
+	}
+}
+
+func (q *Queue) stop() {
+	q.mu.Lock()
+	q.stopping = true
+	for _, it := range q.items {
+		if it.ticket != nil && it.ticket.undecided {
+			it.ticket.settle(Queued)
+		}
+	}
+	busy := q.workers > 0
+	q.mu.Unlock()
+	if busy {
+		grace := time.NewTimer(q.o.Grace)
+		select {
+		case <-q.idle:
+		case <-grace.C:
+			q.hardEnd()
+			<-q.idle
+		}
+		grace.Stop()
+	}
+	q.hardEnd()
+}
+
+// done ends a goroutine of the queue. It wants q.mu held.
+func (q *Queue) done() {
+	q.workers--
+	if q.stopping && q.workers == 0 {
+		close(q.idle)
+	}
+}
+
+// Submit commits w, whose entry has the ID m.ID, with m as its Meta: when it
+// returns nil the message is durable and the queue delivers it. After an error
+// nothing of it is left. m must not be changed afterwards.
+func (q *Queue) Submit(w *spool.Writer, m *Message) (*Ticket, error) {
+	if m.ID == "" || len(m.Recipients) == 0 {
+		w.Abort()
+		return nil, errors.New("queue: a message needs an ID and a recipient")
+	}
+	if !q.reserve() {
+		w.Abort()
+		return nil, ErrFull
+	}
+	if m.Arrived.IsZero() {
+		m.Arrived = time.Now()
+	}
+	meta, err := json.Marshal(m)
+	if err == nil {
+		err = w.Commit(meta)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.coming--
+	if err != nil {
+		w.Abort()
+		return nil, fmt.Errorf("queue: message %s: %w", m.ID, err)
+	}
+	return q.add(m), nil
+}
+
+func (q *Queue) reserve() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.items)+q.coming >= q.o.MaxMessages {
+		return false
+	}
+	q.coming++
+	return true
+}
+
+// Full tells whether Submit would refuse a message now for want of room.
+func (q *Queue) Full() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items)+q.coming >= q.o.MaxMessages
+}
+
+// add takes a message that is on stable storage. It wants q.mu held.
+func (q *Queue) add(m *Message) *Ticket {
+	q.strs.share(m)
+	it := newItem(m)
+	q.items[m.ID] = it
+	t := &Ticket{ID: m.ID, q: q, it: it}
+	if m.Relayed && q.running && !q.stopping && it.held == "" && !m.NotBefore.After(m.Arrived) {
+		t.done = make(chan struct{})
+		t.res.Outcomes = make([]upstream.Outcome, len(m.Recipients))
+		t.left = len(m.Recipients)
+		t.undecided = true
+		it.ticket = t
+	}
+	q.again(it)
+	if t.undecided && q.stuck(it) {
+		t.settle(Queued)
+	}
+	return t
+}
+
+// stuck tells whether a recipient of a new message cannot be tried now.
+func (q *Queue) stuck(it *item) bool {
+	now := time.Now().UnixNano()
+	for i := range it.rcpts {
+		x := &it.rcpts[i]
+		if !x.busy || x.job != nil && x.job.lane.whyDown(now) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// Export gives the message as it was taken in: RFC 5322 with CRLF line ends.
+func (q *Queue) Export(id string) (io.ReadCloser, error) {
+	q.mu.Lock()
+	_, ok := q.items[id]
+	q.mu.Unlock()
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", id, ErrNotFound)
+	}
+	return q.store.Body(id)
+}

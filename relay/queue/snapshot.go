@@ -1,0 +1,76 @@
+package queue
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Snapshot is the queue at one moment.
+type Snapshot struct {
+	At        time.Time
+	Pending   int // messages by state
+	Deferred  int
+	Held      int
+	Failed    int
+	Oldest    time.Duration // age of the oldest message that waits for an upstream
+	Upstreams []UpstreamState
+}
+
+// UpstreamState is one upstream as the queue sees it.
+type UpstreamState struct {
+	Name      string
+	Circuit   string // Closed | Open | HalfOpen
+	Suspended bool
+	Pending   int // jobs that wait for their turn
+	Deferred  int // messages that wait for another try
+	Active    int // attempts that run
+	LastError string
+	Since     time.Time // when the circuit last changed
+}
+
+// Snapshot gives the state of the queue, at most a second old.
+func (q *Queue) Snapshot() Snapshot {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	if !q.snap.At.IsZero() && now.Sub(q.snap.At) < time.Second {
+		return q.snap
+	}
+	s := Snapshot{At: now}
+	oldest := now
+	deferred := make(map[string]int)
+	for _, it := range q.items {
+		switch q.stateOf(it) {
+		case Pending:
+			s.Pending++
+		case Deferred:
+			s.Deferred++
+			for i := range it.rcpts {
+				if l := q.laneOf(it, i); l != nil {
+					deferred[l.name]++
+					break
+				}
+			}
+		case Held:
+			s.Held++
+			continue
+		case Failed:
+			s.Failed++
+			continue
+		}
+		if it.msg.Arrived.Before(oldest) {
+			oldest = it.msg.Arrived
+		}
+	}
+	s.Oldest = now.Sub(oldest)
+	for _, l := range q.lanes {
+		s.Upstreams = append(s.Upstreams, UpstreamState{
+			Name: l.name, Circuit: l.circuit(), Suspended: l.suspended(), Pending: l.ready.len() + l.parked,
+			Deferred: deferred[l.name], Active: l.active, LastError: l.lastError, Since: l.since,
+		})
+	}
+	slices.SortFunc(s.Upstreams, func(a, b UpstreamState) int { return strings.Compare(a.Name, b.Name) })
+	q.snap = s
+	return s
+}
