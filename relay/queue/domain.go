@@ -12,9 +12,10 @@ const (
 )
 
 // domain is one destination domain in a lane. A domain that has not shown that
-// it takes mail gets at most half of the lane's slots, and one that keeps
-// deferring backs off on its own, one attempt at a time: so it can slow down
-// nobody else.
+// it takes mail gets at most half of the lane's slots. One that keeps deferring
+// gets one, and its retries back off together: so it can slow down nobody else.
+// New mail for it is still tried at once: one full mailbox says nothing about
+// the next recipient.
 type domain struct {
 	name   string
 	active int
@@ -89,7 +90,7 @@ func backoff(s *Settings, n int) time.Duration {
 	return d
 }
 
-// backsOff tells whether nothing should be tried for d at now.
+// backsOff tells whether nothing should be tried again for d at now.
 func (d *domain) backsOff(now int64) bool {
 	return d.streak >= domainStreak && now < d.until
 }

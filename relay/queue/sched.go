@@ -41,7 +41,7 @@ func (q *Queue) assign(it *item, now int64) {
 			x.next = now + int64(backoff(&q.routing.Settings, 1))
 		default:
 			d := l.domain(envelope.DomainKey(it.msg.Recipients[i].Address.Domain))
-			if d.backsOff(now) {
+			if x.tries > 0 && d.backsOff(now) {
 				x.next = d.until
 				continue
 			}
@@ -105,7 +105,7 @@ func (l *lane) take(q *Queue, now int64) *job {
 			return nil
 		}
 		if d := j.domain; d != nil {
-			if d.backsOff(now) {
+			if j.again && d.backsOff(now) {
 				q.putOff(j, d.until)
 				continue
 			}
