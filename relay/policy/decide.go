@@ -1,0 +1,230 @@
+package policy
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/reply"
+)
+
+// Step is one line of an explanation: what was looked at and why it did or did
+// not decide.
+type Step struct {
+	Policy string `json:"policy"`
+	Rule   string `json:"rule"`
+	Match  bool   `json:"match"`
+	DryRun bool   `json:"dryRun,omitempty"`
+	Why    string `json:"why"`
+}
+
+// Decision is what a Set says of one MAIL command. Reply is nil where the
+// message may go on; Rule is nil where no rule matched.
+type Decision struct {
+	Action  Action
+	Rule    *Rule
+	Reply   *reply.Reply
+	Covered bool // Rule's allowed senders name the sender: it may hear of a failure
+	Force   bool // the sender is not allowed and is rewritten
+	Steps   []Step
+	DryRun  []Decision // what policies in DryRun would have decided, without Steps
+}
+
+// AtMail decides for a client that says MAIL FROM:<from>. The first rule that
+// matches is fixed for the whole message. Nothing matched is a refusal: with
+// 530 where a login could have helped, else with 550.
+func (s Set) AtMail(c Client, from envelope.Address) Decision {
+	var d Decision
+	loginHelps := false
+	for i := range s {
+		p := &s[i]
+		for k := range p.Rules {
+			r := &p.Rules[k]
+			why, ok := r.Match.matches(c, from)
+			d.Steps = append(d.Steps, Step{Policy: p.Name, Rule: r.Name, Match: ok, DryRun: p.DryRun, Why: why})
+			if !ok {
+				if c.User == "" && !p.DryRun && r.Action != Reject && r.Match.withLogin(c, from) {
+					loginHelps = true
+				}
+				continue
+			}
+			v := r.decide(c, from)
+			if p.DryRun {
+				d.DryRun = append(d.DryRun, v)
+				break
+			}
+			v.Steps, v.DryRun = d.Steps, d.DryRun
+			return v
+		}
+	}
+	d.Action = Reject
+	d.Reply = reply.NoRule(c.Addr.Unmap().String())
+	if loginHelps {
+		d.Reply = reply.AuthRequired()
+	}
+	return d
+}
+
+// matches tells whether m holds, and in either case why.
+func (m Match) matches(c Client, from envelope.Address) (string, bool) {
+	var why []string
+	if len(m.Networks) > 0 {
+		n, ok := holds(m.Networks, c)
+		if !ok {
+			if c.Hidden {
+				return "the client's address is hidden: rules on networks match nobody", false
+			}
+			return fmt.Sprintf("%s is in none of its networks", c.Addr.Unmap()), false
+		}
+		why = append(why, "network "+n.String())
+	}
+	if len(m.Users) > 0 {
+		if c.User == "" {
+			return "the client did not authenticate", false
+		}
+		if !slices.Contains(m.Users, c.User) {
+			return fmt.Sprintf("user %q is none of its users", c.User), false
+		}
+		why = append(why, fmt.Sprintf("user %q", c.User))
+	}
+	if len(why) == 0 {
+		return "the rule names neither networks nor users: it matches nobody", false // the kinds refuse it; fail closed
+	}
+	if len(m.Senders) > 0 {
+		if !envelope.MatchAny(m.Senders, from) {
+			return fmt.Sprintf("sender <%s> fits none of its senders", from), false
+		}
+		why = append(why, "sender")
+	}
+	return strings.Join(why, ", "), true
+}
+
+// withLogin tells whether m would hold if the client authenticated as one of
+// its users.
+func (m Match) withLogin(c Client, from envelope.Address) bool {
+	if len(m.Users) == 0 {
+		return false
+	}
+	c.User = m.Users[0]
+	_, ok := m.matches(c, from)
+	return ok
+}
+
+func holds(networks []netip.Prefix, c Client) (netip.Prefix, bool) {
+	if c.Hidden || !c.Addr.IsValid() {
+		return netip.Prefix{}, false
+	}
+	a := c.Addr.Unmap().WithZone("")
+	for _, n := range networks {
+		if n.Contains(a) {
+			return n, true
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+func (r *Rule) decide(c Client, from envelope.Address) Decision {
+	d := Decision{Action: r.Action, Rule: r}
+	if r.Action == Reject {
+		d.Reply = reply.RuleRejects(r.Name)
+		return d
+	}
+	if d.Reply = r.Connection.check(c); d.Reply != nil {
+		d.Action = Reject
+		return d
+	}
+	d.Covered = len(r.Senders.Allowed) > 0 && envelope.MatchAny(r.Senders.Allowed, from)
+	if !r.Senders.allows(from) {
+		if !r.Senders.Rewrite {
+			d.Action, d.Reply = Reject, reply.SenderRefused(shown(from))
+			return d
+		}
+		d.Force = true
+	}
+	return d
+}
+
+// shown is an address as a refusal names it.
+func shown(a envelope.Address) string {
+	if a.IsNull() {
+		return "<>"
+	}
+	return a.String()
+}
+
+func (k Connection) check(c Client) *reply.Reply {
+	switch {
+	case k.TLSRequired && c.TLSVersion == 0:
+		return reply.TLSRequired()
+	case k.MinimumTLS != 0 && c.TLSVersion == 0:
+		return reply.TLSRequired()
+	case c.TLSVersion < k.MinimumTLS:
+		return reply.TLSTooOld(strings.TrimPrefix(tls.VersionName(k.MinimumTLS), "TLS "))
+	case k.Authenticated && c.User == "":
+		return reply.AuthRequired()
+	}
+	return nil
+}
+
+// allows tells whether the list lets a send. An empty list allows every
+// sender, the null one too; a list allows what it names, and no pattern names
+// the null sender.
+func (s Senders) allows(a envelope.Address) bool {
+	return len(s.Allowed) == 0 || envelope.MatchAny(s.Allowed, a)
+}
+
+// CheckHeader looks at every From: and Sender: address of a message that the
+// rule let in. force says that the sender is to be replaced by the upstream's
+// identity (otherwise: Rewrite); a Reply refuses the message.
+func (r *Rule) CheckHeader(addresses []envelope.Address) (force bool, refusal *reply.Reply) {
+	if r.Senders.EnvelopeOnly || len(r.Senders.Allowed) == 0 {
+		return false, nil
+	}
+	for _, a := range addresses {
+		if !r.Senders.allows(a) {
+			if r.Senders.Rewrite {
+				return true, nil
+			}
+			return false, reply.HeaderSender(shown(a))
+		}
+	}
+	return false, nil
+}
+
+// CheckRecipient decides for one RCPT command; have is the number of
+// recipients accepted so far, listener the listener's own limit.
+func (r *Rule) CheckRecipient(to envelope.Address, have, listener int) *reply.Reply {
+	if relayShape(to) {
+		return reply.RecipientRefused(to.String())
+	}
+	if len(r.Recipients.Allowed) > 0 && !envelope.MatchAny(r.Recipients.Allowed, to) {
+		return reply.RecipientRefused(to.String())
+	}
+	limit := listener
+	if r.Recipients.Maximum > 0 {
+		limit = min(limit, r.Recipients.Maximum)
+	}
+	if have >= limit {
+		return reply.TooManyRecipients(limit)
+	}
+	return nil
+}
+
+// relayShape tells addresses that some mail systems route by their local part
+// (RFC 5321 3.6.1, and the % and ! of older practice): with them a domain that is
+// allowed could carry mail to one that is not.
+func relayShape(a envelope.Address) bool {
+	return a.IsNull() || strings.ContainsAny(a.Local, "@%!") || strings.HasPrefix(a.Domain, "[")
+}
+
+// SizeLimit is the octets that a message of this rule may have on a listener
+// with the given limit.
+func (r *Rule) SizeLimit(listener int64) int64 {
+	if r.MessageSize > 0 {
+		return min(listener, r.MessageSize)
+	}
+	return listener
+}
