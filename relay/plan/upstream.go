@@ -1,0 +1,101 @@
+package plan
+
+import (
+	"cmp"
+	"crypto/tls"
+
+	"github.com/printerrelay/printer-relay/api/v1alpha1"
+	"github.com/printerrelay/printer-relay/relay/envelope"
+)
+
+// notBuilt is why a feature of the kinds is refused that this build has not.
+const notBuilt = "not supported in this build"
+
+// defaultConnections is limits.connections where it is not given.
+const defaultConnections = 10
+
+// upstream compiles the MailUpstream name once, for the field that names it.
+func (c *compiler) upstream(self at, field, name string) {
+	if c.out.Upstreams[name] != nil {
+		return
+	}
+	u := c.in.Upstreams[name]
+	if u == nil {
+		self.errorf(field, "MailUpstream %q is not in namespace %q: create it, or correct the name", name, c.in.Relay.Namespace)
+		return
+	}
+	a := at{c, "MailUpstream " + u.Namespace + "/" + u.Name}
+	out := &Upstream{
+		Name:        name,
+		Type:        string(u.Spec.Type),
+		Connections: defaultConnections,
+		MessageSize: c.size(a, "spec.limits.messageSize", u.Spec.Limits.MessageSize, 0),
+		Private:     u.Spec.Type == v1alpha1.UpstreamSMTP,
+		Suspend:     u.Spec.Suspend,
+	}
+	if n := u.Spec.Limits.Connections; n != nil {
+		out.Connections = int(*n)
+	}
+	if n := u.Spec.Limits.MessagesPerMinute; n != nil {
+		out.PerMinute = int(*n)
+	}
+	if p := u.Spec.AllowPrivateHosts; p != nil {
+		out.Private = *p
+	}
+	if s := u.Spec.Sender; s != nil {
+		out.Sender = &Sender{
+			Domain:      envelope.DomainKey(string(s.Domain)),
+			LocalPart:   cmp.Or(s.LocalPart, "scans"),
+			DisplayName: s.DisplayName,
+			ReplyTo:     s.ReplyTo != v1alpha1.ReplyToNone,
+			Rewrite:     cmp.Or(string(s.Rewrite), string(v1alpha1.RewriteOutsideDomain)),
+		}
+	}
+	if u.Spec.DKIM != nil {
+		a.errorf("spec.dkim", notBuilt)
+	}
+	switch {
+	case u.Spec.Type == v1alpha1.UpstreamSMTP && u.Spec.SMTP != nil:
+		out.SMTP = c.smtp(a, u.Spec.SMTP)
+	case u.Spec.Type == v1alpha1.UpstreamMaildir && u.Spec.Maildir != nil:
+		out.Maildir = &Maildir{Path: u.Spec.Maildir.Path}
+	default:
+		a.errorf("spec.type", "%s is %s: use SMTP or Maildir", u.Spec.Type, notBuilt)
+	}
+	c.out.Upstreams[name] = out
+}
+
+var tlsVersions = map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
+
+func (c *compiler) smtp(a at, s *v1alpha1.SMTPUpstream) *SMTP {
+	out := &SMTP{
+		Host: s.Host, Port: int(cmp.Or(s.Port, 587)),
+		TLS:        TLSMode(cmp.Or(string(s.TLS.Mode), string(TLSStartTLS))),
+		ServerName: s.TLS.ServerName,
+		CASecret:   c.secret(s.TLS.CASecretRef),
+		CertSecret: c.secret(s.TLS.ClientCertificateRef),
+		MinimumTLS: tlsVersions[s.TLS.MinimumVersion],
+		HeloName:   c.out.Hostname,
+	}
+	if out.TLS == TLSNone || out.TLS == TLSOpportunistic {
+		a.warnf("spec.smtp.tls.mode", "%s: scans may pass in clear", out.TLS)
+	}
+	auth := s.Authentication
+	if auth == nil {
+		return out
+	}
+	out.AuthSecret = c.secret(&auth.SecretRef)
+	switch auth.Mechanism {
+	case v1alpha1.UpstreamMechanismAuto, "":
+	case v1alpha1.UpstreamMechanismXOAuth2, v1alpha1.UpstreamMechanismOAuthBearer:
+		a.errorf("spec.smtp.authentication.mechanism", "%s is %s: use Auto, Plain, Login or CRAMMD5", auth.Mechanism, notBuilt)
+	default:
+		out.Mechanism = saslNames[v1alpha1.Mechanism(auth.Mechanism)]
+	}
+	return out
+}
+
+// saslNames are the mechanisms as SASL writes them.
+var saslNames = map[v1alpha1.Mechanism]string{
+	v1alpha1.MechanismPlain: "PLAIN", v1alpha1.MechanismLogin: "LOGIN", v1alpha1.MechanismCRAMMD5: "CRAM-MD5",
+}
