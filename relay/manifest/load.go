@@ -1,0 +1,193 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/printerrelay/printer-relay/api/v1alpha1"
+	"github.com/printerrelay/printer-relay/relay/secrets"
+)
+
+type loader struct {
+	validators map[string]*validator
+	seen       map[string]string // object -> file:line
+	set        *Set
+	problems   Problems
+}
+
+// document is one YAML document while it is being looked at.
+type document struct {
+	l      *loader
+	file   string
+	node   *yaml.Node
+	object string
+}
+
+func (d document) problem(path string, line int, format string, a ...any) {
+	d.l.problems = append(d.l.problems, Problem{File: d.file, Line: line, Object: d.object, Field: path, Message: fmt.Sprintf(format, a...)})
+}
+
+var yamlLine = regexp.MustCompile(`line (\d+)`)
+
+func (l *loader) file(name string, b []byte) {
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	for {
+		var doc yaml.Node
+		err := dec.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			line := 1
+			if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
+				line, _ = strconv.Atoi(m[1]) //nolint:errcheck // digits
+			}
+			document{l: l, file: name}.problem("", line, "is not YAML: %v", strings.TrimPrefix(err.Error(), "yaml: "))
+			return
+		}
+		if doc.Kind == yaml.DocumentNode && len(doc.Content) == 1 {
+			l.node(name, doc.Content[0])
+		}
+	}
+}
+
+func (l *loader) node(file string, n *yaml.Node) {
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+		return // an empty document
+	}
+	d := document{l: l, file: file, node: n}
+	left := maxNodes
+	v, err := plain(n, &left)
+	if err != nil {
+		d.problem("", err.line, "%s", err.text)
+		return
+	}
+	obj, ok := v.(map[string]any)
+	if !ok {
+		d.problem("", n.Line, "is not a Kubernetes object: it needs apiVersion, kind and metadata.name")
+		return
+	}
+	if items, ok := find(n, "items"); ok && obj["kind"] == "List" && items.Kind == yaml.SequenceNode {
+		for _, item := range items.Content {
+			l.node(file, item)
+		}
+		return
+	}
+	l.object(d, obj)
+}
+
+func (l *loader) object(d document, obj map[string]any) {
+	apiVersion, _ := obj["apiVersion"].(string)
+	kind, _ := obj["kind"].(string)
+	meta, _ := obj["metadata"].(map[string]any)
+	name, _ := meta["name"].(string)
+	if kind == "" || apiVersion == "" || name == "" {
+		d.problem("", d.node.Line, "is not a Kubernetes object: it needs apiVersion, kind and metadata.name")
+		return
+	}
+	ns, _ := meta["namespace"].(string)
+	if ns == "" {
+		ns = "default"
+		meta["namespace"] = ns
+	}
+	d.object = kind + " " + ns + "/" + name
+	ours := apiVersion == v1alpha1.GroupVersion.String() && l.validators[kind] != nil
+	if !ours && (apiVersion != "v1" || kind != "Secret") {
+		d.problem("apiVersion", d.node.Line, "%s %s is no kind of this folder: it holds PrinterRelay, MailUpstream and SenderPolicy of %s, and v1 Secret", apiVersion, kind, v1alpha1.GroupVersion)
+		return
+	}
+	if first, ok := l.seen[d.object]; ok {
+		d.problem("metadata.name", d.lineOf("metadata.name"), "is in %s already: remove one of the two", first)
+		return
+	}
+	l.seen[d.object] = fmt.Sprintf("%s:%d", d.file, d.node.Line)
+	if !ours {
+		l.secret(d, ns, name, obj)
+		return
+	}
+	delete(obj, "status") // what a cluster wrote there is not ours to judge
+	errs, unknown := l.validators[kind].validate(obj)
+	for _, path := range unknown {
+		d.problem(path, d.lineOf(path), "is no field of this kind: check its spelling and indentation")
+	}
+	for _, e := range errs {
+		d.problem(e.Field, d.lineOf(e.Field), "%s", detail(e))
+	}
+	if len(errs) > 0 || len(unknown) > 0 {
+		return
+	}
+	if err := l.keep(kind, obj); err != nil {
+		d.problem("", d.node.Line, "%v", err)
+	}
+}
+
+// detail is the error's own words without the field, which stands before it.
+func detail(e *field.Error) string {
+	return strings.TrimPrefix(e.ErrorBody(), ": ")
+}
+
+func (l *loader) keep(kind string, obj map[string]any) error {
+	into := map[string]func() error{
+		"PrinterRelay": func() error { return keep(&l.set.Relays, obj) },
+		"MailUpstream": func() error { return keep(&l.set.Upstreams, obj) },
+		"SenderPolicy": func() error { return keep(&l.set.Policies, obj) },
+	}
+	return into[kind]()
+}
+
+func keep[T any](list *[]*T, obj map[string]any) error {
+	out := new(T)
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj, out); err != nil {
+		return err
+	}
+	*list = append(*list, out)
+	return nil
+}
+
+// secret keeps a Secret. Its messages never hold a value.
+func (l *loader) secret(d document, ns, name string, obj map[string]any) {
+	for key := range obj {
+		if !slices.Contains([]string{"apiVersion", "kind", "metadata", "type", "immutable", "data", "stringData"}, key) {
+			d.problem(key, d.lineOf(key), "is no field of a Secret")
+		}
+	}
+	data := map[string][]byte{}
+	for _, part := range []string{"data", "stringData"} {
+		m, ok := obj[part].(map[string]any)
+		if !ok && obj[part] != nil {
+			d.problem(part, d.lineOf(part), "must be a map of strings")
+			continue
+		}
+		for key, v := range m {
+			path := part + "." + key
+			s, ok := v.(string)
+			if !ok {
+				d.problem(path, d.lineOf(path), "must be a string: put it in quotes")
+				continue
+			}
+			data[key] = []byte(s)
+			if part == "data" {
+				b, err := base64.StdEncoding.DecodeString(s)
+				if err != nil {
+					d.problem(path, d.lineOf(path), "is not base64: use stringData for plain text")
+				}
+				data[key] = b
+			}
+		}
+	}
+	if l.set.Secrets[ns] == nil {
+		l.set.Secrets[ns] = secrets.Map{}
+	}
+	l.set.Secrets[ns][name] = data
+}

@@ -1,0 +1,188 @@
+package manifest
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/printerrelay/printer-relay/relay/secrets"
+)
+
+const good = `apiVersion: printerrelay.dev/v1alpha1
+kind: PrinterRelay
+metadata: {name: office}
+spec:
+  hostname: relay.example
+  upstreamRef: {name: out}
+  senderPolicyRefs: [{name: office}]
+  listeners:
+  - name: smtp
+    port: 25
+---
+apiVersion: printerrelay.dev/v1alpha1
+kind: MailUpstream
+metadata: {name: out}
+spec:
+  type: SMTP
+  smtp: {host: mail.example}
+---
+apiVersion: printerrelay.dev/v1alpha1
+kind: SenderPolicy
+metadata: {name: office}
+spec:
+  rules:
+  - name: lan
+    match: {clientNetworks: [10.0.0.0/8]}
+    recipients: {allowed: ["*@corp.example"]}
+`
+
+func load(t *testing.T, yaml string) (*Set, Problems) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "m.yaml"), []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	set, problems, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set, problems
+}
+
+func TestSamplesAreValid(t *testing.T) {
+	set, problems, err := Load("../../config/samples/standalone")
+	if err != nil || len(problems) > 0 {
+		t.Fatalf("%v\n%v", err, problems)
+	}
+	if len(set.Relays) != 1 || len(set.Upstreams) != 1 || len(set.Policies) != 1 || len(set.Secrets["default"]) != 1 {
+		t.Errorf("%+v", set)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	set, problems := load(t, good)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	s := set.Relays[0].Spec
+	l := s.Listeners[0]
+	if set.Relays[0].Namespace != "default" || *s.Replicas != 1 || s.Intake != "Accept" || s.Acknowledge != "Queued" || *s.AcknowledgeTimeoutSeconds != 20 ||
+		l.TLS.Mode != "StartTLS" || l.Limits.MessageSize.String() != "40Mi" || *l.Limits.Recipients != 100 || *l.Limits.IdleTimeoutSeconds != 300 ||
+		*s.Delivery.ExpireAfterSeconds != 432000 || *s.Delivery.Retry.InitialSeconds != 30 || s.Delivery.Bounce.To != "Postmaster" || s.Spool.Type != "PersistentVolume" ||
+		s.Service.Type != "LoadBalancer" || s.Service.ExternalTrafficPolicy != "Local" {
+		t.Errorf("%+v", s)
+	}
+	if u := set.Upstreams[0].Spec; u.SMTP.Port != 587 || u.SMTP.TLS.Mode != "StartTLS" {
+		t.Errorf("%+v", u)
+	}
+	if r := set.Policies[0].Spec.Rules[0]; r.Action != "Allow" || r.Senders.Check != "EnvelopeAndHeader" || r.Senders.Otherwise != "Reject" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// Each case replaces old by new in the good manifests; want is the problem.
+func TestProblemsNameFileLineAndField(t *testing.T) {
+	for name, tc := range map[string]struct{ old, new, want string }{
+		"empty match":                   {"match: {clientNetworks: [10.0.0.0/8]}", "match: {}", "m.yaml:25: SenderPolicy default/office: spec.rules[0].match: Invalid value: clientNetworks or users is required"},
+		"everybody":                     {"10.0.0.0/8", "0.0.0.0/0", "m.yaml:25: SenderPolicy default/office: spec.rules[0].match: Invalid value: a /0 network matches everybody"},
+		"everybody, IPv6":               {"10.0.0.0/8", `"::/0"`, "a /0 network matches everybody"},
+		"no recipients and no users":    {`    recipients: {allowed: ["*@corp.example"]}`, "", "m.yaml:24: SenderPolicy default/office: spec.rules[0]: Invalid value: recipients.allowed is required"},
+		"not a network":                 {"10.0.0.0/8", "10.0.0.0", "must be a network in CIDR notation"},
+		"not a pattern":                 {`"*@corp.example"`, "corp.example", "must be *, *@domain"},
+		"unknown field":                 {"    port: 25", "    prot: 25", "m.yaml:10: PrinterRelay default/office: spec.listeners[0].prot: is no field of this kind"},
+		"missing field":                 {"    port: 25", "    tls: {}", "m.yaml:9: PrinterRelay default/office: spec.listeners[0].port: Required value"},
+		"enum":                          {"    port: 25", "    port: 25\n    tls: {mode: Maybe}", `m.yaml:11: PrinterRelay default/office: spec.listeners[0].tls.mode: Unsupported value: "Maybe"`},
+		"same port twice":               {"    port: 25", "    port: 25\n  - {name: other, port: 25}", "each listener needs a port of its own"},
+		"same name twice":               {"    port: 25", "    port: 25\n  - {name: smtp, port: 26}", "Duplicate value"},
+		"login without a Secret":        {"    port: 25", "    port: 25\n    authentication: {mode: Required}", "authentication.secretRef is required"},
+		"password in clear":             {"    port: 25", "    port: 25\n    tls: {mode: None}\n    authentication: {mode: Required, secretRef: {name: x}}", "without TLS a password passes in clear"},
+		"ephemeral and queued":          {"  hostname: relay.example", "  hostname: relay.example\n  spool: {type: Ephemeral}", "an Ephemeral spool needs acknowledge: Relayed"},
+		"two certificates":              {"    port: 25", "    port: 25\n    tls: {certificateRefs: [{name: a}], issuerRef: {name: b}}", "exclude each other"},
+		"type without its block":        {"type: SMTP", "type: Maildir", "maildir is required when type is Maildir"},
+		"dkim on a type that signs":     {"  type: SMTP\n  smtp: {host: mail.example}", "  type: SendGrid\n  sendGrid: {secretRef: {name: x}}\n  sender: {domain: a.example}\n  dkim: {selector: s, secretRef: {name: k}}", "the other types sign themselves"},
+		"upstream password in clear":    {"{host: mail.example}", "{host: mail.example, tls: {mode: None}, authentication: {secretRef: {name: x}}}", "authentication sends a password"},
+		"retry upside down":             {"  hostname: relay.example", "  hostname: relay.example\n  delivery: {retry: {initialSeconds: 10, maximumSeconds: 5}}", "initialSeconds must not be more"},
+		"rate without a figure":         {`    recipients: {allowed: ["*@corp.example"]}`, "    recipients: {allowed: [\"*@corp.example\"]}\n    rateLimit: {per: Client}", "messagesPerMinute or recipientsPerDay is required"},
+		"maildir that leaves its place": {"  type: SMTP\n  smtp: {host: mail.example}", "  type: Maildir\n  maildir: {path: ../x}", "must not contain .."},
+		"key twice":                     {"    port: 25", "    port: 25\n    port: 26", `m.yaml:11: the key "port" is here twice`},
+		"not YAML":                      {"    port: 25", "\t- port", ": is not YAML"},
+		"another kind":                  {"kind: SenderPolicy", "kind: Deployment", "is no kind of this folder"},
+		"object twice":                  {"metadata: {name: out}", "metadata: {name: out}\nspec: {type: Maildir, maildir: {path: x}}\n---\napiVersion: printerrelay.dev/v1alpha1\nkind: MailUpstream\nmetadata: {name: out}", "is in m.yaml:12 already"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !strings.Contains(good, tc.old) {
+				t.Fatalf("%q is not in the manifests", tc.old)
+			}
+			_, problems := load(t, strings.Replace(good, tc.old, tc.new, 1))
+			if !strings.Contains(problems.Error(), tc.want) {
+				t.Errorf("want %q, got:\n%v", tc.want, problems)
+			}
+		})
+	}
+}
+
+func TestSecretValuesAreInNoMessage(t *testing.T) {
+	_, problems := load(t, "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {a: canary-value}\nstringData: {b: [canary-value]}\ncanary: {x: y}\n")
+	if len(problems) != 3 || strings.Contains(problems.Error(), "canary-value") {
+		t.Errorf("%v", problems)
+	}
+}
+
+func TestAliasBombIsRefused(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n")
+	for i := 1; i < 9; i++ {
+		prev := "*a" + string(rune('0'+i-1))
+		b.WriteString("a" + string(rune('0'+i)) + ": &a" + string(rune('0'+i)) + " [" + strings.Repeat(prev+", ", 9) + prev + "]\n")
+	}
+	if _, problems := load(t, b.String()); !strings.Contains(problems.Error(), "values") && !strings.Contains(problems.Error(), "alias") {
+		t.Errorf("%v", problems)
+	}
+}
+
+func TestFingerprintSeesASwappedLink(t *testing.T) {
+	dir := t.TempDir()
+	for _, v := range []string{"v1", "v2"} {
+		if err := os.MkdirAll(filepath.Join(dir, ".."+v), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, ".."+v, "m.yaml"), []byte("same"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, file := filepath.Join(dir, "..data"), filepath.Join(dir, "m.yaml")
+	if err := os.Symlink("..v1", data); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join("..data", "m.yaml"), file); err != nil {
+		t.Fatal(err)
+	}
+	before, err := Fingerprint(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("..v2", data); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := Fingerprint(dir); err != nil || after == before {
+		t.Errorf("not seen: %v", err)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add(good)
+	f.Add("a: &a [*a]")
+	f.Add("{}\n---\nkind: List\nitems: [1]")
+	f.Fuzz(func(t *testing.T, s string) {
+		vs, err := validators()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &loader{validators: vs, seen: map[string]string{}, set: &Set{Secrets: map[string]secrets.Map{}}}
+		l.file("m.yaml", []byte(s))
+	})
+}
