@@ -1,0 +1,171 @@
+// Package admin serves a relay process's HTTP port: liveness, readiness,
+// metrics, state and queue control. It asks the relays; it decides nothing.
+//
+// State and queue control hold addresses, so they are served only to callers
+// that Authorize lets in. Standalone that is whoever reaches the loopback
+// address.
+//
+// It may import relay/queue and relay/metrics; nothing under relay/smtpd.
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Relay is one running relay, as far as the admin port needs it.
+type Relay interface {
+	Key() string // namespace/name
+	State() RelayState
+	Queue() Queue
+}
+
+// Config is what New takes. All fields are required but Authorize.
+type Config struct {
+	Version  string
+	Relays   func() []Relay
+	Problems func() []string // of the process: a reload that did not apply
+	Registry *prometheus.Registry
+	Log      *slog.Logger
+
+	// Authorize admits a caller to state and queue control; nil admits those
+	// whose connection and Host are on loopback.
+	Authorize func(*http.Request) error
+}
+
+// Server is the admin port.
+type Server struct {
+	Config
+	started time.Time
+	http    *http.Server
+}
+
+// New makes a server; Serve runs it.
+func New(c Config) *Server {
+	s := &Server{Config: c, started: time.Now()}
+	if s.Authorize == nil {
+		s.Authorize = loopbackOnly
+	}
+	s.http = &http.Server{
+		Handler:           s.routes(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+	}
+	return s
+}
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn)}))
+	guarded := http.NewServeMux()
+	guarded.HandleFunc("GET /state", s.state)
+	s.queueRoutes(guarded)
+	mux.Handle("/", http.NewCrossOriginProtection().Handler(s.guard(guarded)))
+	return mux
+}
+
+// Serve answers on l until ctx ends, then lets requests under way finish for
+// up to five seconds. It owns l.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	done := make(chan error, 1)
+	go func() { done <- s.http.Serve(l) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := s.http.Shutdown(grace); err != nil {
+		s.http.Close() //nolint:errcheck // the port is going away; what was open is cut
+	}
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := s.Authorize(r); err != nil {
+			http.Error(w, err.Error(), http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// loopbackOnly admits a caller on this machine. The Host is looked at too: a
+// web page that rebinds its name to 127.0.0.1 still sends its own name.
+func loopbackOnly(r *http.Request) error {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !peer.Addr().Unmap().IsLoopback() {
+		return errors.New("state and queue control are served on loopback only: use --admin 127.0.0.1:PORT and call from this machine")
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	if a, err := netip.ParseAddr(strings.Trim(host, "[]")); host != "localhost" && (err != nil || !a.IsLoopback()) {
+		return errors.New("the Host of the request is not this machine's loopback address")
+	}
+	return nil
+}
+
+// readyz is 200 while every relay takes mail. Its body names what is not well
+// in either case: a bad edit keeps the last good plan running, and says so.
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	ready, lines := true, []string(nil)
+	for _, p := range s.Problems() {
+		lines = append(lines, "configuration: "+p)
+	}
+	relays := s.Relays()
+	for _, r := range relays {
+		st := r.State()
+		ready = ready && st.Ready
+		for _, p := range st.Problems {
+			lines = append(lines, r.Key()+": "+p)
+		}
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if !ready || len(relays) == 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, "not ready")
+	} else {
+		fmt.Fprintln(w, "ready")
+	}
+	for _, l := range lines {
+		fmt.Fprintln(w, l)
+	}
+}
+
+func (s *Server) state(w http.ResponseWriter, _ *http.Request) {
+	st := State{Version: s.Version, Started: s.started}
+	for _, r := range s.Relays() {
+		st.Relays = append(st.Relays, r.State())
+	}
+	writeJSON(w, st)
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.Encode(v) //nolint:errcheck // the caller went away
+}

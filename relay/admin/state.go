@@ -1,0 +1,60 @@
+package admin
+
+import "time"
+
+// State is the document of GET /state: what `queue`, the operator and a person
+// read. Names and times only; no address of a sender or recipient, no Secret.
+type State struct {
+	Version string       `json:"version"`
+	Started time.Time    `json:"started"`
+	Relays  []RelayState `json:"relays"`
+}
+
+// RelayState is one relay of the process.
+type RelayState struct {
+	Namespace string          `json:"namespace"`
+	Name      string          `json:"name"`
+	PlanHash  string          `json:"planHash"`
+	Ready     bool            `json:"ready"`
+	Problems  []string        `json:"problems,omitempty"` // what keeps it from being ready, or from being wholly well
+	Warnings  []string        `json:"warnings,omitempty"` // of the plan that runs
+	Listeners []ListenerState `json:"listeners"`
+	Upstreams []UpstreamState `json:"upstreams"`
+	Queue     QueueState      `json:"queue"`
+	Spool     SpoolState      `json:"spool"`
+}
+
+// ListenerState is one listener of a relay.
+type ListenerState struct {
+	Name        string `json:"name"`
+	Address     string `json:"address,omitempty"` // bound to; empty: not open
+	Error       string `json:"error,omitempty"`
+	Connections int    `json:"connections"`
+}
+
+// UpstreamState is one upstream as the queue sees it.
+type UpstreamState struct {
+	Name      string    `json:"name"`
+	Circuit   string    `json:"circuit"` // Closed | Open | HalfOpen
+	Suspended bool      `json:"suspended,omitempty"`
+	Pending   int       `json:"pending"`
+	Active    int       `json:"active"`
+	LastError string    `json:"lastError,omitempty"`
+	Since     time.Time `json:"since,omitzero"` // when the circuit last changed
+}
+
+// QueueState counts the messages of a relay by state.
+type QueueState struct {
+	Pending       int     `json:"pending"`
+	Deferred      int     `json:"deferred"`
+	Held          int     `json:"held"`
+	Failed        int     `json:"failed"`
+	OldestSeconds float64 `json:"oldestSeconds"` // of what still waits for an upstream
+}
+
+// SpoolState is what the store holds.
+type SpoolState struct {
+	Entries int   `json:"entries"`
+	Bytes   int64 `json:"bytes"`
+	Free    int64 `json:"free"`
+}

@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/printerrelay/printer-relay/relay"
+)
+
+func newRelay() *cobra.Command {
+	o := relay.Options{Version: Version()}
+	var format, level string
+	c := &cobra.Command{
+		Use:   "relay --manifests DIR",
+		Short: "Run the PrinterRelays of a manifest folder; reload on change",
+		Long: `Runs every PrinterRelay in DIR (or the one that --name selects), each with its
+own folder under --state. DIR holds the YAML that kubectl apply takes, and
+Secrets. Changes apply within a second; a bad edit keeps the last good
+configuration and is reported in the log, at /readyz and in the metrics.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			log, err := newLogger(c.ErrOrStderr(), format, level)
+			if err != nil {
+				return err
+			}
+			o.Log = log
+			return relay.Run(c.Context(), o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Manifests, "manifests", "", "folder of the manifests (required)")
+	f.StringVar(&o.Name, "name", "", "namespace/name of the one PrinterRelay to run")
+	f.StringVar(&o.State, "state", "/var/lib/printer-relay", "folder for spools and keys")
+	f.StringVar(&o.Bind, "bind", "", "address that listeners bind to (default all)")
+	f.StringVar(&o.Admin, "admin", "127.0.0.1:8080", `address of the admin port; "" for none`)
+	f.StringVar(&o.Secrets, "secrets", "", "folder of mounted Secrets, NAME/KEY, instead of those in the manifests")
+	f.IntVar(&o.PortOffset, "port-offset", 0, "added to each listener's port")
+	f.DurationVar(&o.Grace, "grace", 25*time.Second, "how long sessions and deliveries may go on after SIGTERM")
+	f.StringVar(&format, "log-format", "text", "text or json")
+	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	c.MarkFlagRequired("manifests") //nolint:errcheck // fails only for an unknown flag
+	return c
+}
+
+func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", level)
+	}
+	opts := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, fmt.Errorf("--log-format %q: want text or json", format)
+}

@@ -1,0 +1,159 @@
+// Package relay runs relays: it loads the manifests, compiles them to plans,
+// and for each plan wires spool, queue, delivery and SMTP server together;
+// it applies changes while it runs and drains at the end.
+//
+// It may import everything under relay/ but relay/cli.
+package relay
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/printerrelay/printer-relay/relay/admin"
+	"github.com/printerrelay/printer-relay/relay/manifest"
+	"github.com/printerrelay/printer-relay/relay/secrets"
+)
+
+// Options are the flags of `printer-relay relay`.
+type Options struct {
+	Manifests  string // folder of the YAML
+	Name       string // namespace/name of the one PrinterRelay to run; empty: all
+	State      string // folder for spools and keys, a subfolder per relay
+	Bind       string // address that listeners bind to; empty: all
+	Admin      string // address of the admin port; empty: none
+	Secrets    string // folder of mounted Secrets, NAME/KEY; empty: those in the manifests
+	PortOffset int    // added to each listener's port
+	Grace      time.Duration
+	Version    string
+	Log        *slog.Logger
+}
+
+// pollEvery is how often the manifests are looked at; a change applies when two
+// looks agree, so that no half-written file is read. Looking beats being told:
+// a ConfigMap changes by a swapped link, and network file systems send no
+// events.
+const pollEvery = 200 * time.Millisecond
+
+// Process runs the relays of one manifest folder.
+type Process struct {
+	Options
+	registry *prometheus.Registry
+
+	mu        sync.Mutex
+	instances []*instance
+	problems  []string // why what stands in the manifests is not what runs
+}
+
+// Run loads the manifests and runs their relays until ctx ends, then drains.
+// It fails at once if the manifests are bad, an address cannot be bound, or a
+// state folder cannot be used; later bad edits are reported and not applied.
+func Run(ctx context.Context, o Options) error {
+	p := &Process{Options: o, registry: prometheus.NewRegistry()}
+	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	seen, err := p.fingerprint()
+	if err != nil {
+		return err
+	}
+	c, err := LoadConfiguration(o.Manifests, o.Name)
+	if err != nil {
+		return err
+	}
+	if err := p.start(c); err != nil {
+		p.stop()
+		return err
+	}
+	defer p.stop()
+	g, ctx := errgroup.WithContext(ctx)
+	if o.Admin != "" {
+		l, err := net.Listen("tcp", o.Admin)
+		if err != nil {
+			return fmt.Errorf("admin port %s: %w; choose another with --admin", o.Admin, err)
+		}
+		o.Log.Info("admin port open", "address", l.Addr().String())
+		g.Go(func() error { return p.adminServer().Serve(ctx, l) })
+	}
+	g.Go(func() error { return p.watch(ctx, seen) })
+	return g.Wait()
+}
+
+func (p *Process) adminServer() *admin.Server {
+	return admin.New(admin.Config{
+		Version:  p.Version,
+		Registry: p.registry,
+		Log:      p.Log,
+		Relays: func() []admin.Relay {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			out := make([]admin.Relay, len(p.instances))
+			for i, in := range p.instances {
+				out[i] = in
+			}
+			return out
+		},
+		Problems: func() []string {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return slices.Clone(p.problems)
+		},
+	})
+}
+
+// start makes and starts an instance for each plan; on an error those that
+// run already are in p.instances, for stop.
+func (p *Process) start(c *Configuration) error {
+	for _, w := range c.Warnings {
+		p.Log.Warn("manifests", "warning", w)
+	}
+	for _, pl := range c.Plans {
+		in, err := newInstance(p, pl, p.secretsOf(c, pl.Namespace))
+		if err != nil {
+			return fmt.Errorf("PrinterRelay %s: %w", key(pl), err)
+		}
+		p.mu.Lock()
+		p.instances = append(p.instances, in)
+		p.mu.Unlock()
+		in.reloaded(true)
+	}
+	return nil
+}
+
+func (p *Process) secretsOf(c *Configuration, namespace string) secrets.Source {
+	if p.Secrets != "" {
+		return secrets.Dir(p.Secrets)
+	}
+	if m := c.Secrets[namespace]; m != nil {
+		return m
+	}
+	return secrets.Map{}
+}
+
+// stop drains all instances at once.
+func (p *Process) stop() {
+	p.mu.Lock()
+	instances := p.instances
+	p.instances = nil
+	p.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, in := range instances {
+		wg.Go(in.stop)
+	}
+	wg.Wait()
+}
+
+func (p *Process) fingerprint() (string, error) {
+	f, err := manifest.Fingerprint(p.Manifests)
+	if err != nil || p.Secrets == "" {
+		return f, err
+	}
+	s, err := manifest.Fingerprint(p.Secrets)
+	return f + s, err
+}

@@ -1,0 +1,103 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/printerrelay/printer-relay/relay/plan"
+)
+
+// watch applies changes of the manifests and Secrets until ctx ends. seen is
+// the fingerprint of what runs.
+func (p *Process) watch(ctx context.Context, seen string) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	last := seen
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now, err := p.fingerprint()
+		switch {
+		case err != nil:
+			p.report(err)
+		case now != last: // still being written: look again
+			last = now
+		case now != seen:
+			seen = now
+			p.report(p.reload())
+		}
+	}
+}
+
+// reload brings the relays to what the manifests say. What cannot be applied
+// leaves the relay with its last good plan.
+func (p *Process) reload() error {
+	c, err := LoadConfiguration(p.Manifests, p.Name)
+	if err != nil {
+		return err
+	}
+	running := map[string]*instance{}
+	p.mu.Lock()
+	for _, in := range p.instances {
+		running[in.Key()] = in
+	}
+	p.mu.Unlock()
+
+	var errs []error
+	wanted := map[string]bool{}
+	for _, pl := range c.Plans {
+		wanted[key(pl)] = true
+		if in := running[key(pl)]; in != nil {
+			errs = append(errs, in.apply(pl, p.secretsOf(c, pl.Namespace)))
+		} else {
+			errs = append(errs, p.start(&Configuration{Plans: []*plan.Plan{pl}, Secrets: c.Secrets}))
+		}
+	}
+	for k, in := range running {
+		if !wanted[k] {
+			p.Log.Info("relay removed: draining; its queue stays in its state folder", "relay", k)
+			p.forget(in)
+			in.stop()
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Process) forget(gone *instance) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, in := range p.instances {
+		if in == gone {
+			p.instances = append(p.instances[:i:i], p.instances[i+1:]...)
+			return
+		}
+	}
+}
+
+// report makes the outcome of a reload known: log, readiness detail, metrics.
+func (p *Process) report(err error) {
+	p.mu.Lock()
+	had := strings.Join(p.problems, "\n")
+	p.problems = nil
+	if err != nil {
+		p.problems = strings.Split(err.Error(), "\n")
+	}
+	now := strings.Join(p.problems, "\n")
+	instances := p.instances
+	p.mu.Unlock()
+	for _, in := range instances {
+		in.reloaded(err == nil)
+	}
+	switch {
+	case err == nil:
+		p.Log.Info("manifests applied", "relays", len(instances))
+	case now != had:
+		p.Log.Error("manifests not applied: the last good configuration goes on", "cause", fmt.Sprint(err))
+	}
+}

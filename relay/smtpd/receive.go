@@ -1,0 +1,231 @@
+package smtpd
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"github.com/printerrelay/printer-relay/relay/message"
+	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/policy"
+	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/reply"
+	"github.com/printerrelay/printer-relay/relay/spool"
+	"github.com/printerrelay/printer-relay/relay/upstream"
+)
+
+// receive takes the message of a transaction: into the spool, through the
+// rules, to the queue. 250 is said only after the queue has it on stable storage.
+func (s *session) receive(tx *transaction) error {
+	w, err := s.srv.Spool.Create(s.srv.Spool.NewID())
+	if err != nil {
+		return s.notStored(err)
+	}
+	defer w.Abort() // does nothing behind a Commit
+	rule := tx.decision.Rule
+	limit := rule.SizeLimit(s.listener.AdvertisedSize)
+	force := tx.decision.Force
+	facts, err := message.Intake(w, s.conn.Body(), message.IntakeOptions{
+		Reject: s.conn.Settings.LineEndings == "Reject", UTF8: tx.utf8, MaxSize: limit,
+		Received: s.received(tx, w.ID()), Hostname: tx.plan.Hostname, ID: w.ID(), Sender: tx.sender, Now: time.Now(),
+		Attachments: rule.Attachments,
+		Header: func(h *message.Header) *reply.Reply {
+			senders, err := h.Senders()
+			if err != nil {
+				if len(rule.Senders.Allowed) == 0 || rule.Senders.EnvelopeOnly {
+					return nil
+				}
+				return reply.HeaderUnclear()
+			}
+			f, r := rule.CheckHeader(senders)
+			force = force || f
+			return r
+		},
+	})
+	var refusal *reply.Reply
+	var source *message.SourceError
+	switch {
+	case errors.As(err, &refusal):
+		return s.refuse("DATA", refusal, fmt.Sprintf("rule %s/%s", rule.Policy, rule.Name))
+	case errors.As(err, &source):
+		// Nothing behind a broken message may be read as commands.
+		s.conn.Abort()
+		return s.refuse("DATA", reply.NotStored(), source.Error())
+	case err != nil:
+		return s.notStored(err)
+	}
+	m := s.message(tx, w.ID(), facts, force)
+	if refused := s.limit(tx, m); refused != nil {
+		return s.refuse("DATA", refused, fmt.Sprintf("rate limit of rule %s/%s", rule.Policy, rule.Name))
+	}
+	return s.submit(tx, w, m)
+}
+
+func (s *session) notStored(err error) error {
+	if errors.Is(err, spool.ErrFull) || errors.Is(err, queue.ErrFull) {
+		return s.refuse("DATA", reply.SpoolFull(), err.Error())
+	}
+	return s.refuse("DATA", reply.NotStored(), err.Error())
+}
+
+// message is what the queue keeps of it.
+func (s *session) message(tx *transaction, id string, f message.Facts, force bool) *queue.Message {
+	rule := tx.decision.Rule
+	c := s.client()
+	m := &queue.Message{
+		ID: id, Arrived: time.Now(), Relay: tx.plan.Namespace + "/" + tx.plan.Name, Listener: s.listener.Name,
+		Client: queue.Client{Addr: c.Addr, HELO: reply.Line(s.gs.Hostname(), 128), User: c.User, TLS: c.TLSVersion},
+		Policy: rule.Policy, Rule: rule.Name, Sender: tx.sender,
+		SenderCovered: tx.decision.Covered, ForceIdentity: force, Identity: rule.Identity, ReplyToAllowed: !force,
+		Recipients: tx.recipients, Size: f.Size, HeaderSize: f.HeaderSize, EightBit: f.EightBit, UTF8: f.UTF8 || tx.needsUTF8(),
+		MaxLine: f.MaxLine, MessageID: reply.Line(f.MessageID, 200), Relayed: tx.plan.Ack.Relayed,
+	}
+	for _, a := range tx.plan.CopiesFor(tx.sender) {
+		tx.add(queue.Recipient{Address: a, Copy: true})
+	}
+	m.Recipients = tx.recipients
+	switch {
+	case tx.plan.Intake == plan.IntakeHold:
+		m.Held = "the relay's intake is Hold"
+	case tx.decision.Action == policy.Hold:
+		m.Held = "rule " + rule.Policy + "/" + rule.Name + " holds"
+	}
+	return m
+}
+
+func (tx *transaction) needsUTF8() bool {
+	if !tx.sender.ASCII() {
+		return true
+	}
+	for _, r := range tx.recipients {
+		if !r.Address.ASCII() {
+			return true
+		}
+	}
+	return false
+}
+
+// limit applies the rule's rate limit to a message that is otherwise accepted.
+func (s *session) limit(tx *transaction, m *queue.Message) *reply.Reply {
+	v := s.srv.Limiter.Take(m.Arrived, tx.decision.Rule, m.Client.Addr, m.Client.User, tx.given)
+	if !v.Over {
+		return nil
+	}
+	switch v.Exceeded {
+	case policy.Refuse:
+		return reply.RateExceeded()
+	case policy.HoldExcess:
+		m.Held = cmp.Or(m.Held, "over the rate limit of rule "+m.Policy+"/"+m.Rule)
+	default:
+		m.NotBefore = m.Arrived.Add(v.Delay)
+	}
+	return nil
+}
+
+// submit makes the message durable and answers.
+func (s *session) submit(tx *transaction, w *spool.Writer, m *queue.Message) error {
+	t, err := s.srv.Queue.Submit(w, m)
+	if err != nil {
+		return s.notStored(err)
+	}
+	s.srv.Metrics.MessagesReceived.WithLabelValues(s.listener.Name).Inc()
+	s.srv.Metrics.BytesReceived.WithLabelValues(s.listener.Name).Add(float64(m.Size))
+	s.srv.Metrics.MessageSize.Observe(float64(m.Size))
+	s.srv.Metrics.AcknowledgeDuration.Observe(time.Since(m.Arrived).Seconds())
+	s.log.Info("received", "id", m.ID, "session", s.conn.ID, "listener", m.Listener, "client", m.Client.Addr, "user", m.Client.User, "sender", m.Sender.String(),
+		"recipients", len(m.Recipients), "size", m.Size, "policy", m.Policy, "rule", m.Rule, "held", m.Held)
+	if !m.Relayed || m.Held != "" || !m.NotBefore.IsZero() {
+		return s.queued(tx, m)
+	}
+	ctx, cancel := context.WithTimeout(s.srv.ctx, tx.plan.Ack.Timeout)
+	defer cancel()
+	result, _ := t.Wait(ctx)
+	switch result.Verdict {
+	case queue.Accepted:
+		return &gosmtp.SMTPError{Code: 250, EnhancedCode: gosmtp.EnhancedCode{2, 0, 0}, Message: "Relayed as " + m.ID}
+	case queue.Refused:
+		return s.refuse("DATA", remote(result.First()), "every recipient was refused by the upstream")
+	}
+	return s.queued(tx, m)
+}
+
+// queued says 250: the message is on stable storage. Where storage is not
+// stable it says 451 instead, and takes the message back.
+func (s *session) queued(tx *transaction, m *queue.Message) error {
+	if !tx.plan.Spool.Ephemeral {
+		return &gosmtp.SMTPError{Code: 250, EnhancedCode: gosmtp.EnhancedCode{2, 0, 0}, Message: "Queued as " + m.ID}
+	}
+	ctx, cancel := context.WithTimeout(s.srv.ctx, 10*time.Second)
+	defer cancel()
+	if _, err := s.srv.Queue.Remove(ctx, queue.Filter{IDs: []string{m.ID}}); err != nil {
+		s.log.Error("a message that was answered with 451 is still in the queue", "id", m.ID, "cause", err)
+	}
+	return s.refuse("DATA", reply.NotRelayed(), "the upstream did not take it at once, and the spool is ephemeral")
+}
+
+// remote passes on an upstream's refusal in its own words.
+func remote(o upstream.Outcome) *reply.Reply {
+	r := &reply.Reply{Code: 554, Enhanced: [3]int{5, 0, 0}, Text: reply.Line(o.Text, 200)}
+	if o.Code/100 == 5 && o.Code != 521 {
+		r.Code = o.Code
+	}
+	var e [3]int
+	if n, err := fmt.Sscanf(o.Enhanced, "%d.%d.%d", &e[0], &e[1], &e[2]); n == 3 && err == nil && e[0] == 5 {
+		r.Enhanced = e
+	}
+	return r
+}
+
+// received is the Received field of this hop (RFC 5321 4.4), folded.
+func (s *session) received(tx *transaction, id string) string {
+	with := "SMTP"
+	if s.conn.Extended() {
+		with = "ESMTP"
+	}
+	if tx.utf8 {
+		with = "UTF8SMTP"
+	}
+	cipher := ""
+	if t := s.conn.TLS(); t != nil {
+		with += "S"
+		cipher = fmt.Sprintf("\r\n\t(using %s with cipher %s)", strings.Replace(tls.VersionName(t.Version), " ", "v", 1), tls.CipherSuiteName(t.CipherSuite))
+	}
+	if s.user != "" {
+		with += "A"
+	}
+	var b bytes.Buffer
+	if s.listener.RedactReceived {
+		b.WriteString("Received: from copier")
+	} else {
+		fmt.Fprintf(&b, "Received: from %s (%s)", heloAtom(s.gs.Hostname()), literal(s.conn.Addr.Addr()))
+	}
+	fmt.Fprintf(&b, "%s\r\n\tby %s (Printer Relay) with %s id %s;\r\n\t%s\r\n", cipher, tx.plan.Hostname, with, id, time.Now().Format(time.RFC1123Z))
+	return b.String()
+}
+
+// literal is an address as RFC 5321 4.1.3 writes it.
+func literal(a netip.Addr) string {
+	if a.Is6() {
+		return "[IPv6:" + a.String() + "]"
+	}
+	return "[" + a.String() + "]"
+}
+
+// heloAtom is the HELO name where it is harmless in a header.
+func heloAtom(h string) string {
+	h = reply.Line(h, 128)
+	for _, c := range h {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(".-_:[]", c)) {
+			return "unknown"
+		}
+	}
+	return cmp.Or(h, "unknown")
+}

@@ -1,0 +1,241 @@
+package smtpd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/policy"
+	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/reply"
+	"github.com/printerrelay/printer-relay/relay/smtpd/wire"
+)
+
+// session is one client between HELO and the end of the connection, or
+// STARTTLS. go-smtp calls Logout from other goroutines; all else comes from one.
+type session struct {
+	srv      *Server
+	conn     *wire.Conn
+	gs       *gosmtp.Conn
+	plan     *plan.Plan // of the session's HELO; a transaction takes the one of its MAIL
+	listener *plan.Listener
+	override *plan.ClientOverride
+	log      *slog.Logger
+
+	user          string
+	users         *logins
+	usersErr      error
+	loginFailures int
+
+	mu sync.Mutex
+	tx *transaction
+}
+
+// transaction is one message, from MAIL to the reply to its final dot.
+type transaction struct {
+	plan       *plan.Plan
+	sender     envelope.Address
+	decision   policy.Decision
+	utf8       bool
+	given      int // recipients that the client named and that were accepted
+	recipients []queue.Recipient
+	start      time.Time
+}
+
+func (s *session) current() *transaction {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tx
+}
+
+func (s *session) set(tx *transaction) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tx = tx
+}
+
+// Reset implements go-smtp's Session: RSET, EHLO, or the end of a message.
+func (s *session) Reset() { s.set(nil) }
+
+// Logout implements go-smtp's Session.
+func (s *session) Logout() error {
+	s.set(nil)
+	return nil
+}
+
+// refuse logs a refusal once, with its cause, and makes it an error that go-smtp
+// sends as it is.
+func (s *session) refuse(step string, r *reply.Reply, cause string) error {
+	s.srv.Metrics.Refusals.WithLabelValues(s.listener.Name, r.Text[:min(len(r.Text), len("PR-000"))]).Inc()
+	s.log.Warn("refused", "session", s.conn.ID, "listener", s.listener.Name, "client", s.conn.Addr.Addr(), "helo", reply.Line(s.gs.Hostname(), 128),
+		"user", s.user, "step", step, "reply", r.String(), "cause", cause)
+	return smtpError(r)
+}
+
+// smtpError must be returned bare: go-smtp looks at the type itself, and shows
+// any other error to the client.
+func smtpError(r *reply.Reply) *gosmtp.SMTPError {
+	return &gosmtp.SMTPError{Code: r.Code, EnhancedCode: gosmtp.EnhancedCode(r.Enhanced), Message: r.Text}
+}
+
+func (s *session) client() policy.Client {
+	c := policy.Client{Addr: s.conn.Addr.Addr(), User: s.user}
+	if t := s.conn.TLS(); t != nil {
+		c.TLSVersion = t.Version
+	}
+	return c
+}
+
+// Mail implements go-smtp's Session.
+func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
+	p := s.srv.Plan()
+	if s.current() != nil {
+		return s.refuse("MAIL", reply.BadSequence("Sender already given, send RSET first"), "second MAIL (RFC 5321 4.1.4)")
+	}
+	if p.Intake == plan.IntakeRefuse {
+		s.conn.Hangup()
+		return s.refuse("MAIL", reply.IntakeRefused(), "intake is Refuse")
+	}
+	if s.listener.Auth.Mode == plan.AuthRequired && s.user == "" {
+		return s.refuse("MAIL", reply.AuthRequired(), "the listener requires authentication")
+	}
+	sender, err := s.address(p, from)
+	if err != nil {
+		return s.refuse("MAIL", reply.BadSender(), err.Error())
+	}
+	if !sender.ASCII() && !opts.UTF8 {
+		return s.refuse("MAIL", reply.NeedsUTF8(), "non-ASCII sender without SMTPUTF8")
+	}
+	if opts.UTF8 && !s.srv.offersUTF8(p) {
+		return s.refuse("MAIL", reply.NeedsUTF8(), "SMTPUTF8 was not offered")
+	}
+	d := p.Policies.AtMail(s.client(), sender)
+	s.count(d)
+	if d.Reply != nil {
+		return s.refuse("MAIL", d.Reply, explain(d))
+	}
+	if domain, ok := neverFits(p, sender); !ok && !d.Force {
+		return s.refuse("MAIL", reply.SenderDomain(domain), "every upstream has rewrite: Never")
+	}
+	if limit := d.Rule.SizeLimit(s.listener.AdvertisedSize); opts.Size > limit {
+		return s.refuse("MAIL", reply.TooLarge(opts.Size, limit), "declared size")
+	}
+	if err := s.srv.Spool.Full(opts.Size); err != nil || s.srv.Queue.Full() {
+		return s.refuse("MAIL", reply.SpoolFull(), fmt.Sprint(err))
+	}
+	s.set(&transaction{plan: p, sender: sender, decision: d, utf8: opts.UTF8, start: time.Now()})
+	return nil
+}
+
+// address reads a path and completes it; what has no domain is malformed
+// where none is configured.
+func (s *session) address(p *plan.Plan, path string) (envelope.Address, error) {
+	a, err := envelope.ParseAddress(requote(path))
+	if errors.Is(err, envelope.ErrNoDomain) && p.Addresses.DefaultDomain != "" {
+		a.Domain = p.Addresses.DefaultDomain
+		return a, nil
+	}
+	return a, err
+}
+
+// requote undoes what go-smtp did to a quoted local part: it takes the quotes
+// off, so that only the last @ still tells where the domain begins.
+func requote(path string) string {
+	for i := len(path) - 1; i > 0; i-- {
+		if path[i] == '@' {
+			return envelope.Address{Local: path[:i], Domain: path[i+1:]}.String()
+		}
+	}
+	return path
+}
+
+// neverFits tells whether some upstream can send as the sender; otherwise it
+// names a domain that could.
+func neverFits(p *plan.Plan, sender envelope.Address) (string, bool) {
+	domain := ""
+	for _, u := range p.Upstreams {
+		if u.Sender == nil || u.Sender.Rewrite != "Never" || sender.IsNull() || envelope.DomainKey(sender.Domain) == u.Sender.Domain {
+			return "", true
+		}
+		domain = u.Sender.Domain
+	}
+	return domain, false
+}
+
+// Rcpt implements go-smtp's Session.
+func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
+	tx := s.current()
+	if tx == nil {
+		return s.refuse("RCPT", reply.BadSequence("Sender first (MAIL)"), "RCPT without MAIL")
+	}
+	given, err := s.address(tx.plan, to)
+	if err != nil || given.IsNull() {
+		return s.refuse("RCPT", reply.BadRecipient(), fmt.Sprint(err))
+	}
+	if !given.ASCII() && !tx.utf8 {
+		return s.refuse("RCPT", reply.NeedsUTF8(), "non-ASCII recipient without SMTPUTF8")
+	}
+	for _, a := range tx.plan.RewriteRecipient(given) {
+		if r := tx.decision.Rule.CheckRecipient(a, tx.given, s.listener.Recipients); r != nil {
+			return s.refuse("RCPT", r, fmt.Sprintf("rule %s/%s, recipient %s", tx.decision.Rule.Policy, tx.decision.Rule.Name, a))
+		}
+	}
+	tx.given++
+	for _, a := range tx.plan.RewriteRecipient(given) {
+		r := queue.Recipient{Address: a}
+		if a != given {
+			r.Original = given
+		}
+		tx.add(r)
+	}
+	return nil
+}
+
+// add adds a recipient once, however often it is named.
+func (tx *transaction) add(r queue.Recipient) {
+	if !slices.ContainsFunc(tx.recipients, func(have queue.Recipient) bool { return have.Address.Key() == r.Address.Key() }) {
+		tx.recipients = append(tx.recipients, r)
+	}
+}
+
+// Data implements go-smtp's Session. The message comes from wire, not from r:
+// wire frames it.
+func (s *session) Data(io.Reader) error {
+	tx := s.current()
+	if tx == nil || len(tx.recipients) == 0 {
+		return s.refuse("DATA", reply.NoRecipients(), "no recipients")
+	}
+	return s.receive(tx)
+}
+
+func (s *session) count(d policy.Decision) {
+	for _, dry := range d.DryRun {
+		s.srv.Metrics.PolicyDecisions.WithLabelValues(dry.Rule.Policy, dry.Rule.Name, string(dry.Action), "dryrun").Inc()
+		s.log.Info("policy dry run", "session", s.conn.ID, "client", s.conn.Addr.Addr(), "policy", dry.Rule.Policy, "rule", dry.Rule.Name, "would", dry.Action)
+	}
+	pol, rule := "", ""
+	if d.Rule != nil {
+		pol, rule = d.Rule.Policy, d.Rule.Name
+	}
+	s.srv.Metrics.PolicyDecisions.WithLabelValues(pol, rule, string(d.Action), "enforce").Inc()
+}
+
+// explain is the cause of a refusal by policy: the last thing that was looked at.
+func explain(d policy.Decision) string {
+	if d.Rule != nil {
+		return fmt.Sprintf("rule %s/%s", d.Rule.Policy, d.Rule.Name)
+	}
+	if n := len(d.Steps); n > 0 {
+		st := d.Steps[n-1]
+		return fmt.Sprintf("no rule matched; last %s/%s: %s", st.Policy, st.Rule, st.Why)
+	}
+	return "no rule matched: the policies have none"
+}

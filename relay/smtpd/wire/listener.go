@@ -1,0 +1,403 @@
+package wire
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	proxyproto "github.com/pires/go-proxyproto"
+
+	"github.com/printerrelay/printer-relay/relay/reply"
+)
+
+// Limits bound the connections of a listener. They may change while it runs.
+type Limits struct {
+	Connections int
+	PerClient   int
+	Proxies     []netip.Prefix // peers that must send a PROXY header
+}
+
+// Hooks tell what happens; each may be nil. They are called from many
+// goroutines and must not block.
+type Hooks struct {
+	Open      func(open int)      // connections now
+	Refused   func(reason string) // before the greeting
+	Handshake func(version string, err error, client netip.Addr)
+}
+
+// Listener accepts connections for go-smtp: within limits, behind a PROXY
+// header where one is due, with TLS where that comes first. It implements
+// net.Listener.
+type Listener struct {
+	Hostname string
+	raw      net.Listener
+	settings func(netip.Addr) Settings
+	limits   func() Limits
+	hooks    Hooks
+
+	ready chan *Conn
+	stop  chan struct{}
+	drain atomic.Bool
+	wg    sync.WaitGroup
+
+	mu        sync.Mutex
+	slots     int
+	perClient map[netip.Addr]int
+	conns     map[*Conn]struct{}
+	closed    bool
+}
+
+// slot is one connection's place within the limits.
+type slot struct {
+	client netip.Addr
+	sock   net.Conn
+}
+
+// Listen takes over raw. settings says what one client gets, limits what the
+// listener takes.
+func Listen(raw net.Listener, hostname string, settings func(netip.Addr) Settings, limits func() Limits, hooks Hooks) *Listener {
+	l := &Listener{
+		Hostname: hostname, raw: raw, settings: settings, limits: limits, hooks: hooks,
+		ready: make(chan *Conn), stop: make(chan struct{}),
+		perClient: map[netip.Addr]int{}, conns: map[*Conn]struct{}{},
+	}
+	l.wg.Go(l.accept)
+	return l
+}
+
+// Accept gives the next connection. It implements net.Listener.
+func (l *Listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.ready:
+		return c, nil
+	case <-l.stop:
+		return nil, net.ErrClosed
+	}
+}
+
+// Addr implements net.Listener.
+func (l *Listener) Addr() net.Addr { return l.raw.Addr() }
+
+// Connections counts those that are open.
+func (l *Listener) Connections() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.slots
+}
+
+func (l *Listener) accept() {
+	var delay time.Duration
+	for {
+		sock, err := l.raw.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			delay = min(max(2*delay, 5*time.Millisecond), time.Second) // out of files: let some be closed
+			select {
+			case <-time.After(delay):
+				continue
+			case <-l.stop:
+				return
+			}
+		}
+		delay = 0
+		l.take(sock)
+	}
+}
+
+// take finds a place for a connection, or refuses it before the greeting.
+func (l *Listener) take(sock net.Conn) {
+	peer, err := netip.ParseAddrPort(sock.RemoteAddr().String())
+	if err != nil {
+		sock.Close() //nolint:errcheck // no client that anybody could name
+		return
+	}
+	peer = netip.AddrPortFrom(peer.Addr().Unmap().WithZone(""), peer.Port())
+	s := &slot{sock: sock}
+	limits := l.limits()
+	if !l.enter(s, limits) {
+		l.refuse(sock, "connections")
+		return
+	}
+	if !contains(limits.Proxies, peer.Addr()) {
+		l.greet(s, sock, peer)
+		return
+	}
+	l.wg.Go(func() { // a header may be slow in coming
+		from, conn, err := proxied(sock, peer)
+		if err != nil {
+			l.leave(s)
+			l.refused("proxy-header")
+			sock.Close() //nolint:errcheck // not what was agreed
+			return
+		}
+		l.greet(s, conn, from)
+	})
+}
+
+// greet counts the client and hands its connection to go-smtp, behind the
+// handshake where TLS comes first.
+func (l *Listener) greet(s *slot, sock net.Conn, client netip.AddrPort) {
+	if !l.enterClient(s, client.Addr(), l.limits()) {
+		l.leave(s)
+		l.refuse(sock, "connections-per-client")
+		return
+	}
+	c := newConn(l, s, sock, client)
+	c.Settings = l.settings(client.Addr())
+	l.add(c)
+	if !c.Settings.Implicit {
+		l.hand(c)
+		return
+	}
+	l.wg.Go(func() {
+		tc, state, err := l.handshake(sock, c.Settings.TLS)
+		if err != nil {
+			c.Close() //nolint:errcheck // it is over
+			return
+		}
+		c.mu.Lock()
+		c.sock, c.tls = tc, state
+		c.mu.Unlock()
+		l.hand(c)
+	})
+}
+
+func (l *Listener) hand(c *Conn) {
+	select {
+	case l.ready <- c:
+	case <-l.stop:
+		c.Close() //nolint:errcheck // the listener is over
+	}
+}
+
+// replace gives go-smtp a new Conn for the same client (STARTTLS).
+func (l *Listener) replace(old, next *Conn) {
+	l.mu.Lock()
+	delete(l.conns, old)
+	l.conns[next] = struct{}{}
+	l.mu.Unlock()
+	l.hand(next)
+}
+
+func (l *Listener) handshake(sock net.Conn, cfg *tls.Config) (net.Conn, *tls.ConnectionState, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeTime)
+	defer cancel()
+	sock.SetDeadline(time.Time{}) //nolint:errcheck // a closed socket says so in the handshake
+	tc := tls.Server(sock, cfg)
+	err := tc.HandshakeContext(ctx)
+	peer, _ := netip.ParseAddrPort(sock.RemoteAddr().String()) //nolint:errcheck // for the log only
+	if err != nil {
+		l.shook("failed", err, peer.Addr())
+		return nil, nil, err
+	}
+	state := tc.ConnectionState()
+	l.shook(tls.VersionName(state.Version), nil, peer.Addr())
+	return tc, &state, nil
+}
+
+func (l *Listener) shook(version string, err error, client netip.Addr) {
+	if l.hooks.Handshake != nil {
+		l.hooks.Handshake(version, err, client)
+	}
+}
+
+// refuse says 421 and closes. The write is short and has a deadline: it runs
+// in the accept loop.
+func (l *Listener) refuse(sock net.Conn, reason string) {
+	l.refused(reason)
+	sock.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))    //nolint:errcheck // best effort
+	sock.Write([]byte(reply.TooManyConnections().String() + "\r\n")) //nolint:errcheck // best effort
+	sock.Close()                                                     //nolint:errcheck // refused
+}
+
+func (l *Listener) refused(reason string) {
+	if l.hooks.Refused != nil {
+		l.hooks.Refused(reason)
+	}
+}
+
+func (l *Listener) enter(_ *slot, limits Limits) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || limits.Connections > 0 && l.slots >= limits.Connections {
+		return false
+	}
+	l.slots++
+	l.opened()
+	return true
+}
+
+func (l *Listener) enterClient(s *slot, client netip.Addr, limits Limits) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if limits.PerClient > 0 && l.perClient[client] >= limits.PerClient {
+		return false
+	}
+	s.client = client
+	l.perClient[client]++
+	return true
+}
+
+func (l *Listener) leave(s *slot) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slots--
+	if s.client.IsValid() {
+		if l.perClient[s.client]--; l.perClient[s.client] == 0 {
+			delete(l.perClient, s.client)
+		}
+	}
+	l.opened()
+}
+
+func (l *Listener) opened() {
+	if l.hooks.Open != nil {
+		l.hooks.Open(l.slots)
+	}
+}
+
+func (l *Listener) add(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conns[c] = struct{}{}
+}
+
+// remove gives a connection's place back, once.
+func (l *Listener) remove(c *Conn) {
+	l.mu.Lock()
+	_, ok := l.conns[c]
+	delete(l.conns, c)
+	l.mu.Unlock()
+	if ok {
+		l.leave(c.slot)
+	}
+}
+
+func (l *Listener) draining() bool { return l.drain.Load() }
+
+// StopAccepting closes the port; connections go on.
+func (l *Listener) StopAccepting() { l.raw.Close() } //nolint:errcheck // closed is what it shall be
+
+// Drain closes the port and asks each connection to end: at once where it is
+// idle, behind its transaction otherwise.
+func (l *Listener) Drain() {
+	l.drain.Store(true)
+	l.StopAccepting()
+	for _, c := range l.all() {
+		c.wake()
+	}
+}
+
+// wake ends a read that waits for a command.
+func (c *Conn) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed && !c.detached {
+		c.sock.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // closed is as good
+	}
+}
+
+func (l *Listener) all() []*Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]*Conn, 0, len(l.conns))
+	for c := range l.conns {
+		out = append(out, c)
+	}
+	return out
+}
+
+// Close ends the listener and cuts every connection. It implements
+// net.Listener.
+func (l *Listener) Close() error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return nil
+	}
+	l.closed = true
+	l.mu.Unlock()
+	l.StopAccepting()
+	close(l.stop)
+	for _, c := range l.all() {
+		c.cut()
+	}
+	l.wg.Wait()
+	for _, c := range l.all() { // came while the others were cut
+		c.cut()
+	}
+	return nil
+}
+
+// cut closes the socket under the connection; its own goroutine sees an error
+// and cleans up.
+func (c *Conn) cut() {
+	c.mu.Lock()
+	sock := c.sock
+	c.mu.Unlock()
+	sock.Close() //nolint:errcheck // it shall be closed
+}
+
+func contains(networks []netip.Prefix, a netip.Addr) bool {
+	for _, n := range networks {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+const proxyHeaderTime = 5 * time.Second
+
+// proxied reads the PROXY header that a trusted peer must send (version 1 or
+// 2), and gives the client that it names; LOCAL and UNKNOWN name the peer.
+func proxied(sock net.Conn, peer netip.AddrPort) (netip.AddrPort, net.Conn, error) {
+	sock.SetReadDeadline(time.Now().Add(proxyHeaderTime)) //nolint:errcheck // a closed socket says so when it is read
+	r := bufio.NewReaderSize(sock, 4<<10)
+	h, err := proxyproto.Read(r)
+	if err != nil {
+		return peer, nil, err
+	}
+	conn := net.Conn(&bufferedConn{Conn: sock, r: r})
+	if h.Command.IsLocal() || h.TransportProtocol == proxyproto.UNSPEC {
+		return peer, conn, nil
+	}
+	from, err := netip.ParseAddrPort(h.SourceAddr.String())
+	if err != nil {
+		return peer, nil, err
+	}
+	return netip.AddrPortFrom(from.Addr().Unmap().WithZone(""), from.Port()), conn, nil
+}
+
+// bufferedConn reads what came with the PROXY header before the socket.
+type bufferedConn struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (c *bufferedConn) Read(p []byte) (int, error) {
+	if c.r.Buffered() > 0 {
+		return c.r.Read(p)
+	}
+	return c.Conn.Read(p)
+}
+
+// newID names a session in the log.
+func newID() string {
+	const alphabet = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
+	var b [10]byte
+	rand.Read(b[:]) //nolint:errcheck // never fails (crypto/rand)
+	for i := range b {
+		b[i] = alphabet[int(b[i])%len(alphabet)]
+	}
+	return string(b[:])
+}
