@@ -54,7 +54,6 @@ func (q *Queue) attempt(j *job) {
 		return
 	}
 	st := q.decide(j, outs, now)
-	st.rec.Text = took.Round(time.Millisecond).String()
 	q.mu.Unlock()
 
 	wrote := q.write(it, st)
@@ -70,7 +69,7 @@ func (q *Queue) attempt(j *job) {
 	}
 	q.unlock(it)
 	q.mu.Unlock()
-	q.tellOutcome(j, st, took)
+	q.tellOutcome(it.msg, st.rec, took)
 }
 
 // leave frees the lane's slot: the upstream can have the next message while
@@ -92,6 +91,9 @@ func (q *Queue) leave(j *job, outs []upstream.Outcome, now time.Time) {
 		q.sweep(now.UnixNano())
 	}
 	q.kick(l, now.UnixNano())
+	if l.pausedTo > now.UnixNano() && l.heapPos == 0 {
+		q.wake(l, l.pausedTo) // then it can take what waits for others
+	}
 }
 
 // reportDomains tells each destination domain of j what it did.
@@ -288,15 +290,17 @@ func (q *Queue) unlock(it *item) {
 	q.again(it)
 }
 
-// tellOutcome writes the log line of each result, and counts.
-func (q *Queue) tellOutcome(j *job, st *step, took time.Duration) {
-	m, up := j.it.msg, j.lane.name
-	if q.o.Metrics != nil {
+// tellOutcome writes the log line of each result of an attempt, or of what the
+// queue gave up without one, and counts.
+func (q *Queue) tellOutcome(m *Message, rec *record, took time.Duration) {
+	up := rec.Upstream
+	count := q.o.Metrics != nil && rec.Event == evAttempt
+	if count {
 		q.o.Metrics.AttemptDuration.WithLabelValues(up).Observe(took.Seconds())
 	}
-	for i := range st.rec.Results {
-		r := &st.rec.Results[i]
-		if q.o.Metrics != nil {
+	for i := range rec.Results {
+		r := &rec.Results[i]
+		if count {
 			q.o.Metrics.Recipients.WithLabelValues(up, r.Kind.String(), r.Scope.String()).Add(float64(len(r.Rcpts)))
 		}
 		level := slog.LevelInfo
@@ -307,11 +311,11 @@ func (q *Queue) tellOutcome(j *job, st *step, took time.Duration) {
 			continue
 		}
 		attrs := []slog.Attr{
-			slog.String("id", m.ID), slog.String("outcome", r.Kind.String()), slog.String("status", r.Status.String()),
+			slog.String("id", m.ID), slog.String("event", rec.Event), slog.String("outcome", r.Kind.String()), slog.String("status", r.Status.String()),
 			slog.String("client", m.Client.Addr.String()), slog.String("user", m.Client.User), slog.String("sender", m.Sender.String()),
 			slog.Int("recipients", len(r.Rcpts)), slog.String("rule", m.ruleName()),
 			slog.String("upstream", up), slog.String("reply", replyText(r.outcome())), slog.String("remoteID", r.RemoteID),
-			slog.Duration("duration", took), slog.Int("attempt", int(j.number)),
+			slog.Duration("duration", took), slog.Int("attempt", int(rec.Number)),
 		}
 		if r.Next > 0 {
 			attrs = append(attrs, slog.Time("next", time.Unix(0, r.Next)))

@@ -185,6 +185,7 @@ func (q *Queue) doChore(it *item) {
 	q.mu.Lock()
 	if ok {
 		q.commit(it, st)
+		q.tellOutcome(it.msg, st.rec, 0)
 	}
 }
 

@@ -1,9 +1,11 @@
 package queue
 
 import (
+	"errors"
 	"math/rand/v2"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/spool"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
@@ -44,6 +46,9 @@ func (q *Queue) decide(j *job, outs []upstream.Outcome, now time.Time) *step {
 	for n, i := range j.rcpts {
 		o := &outs[n]
 		res := q.judge(it, int(i), j.lane.name, o, now, spread)
+		if errors.Is(o.Cause, spool.ErrCorrupt) && res.Status == waiting {
+			st.rec.Held = "its spool entry is damaged: " + o.Text
+		}
 		if o.Kind == upstream.Unknown && q.routing.Delivery.OnUnknown == "Hold" && res.Status == waiting {
 			st.rec.Held = "it is unknown whether " + j.lane.name + " took it: " + o.Text
 		}
@@ -83,17 +88,17 @@ func (q *Queue) judge(it *item, i int, up string, o *upstream.Outcome, now time.
 			return r
 		case goNow, park:
 			r.Next = now.UnixNano()
-			return q.unlessGivenUp(it, r, now)
+			return r
 		}
 	case kind == upstream.Unknown && onUnknown == "Hold":
 		r.Next, r.Over = now.UnixNano(), true
-		return q.unlessGivenUp(it, r, now)
+		return r
 	case kind == upstream.Unknown && onUnknown != "FailOver":
 		r.Pin = true
 	case scope != upstream.ScopeRecipient && it.rcpts[i].pin == "":
 		if _, c := q.choose(it, i, now.UnixNano(), up, false); c == goNow {
 			r.Next = now.UnixNano()
-			return q.unlessGivenUp(it, r, now)
+			return r
 		}
 	}
 	r.Over = true
@@ -101,7 +106,7 @@ func (q *Queue) judge(it *item, i int, up string, o *upstream.Outcome, now time.
 		r.Pin = true // it may be there already: that has not changed
 	}
 	r.Next = q.nextTry(it, i, o, now, spread)
-	return q.unlessGivenUp(it, r, now)
+	return q.unlessLate(it, r, now)
 }
 
 // nextTry is the time of the attempt after a back-off. The last one is at the
@@ -116,17 +121,13 @@ func (q *Queue) nextTry(it *item, i int, o *upstream.Outcome, now time.Time, spr
 	return next
 }
 
-// unlessGivenUp turns a result that waits into a failure where the message is
-// past its time, or was bounced by hand while the attempt ran.
-func (q *Queue) unlessGivenUp(it *item, r result, now time.Time) result {
-	switch {
-	case it.giveUp != "":
-		r.Text = it.giveUp
-	case r.Over && now.UnixNano() >= it.since+int64(q.routing.Delivery.Expire):
-		r.Text = q.expired(r.Text)
-	default:
+// unlessLate turns a result that waits into a failure where the message is past
+// its time.
+func (q *Queue) unlessLate(it *item, r result, now time.Time) result {
+	if !r.Over || now.UnixNano() < it.since+int64(q.routing.Delivery.Expire) {
 		return r
 	}
+	r.Text = q.expired(r.Text)
 	r.Status, r.Next, r.Refused, r.Pin, r.Over = failed, 0, false, false, false
 	return r
 }

@@ -332,6 +332,21 @@ func TestSuspendHoldsItsMailWithoutTrying(t *testing.T) {
 	})
 }
 
+func TestSuspendOfAnUpstreamThatIsDown(t *testing.T) {
+	inBubble(t, only(settings()), func(r *rig) {
+		r.up.say(always(down))
+		id := ""
+		for range 20 {
+			id = r.send(message("x@corp.example")).ID
+		}
+		s := only(settings())
+		s.Upstreams["a"] = &plan.Upstream{Name: "a", Connections: 4, Suspend: true}
+		r.q.Update(s)
+		r.pass(30 * 24 * time.Hour)
+		r.wantState(id, Deferred)
+	})
+}
+
 func TestSuspendedUpstreamLeavesItsMailToTheFallback(t *testing.T) {
 	s := settings()
 	s.Upstreams["a"].Suspend = true

@@ -81,7 +81,7 @@ func history(m *Message, records [][]byte) []Event {
 	out := []Event{}
 	for _, b := range records[max(0, len(records)-maxHistory):] {
 		var r record
-		if json.Unmarshal(b, &r) != nil {
+		if json.Unmarshal(b, &r) != nil || r.check(len(m.Recipients)) != nil {
 			continue
 		}
 		if len(r.Results) == 0 {
@@ -91,9 +91,7 @@ func history(m *Message, records [][]byte) []Event {
 			res := &r.Results[i]
 			e := Event{At: r.At, Event: r.Event, Upstream: r.Upstream, Text: replyText(res.outcome())}
 			for _, n := range res.Rcpts {
-				if n >= 0 && n < len(m.Recipients) {
-					e.Recipients = append(e.Recipients, m.Recipients[n].Address.String())
-				}
+				e.Recipients = append(e.Recipients, m.Recipients[n].Address.String())
 			}
 			out = append(out, e)
 		}

@@ -3,8 +3,10 @@ package queue
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 
 	"github.com/printerrelay/printer-relay/relay/spool"
+	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
 // Load takes up what the spool holds. Call it once, before Run and Submit. An
@@ -38,8 +40,8 @@ func (q *Queue) restore(e spool.Entry) (*item, error) {
 	if err := json.Unmarshal(e.Meta, m); err != nil {
 		return nil, fmt.Errorf("meta: %w", err)
 	}
-	if len(m.Recipients) == 0 {
-		return nil, fmt.Errorf("meta: no recipients")
+	if len(m.Recipients) == 0 || len(m.Recipients) > math.MaxUint16 {
+		return nil, fmt.Errorf("meta: %d recipients", len(m.Recipients))
 	}
 	m.ID = e.ID
 	q.strs.share(m)
@@ -49,7 +51,26 @@ func (q *Queue) restore(e spool.Entry) (*item, error) {
 		if err := json.Unmarshal(b, &r); err != nil {
 			return nil, fmt.Errorf("state: %w", err)
 		}
+		if err := r.check(len(m.Recipients)); err != nil {
+			return nil, fmt.Errorf("state: %w", err)
+		}
 		it.apply(&r, &q.strs)
 	}
 	return it, nil
+}
+
+// check refuses what this version of the queue does not write.
+func (r *record) check(rcpts int) error {
+	for i := range r.Results {
+		res := &r.Results[i]
+		if res.Kind > upstream.Unknown || res.Scope > upstream.ScopeUpstream || res.Status > failed {
+			return fmt.Errorf("a result of kind %d, scope %d, status %d", res.Kind, res.Scope, res.Status)
+		}
+		for _, n := range res.Rcpts {
+			if n < 0 || n >= rcpts {
+				return fmt.Errorf("a result for recipient %d of %d", n, rcpts)
+			}
+		}
+	}
+	return nil
 }

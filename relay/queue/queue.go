@@ -11,7 +11,6 @@ package queue
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -44,8 +43,9 @@ type Options struct {
 	Timeout     time.Duration // of one attempt, beside the transport's own; 0: 1 h
 }
 
-// ErrFull says that the queue holds as many messages as it may.
-var ErrFull = errors.New("the queue is full")
+// ErrFull says that the queue holds as many messages as it may. It is also a
+// spool.ErrFull.
+var ErrFull = fmt.Errorf("%w: the queue holds as many messages as it may", spool.ErrFull)
 
 const (
 	never        = math.MaxInt64
@@ -219,9 +219,9 @@ func (q *Queue) done() {
 // returns nil the message is durable and the queue delivers it. After an error
 // nothing of it is left. m must not be changed afterwards.
 func (q *Queue) Submit(w *spool.Writer, m *Message) (*Ticket, error) {
-	if m.ID == "" || len(m.Recipients) == 0 {
+	if m.ID == "" || len(m.Recipients) == 0 || len(m.Recipients) > math.MaxUint16 {
 		w.Abort()
-		return nil, errors.New("queue: a message needs an ID and a recipient")
+		return nil, fmt.Errorf("queue: a message needs an ID and 1 to %d recipients", math.MaxUint16)
 	}
 	if !q.reserve() {
 		w.Abort()
@@ -275,17 +275,18 @@ func (q *Queue) add(m *Message) *Ticket {
 		it.ticket = t
 	}
 	q.again(it)
-	if t.undecided && q.stuck(it) {
-		t.settle(Queued)
-	}
 	return t
 }
 
-// stuck tells whether a recipient of a new message cannot be tried now.
+// stuck tells whether a recipient that waits is neither being tried nor next in
+// a lane that works.
 func (q *Queue) stuck(it *item) bool {
 	now := time.Now().UnixNano()
 	for i := range it.rcpts {
 		x := &it.rcpts[i]
+		if x.status != waiting {
+			continue
+		}
 		if !x.busy || x.job != nil && x.job.lane.whyDown(now) != "" {
 			return true
 		}

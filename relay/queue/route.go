@@ -24,6 +24,7 @@ type route struct {
 
 // rewire makes the routing for s. It wants q.mu held.
 func (q *Queue) rewire(s Settings) {
+	s.setDefaults()
 	for name, l := range q.lanes {
 		if s.Upstreams[name] == nil {
 			l.configure(nil)

@@ -17,6 +17,10 @@ func (q *Queue) again(it *item) {
 	if it.held == "" && it.giveUp == "" && !it.removed {
 		q.assign(it, now)
 	}
+	if t := it.ticket; t != nil && t.undecided && q.stuck(it) {
+		t.undecided = false
+		t.announce(Queued) // nothing more comes soon
+	}
 	q.arm(it, now)
 }
 

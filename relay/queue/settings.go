@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"time"
+
 	"github.com/printerrelay/printer-relay/relay/plan"
 )
 
@@ -13,6 +15,20 @@ type Settings struct {
 	Fallbacks []string
 	Upstreams map[string]*plan.Upstream
 	Delivery  plan.Delivery
+}
+
+// setDefaults fills in what must not be zero: mail would expire at once.
+func (s *Settings) setDefaults() {
+	d := &s.Delivery
+	if d.Expire <= 0 {
+		d.Expire = 5 * 24 * time.Hour
+	}
+	if d.RetryFirst <= 0 {
+		d.RetryFirst = 30 * time.Second
+	}
+	if d.RetryMax <= 0 {
+		d.RetryMax = time.Hour
+	}
 }
 
 // SettingsOf gives the settings that p holds.

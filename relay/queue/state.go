@@ -165,9 +165,6 @@ func (it *item) applyResult(r *record, res *result, s *strs) {
 	o.Text, o.Remote, o.Enhanced = s.get(o.Text), s.get(o.Remote), s.get(o.Enhanced)
 	up := s.get(r.Upstream)
 	for _, i := range res.Rcpts {
-		if i < 0 || i >= len(it.rcpts) {
-			continue // a record of another message: cannot be, and must not crash the start
-		}
 		x := &it.rcpts[i]
 		x.status, x.next, x.last = res.Status, res.Next, o
 		if r.Event == evAttempt {

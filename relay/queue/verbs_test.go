@@ -219,7 +219,7 @@ func TestRemove(t *testing.T) {
 	inBubble(t, settings(), func(r *rig) {
 		r.up.say(always(greylisted))
 		id := r.send(message("x@corp.example")).ID
-		r.up.sayAll(slow(10*time.Second, greylisted))
+		r.up.sayAll(slow(10*time.Second, noUser))
 		running := r.send(message("y@corp.example")).ID
 		if ids, err := r.q.Remove(r.Context(), Filter{All: true}); err != nil || len(ids) != 2 {
 			t.Fatal(ids, err)

@@ -1,0 +1,213 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/upstream"
+)
+
+func TestRetriesAreNotStarvedByFreshMail(t *testing.T) {
+	s := only(settings())
+	s.Upstreams["a"].Connections = 1
+	inBubble(t, s, func(r *rig) {
+		r.up.say(always(greylisted))
+		old := message("x@old.example")
+		r.send(old)
+		r.up.sayAll(slow(time.Second, ok))
+		for range 120 { // as much as the upstream takes, and more
+			r.submit(message("x@corp.example"))
+			r.submit(message("x@corp.example"))
+			r.pass(time.Second)
+		}
+		if r.stored(old.ID) {
+			t.Error("a retry waits for new mail to end")
+		}
+	})
+}
+
+func TestDomainThatKeepsDeferringHasOneSlot(t *testing.T) {
+	s := only(settings())
+	s.Upstreams["a"].Connections = 8
+	inBubble(t, s, func(r *rig) {
+		var now, most atomic.Int32
+		r.up.sayAll(func(_ context.Context, a Attempt) []upstream.Outcome {
+			most.Store(max(most.Load(), now.Add(1)))
+			time.Sleep(time.Second)
+			now.Add(-1)
+			return upstream.All(len(a.Recipients), greylisted)
+		})
+		for range 20 {
+			r.submit(message("x@tarpit.example"))
+		}
+		r.pass(500 * time.Millisecond)
+		if n := most.Load(); n != 4 {
+			t.Errorf("a domain that is not known yet has %d of 8 slots, want half", n)
+		}
+		r.pass(20 * time.Second)
+		if n := len(r.tried()); n != 20 {
+			t.Errorf("%d of 20 new messages were tried, one after the other", n)
+		}
+		most.Store(0)
+		r.pass(time.Hour)
+		if n := most.Load(); n != 1 {
+			t.Errorf("a domain that keeps deferring has %d slots, want 1", n)
+		}
+	})
+}
+
+func TestFreshMailIsTriedWhileItsDomainBacksOff(t *testing.T) {
+	s := only(settings())
+	s.Delivery.Warn = 0
+	inBubble(t, s, func(r *rig) {
+		r.up.say(always(greylisted))
+		r.send(message("full@corp.example"))
+		r.pass(24 * time.Hour)
+		backsOff := func() bool {
+			r.q.mu.Lock()
+			defer r.q.mu.Unlock()
+			return r.q.lane("a").domain("corp.example").backsOff(time.Now().UnixNano())
+		}
+		for !backsOff() {
+			r.pass(time.Minute)
+		}
+		r.up.say(always(ok))
+		if id := r.send(message("x@corp.example")).ID; r.stored(id) {
+			t.Error("new mail waits for the retries of another recipient")
+		}
+	})
+}
+
+// b asked to wait and a is down: when b's time has come, what waits for a goes
+// to b.
+func TestPauseEndsForWhatWaitsElsewhere(t *testing.T) {
+	inBubble(t, settings(), func(r *rig) {
+		busy := down
+		busy.RetryIn = 10 * time.Minute
+		r.up.say(by(map[string]upstream.Outcome{"a": down, "b": busy}))
+		for i := range breakerFailures {
+			r.send(message(fmt.Sprintf("x@d%d.example", i)))
+		}
+		if st := upstreamState(r, "a"); st.Circuit != "Open" {
+			t.Fatalf("%+v", st)
+		}
+		id := r.send(message("x@corp.example")).ID
+		r.up.say(by(map[string]upstream.Outcome{"a": down, "b": ok}))
+		r.pass(10*time.Minute + time.Second)
+		if r.stored(id) {
+			t.Error("it still waits")
+		}
+	})
+}
+
+func TestJitterKeepsRetriesApart(t *testing.T) {
+	inBubble(t, only(settings()), func(r *rig) {
+		r.up.say(always(greylisted))
+		for i := range 20 {
+			r.send(message(fmt.Sprintf("x@d%d.example", i)))
+		}
+		start := time.Now()
+		r.pass(37 * time.Second)
+		waits := map[time.Duration]bool{}
+		for _, a := range r.up.attempts()[20:] {
+			waits[a.at.Sub(start)] = true
+		}
+		if len(waits) < 15 {
+			t.Errorf("20 messages were tried again at %d moments", len(waits))
+		}
+	})
+}
+
+func TestTheLastAttemptIsAtTheExpiry(t *testing.T) {
+	s := only(settings())
+	s.Delivery.Expire, s.Delivery.RetryFirst, s.Delivery.RetryMax = 10*time.Hour, 6*time.Hour, 6*time.Hour
+	inBubble(t, s, func(r *rig) {
+		r.up.say(func(_ Attempt, to envelope.Address) upstream.Outcome {
+			if to.Local == "it" {
+				return ok
+			}
+			return greylisted
+		})
+		start := time.Now()
+		r.send(message("x@corp.example"))
+		r.pass(24 * time.Hour)
+		n := len(r.tried())
+		var last time.Duration
+		for _, a := range r.up.attempts() {
+			if a.Message.DSNOf == "" {
+				last = a.at.Sub(start)
+			}
+		}
+		if n != 3 || last != 10*time.Hour {
+			t.Errorf("%d attempts, the last after %v", n, last)
+		}
+	})
+}
+
+// stalling makes the first removal wait.
+type stalling struct {
+	store
+	calls atomic.Int32
+}
+
+func (s *stalling) Remove(id string) error {
+	if s.calls.Add(1) == 1 {
+		time.Sleep(time.Hour)
+	}
+	return s.store.Remove(id)
+}
+
+func TestTheSpoolDoesNotHoldUpTheUpstream(t *testing.T) {
+	s := only(settings())
+	s.Upstreams["a"].Connections = 1
+	inBubble(t, s, func(r *rig) {
+		r.stop()
+		r.wrap = func(s store) store { return &stalling{store: s} }
+		r.start()
+		r.up.sayAll(slow(time.Second, ok))
+		r.submit(message("x@corp.example"))
+		r.submit(message("y@corp.example"))
+		r.pass(3 * time.Second)
+		r.wantTried("a:x@corp.example", "a:y@corp.example")
+		r.pass(2 * time.Hour)
+		synctest.Wait()
+	})
+}
+
+func TestManyUpstreamsManyMessages(t *testing.T) {
+	s := settings()
+	inBubble(t, s, func(r *rig) {
+		var n atomic.Int32
+		r.up.sayAll(func(_ context.Context, a Attempt) []upstream.Outcome {
+			switch c := n.Add(1); {
+			case c%7 == 0:
+				return upstream.All(len(a.Recipients), down)
+			case c%5 == 0:
+				return upstream.All(len(a.Recipients), greylisted)
+			}
+			return upstream.All(len(a.Recipients), ok)
+		})
+		for i := range 500 {
+			r.submit(message(fmt.Sprintf("x@d%d.example", i%20), fmt.Sprintf("y@d%d.example", i%7)))
+		}
+		r.pass(24 * time.Hour)
+		if u := r.sp.Usage(); u.Entries != 0 {
+			t.Errorf("%d entries are left", u.Entries)
+		}
+		r.q.mu.Lock()
+		defer r.q.mu.Unlock()
+		if len(r.q.items) != 0 || len(r.q.timers.h) > len(r.q.lanes) || r.q.workers != 0 || r.q.chorers != 0 {
+			t.Errorf("left over: %d items, %d timers, %d workers", len(r.q.items), len(r.q.timers.h), r.q.workers)
+		}
+		for _, l := range r.q.lanes {
+			if l.active != 0 || l.settling != 0 || l.parked != 0 || l.ready.len() != 0 {
+				t.Errorf("lane %s: %d active, %d settling, %d parked, %d ready", l.name, l.active, l.settling, l.parked, l.ready.len())
+			}
+		}
+	})
+}

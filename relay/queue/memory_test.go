@@ -1,0 +1,69 @@
+package queue
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/printerrelay/printer-relay/relay/spool"
+	"github.com/printerrelay/printer-relay/relay/upstream"
+)
+
+// many is a store that holds n deferred messages and takes no writes.
+type many struct {
+	store
+	n int
+}
+
+func (s many) Scan(fn func(spool.Entry) error) error {
+	for i := range s.n {
+		m := message(fmt.Sprintf("user%d@corp%d.example", i%5000, i%500))
+		m.Arrived = time.Now()
+		m.Client.Addr = netip.AddrFrom4([4]byte{10, 20, byte(i >> 8), byte(i)})
+		m.MessageID = fmt.Sprintf("<20000101.%d.scan@mfp%d.corp.example>", i, i%3000)
+		meta, err := json.Marshal(m)
+		if err != nil {
+			return err
+		}
+		r := record{At: time.Now(), Event: evAttempt, Number: 1, Upstream: "a", Results: []result{{
+			Rcpts: []int{0}, Kind: upstream.Deferred, Scope: upstream.ScopeRecipient, Code: 450, Enhanced: "4.7.1",
+			Text: fmt.Sprintf("greylisted, try again later (ref %d.example)", i), Remote: "mx.corp.example [192.0.2.1]:25",
+			Next: time.Now().Add(time.Hour).UnixNano(), Over: true,
+		}}}
+		if err := fn(spool.Entry{ID: fmt.Sprintf("%014d", i), Meta: meta, Records: [][]byte{r.encode()}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestMemoryOfAHundredThousandMessages(t *testing.T) {
+	const n = 100_000
+	synctest.Test(t, func(t *testing.T) {
+		heap := func() uint64 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			return m.HeapAlloc
+		}
+		before := heap()
+		q := newQueue(many{n: n}, Options{Settings: settings()})
+		if err := q.Load(); err != nil {
+			t.Fatal(err)
+		}
+		q.start()
+		used := heap() - before
+		t.Logf("%d messages take %d MiB", n, used>>20)
+		if len(q.items) != n || used > 200<<20 {
+			t.Errorf("%d messages take %d MiB, more than 200", len(q.items), used>>20)
+		}
+		if s := q.Snapshot(); s.Deferred != n {
+			t.Errorf("%+v", s)
+		}
+		runtime.KeepAlive(q)
+	})
+}
