@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -165,11 +166,18 @@ func (m *matcher) matches(q *Queue, it *item) bool {
 	return m.Upstream == "" || q.waitsFor(it, m.Upstream)
 }
 
+// replyText is the reply of an outcome in a line, with who gave it.
 func replyText(o *upstream.Outcome) string {
 	if o == nil {
 		return ""
 	}
-	s := o.String()
+	s := o.Text
+	if o.Enhanced != "" {
+		s = o.Enhanced + " " + s
+	}
+	if o.Code != 0 {
+		s = strconv.Itoa(o.Code) + " " + s
+	}
 	if o.Remote != "" {
 		s += " (" + o.Remote + ")"
 	}

@@ -100,7 +100,7 @@ func (q *Queue) notice(it *item, st *step, kind string, to envelope.Address) *No
 		from = envelope.Address{Local: "MAILER-DAEMON", Domain: r.Hostname}
 	}
 	n := &Notice{
-		ID: noticeID(it.msg.ID, kind, st.notify), At: st.rec.At, Delayed: kind == kindDelayed,
+		ID: noticeID(it, kind, st.notify), At: st.rec.At, Delayed: kind == kindDelayed,
 		Relay: r.Relay, Hostname: r.Hostname, From: from, To: to, Message: it.msg,
 		Until: time.Unix(0, it.since).Add(r.Delivery.Expire),
 		Body:  func() (io.ReadCloser, error) { return q.store.Body(it.msg.ID) },
@@ -127,12 +127,13 @@ func (q *Queue) notice(it *item, st *step, kind string, to envelope.Address) *No
 	return n
 }
 
-// noticeID is a name for a notification: the parent's, and a digest of the kind
-// and the recipients.
-func noticeID(parent, kind string, rcpts []int) string {
+// noticeID is a name for a notification: the parent's, and a digest of the kind,
+// the recipients, and the time since which they are tried: after a retry by hand
+// they can fail once more.
+func noticeID(it *item, kind string, rcpts []int) string {
 	h := fnv.New32a()
-	fmt.Fprint(h, kind, rcpts)
-	return fmt.Sprintf("%s-%08x", parent, h.Sum32())
+	fmt.Fprint(h, kind, rcpts, it.since)
+	return fmt.Sprintf("%s-%08x", it.msg.ID, h.Sum32())
 }
 
 // post commits a notification as a message of its own, and queues it.

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/spool"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
@@ -265,6 +267,37 @@ func TestUnknownRetrySame(t *testing.T) {
 		r.wantState(id, "")
 		if r.stored(id) {
 			t.Error("it is still there")
+		}
+	})
+}
+
+func TestUnknownAtAnUpstreamThatIsGone(t *testing.T) {
+	inBubble(t, settings(), func(r *rig) {
+		r.up.say(by(map[string]upstream.Outcome{"a": brokeOff, "b": ok}))
+		id := r.send(message("x@corp.example")).ID
+		s := settings()
+		s.Routes[0].Upstream = "b"
+		delete(s.Upstreams, "a")
+		r.q.Update(s)
+		r.pass(time.Minute)
+		r.wantTried("a:x@corp.example", "b:x@corp.example")
+		r.wantState(id, "")
+	})
+}
+
+func TestDamagedSpoolEntryIsHeldForAPerson(t *testing.T) {
+	inBubble(t, settings(), func(r *rig) {
+		r.up.say(always(upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeMessage, Text: "cannot be read", Cause: fmt.Errorf("body: %w", spool.ErrCorrupt)}))
+		id := r.send(message("x@corp.example")).ID
+		r.pass(10 * 24 * time.Hour)
+		r.wantState(id, Held)
+		d, err := r.q.Show(id)
+		if err != nil || d.Reason != "its spool entry is damaged: cannot be read" {
+			t.Errorf("%+v %v", d.Summary, err)
+		}
+		r.wantTried("a:x@corp.example")
+		if n := r.logged("spool entry is corrupt"); n != 1 {
+			t.Errorf("the cause is logged %d times", n)
 		}
 	})
 }

@@ -22,10 +22,10 @@ type UpstreamState struct {
 	Name      string
 	Circuit   string // Closed | Open | HalfOpen
 	Suspended bool
-	Pending   int // jobs that wait for their turn
-	Deferred  int // messages that wait for another try
-	Active    int // attempts that run
-	LastError string
+	Pending   int       // jobs that wait for their turn
+	Deferred  int       // messages that wait for another try
+	Active    int       // attempts that run
+	LastError string    // of the failures since it last worked; empty: it works
 	Since     time.Time // when the circuit last changed
 }
 
@@ -65,10 +65,14 @@ func (q *Queue) Snapshot() Snapshot {
 	}
 	s.Oldest = now.Sub(oldest)
 	for _, l := range q.lanes {
-		s.Upstreams = append(s.Upstreams, UpstreamState{
+		u := UpstreamState{
 			Name: l.name, Circuit: l.circuit(), Suspended: l.suspended(), Pending: l.ready.len() + l.parked,
-			Deferred: deferred[l.name], Active: l.active, LastError: l.lastError, Since: l.since,
-		})
+			Deferred: deferred[l.name], Active: l.active, Since: l.since,
+		}
+		if l.failures > 0 {
+			u.LastError = l.lastError
+		}
+		s.Upstreams = append(s.Upstreams, u)
 	}
 	slices.SortFunc(s.Upstreams, func(a, b UpstreamState) int { return strings.Compare(a.Name, b.Name) })
 	q.snap = s

@@ -144,8 +144,11 @@ func (it *item) apply(r *record, s *strs) {
 	case evReroute:
 		it.override = s.get(r.Upstream)
 		it.hurry(at)
+		for i := range it.rcpts {
+			it.rcpts[i].refused = nil // a person knows better
+		}
 	case evBounce:
-		it.giveUp = r.Text
+		it.giveUp, it.held = r.Text, ""
 	case evWarn:
 		it.warned = true
 	case evRemove:

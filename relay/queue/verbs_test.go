@@ -195,6 +195,43 @@ func TestBounceByHand(t *testing.T) {
 	})
 }
 
+func TestRetryAfterABounceByHand(t *testing.T) {
+	inBubble(t, settings(), func(r *rig) {
+		m := message("x@corp.example")
+		m.Held = "held by rule"
+		r.send(m)
+		if _, err := r.q.Bounce(r.Context(), Filter{IDs: []string{m.ID}}, ""); err != nil {
+			t.Fatal(err)
+		}
+		r.wantState(m.ID, Failed)
+		r.up.say(always(noUser)) // the notification that this one needs is not the first one
+		for range 2 {
+			r.pass(time.Minute)
+			r.restart()
+			if ids, err := r.q.Retry(r.Context(), Filter{IDs: []string{m.ID}}); err != nil || len(ids) != 1 {
+				t.Fatal(ids, err)
+			}
+			synctest.Wait()
+		}
+		if n := len(r.noticed()); n != 3 {
+			t.Errorf("%d notifications of 3 failures", n)
+		}
+	})
+}
+
+func TestRerouteToAnUpstreamThatRefused(t *testing.T) {
+	inBubble(t, settings(), func(r *rig) {
+		r.up.say(by(map[string]upstream.Outcome{"a": tooLarge, "b": greylisted}))
+		id := r.send(message("x@corp.example")).ID
+		r.up.say(always(ok))
+		if _, err := r.q.Reroute(r.Context(), Filter{IDs: []string{id}}, "a"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		r.wantTried("a:x@corp.example", "b:x@corp.example", "a:x@corp.example")
+	})
+}
+
 func TestRerouteSurvivesARestartAndAnUpdate(t *testing.T) {
 	inBubble(t, settings(), func(r *rig) {
 		r.up.say(always(greylisted))
