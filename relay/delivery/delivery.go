@@ -1,0 +1,270 @@
+// Package delivery makes one attempt: it opens a spool entry, puts the
+// upstream's identity on the message, hands it to the upstream's transport and
+// gives back what became of each recipient.
+//
+// It may import relay/queue (its Attempt), spool, message, plan, upstream and
+// the transports.
+package delivery
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/message"
+	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/secrets"
+	"github.com/printerrelay/printer-relay/relay/spool"
+	"github.com/printerrelay/printer-relay/relay/upstream"
+	"github.com/printerrelay/printer-relay/relay/upstream/maildir"
+	"github.com/printerrelay/printer-relay/relay/upstream/smtp"
+)
+
+// Config is what New takes; all fields are required.
+type Config struct {
+	State   string // folder that relative Maildir paths are below
+	Spool   *spool.Spool
+	Secrets func() secrets.Source
+	Log     *slog.Logger
+}
+
+// Delivery implements queue.Deliverer for the upstreams of one plan.
+type Delivery struct {
+	Config
+	mu        sync.RWMutex
+	plan      *plan.Plan
+	upstreams map[string]*route
+}
+
+// route is one upstream with its transport.
+type route struct {
+	plan      *plan.Upstream
+	transport upstream.Transport
+}
+
+// New makes a Delivery without upstreams; Update gives it some.
+func New(c Config) *Delivery { return &Delivery{Config: c, upstreams: map[string]*route{}} }
+
+// Update uses the upstreams of p from now on. Transports whose settings are the
+// same stay, with their connections; the others finish what they have.
+func (d *Delivery) Update(p *plan.Plan) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	next := map[string]*route{}
+	var made []upstream.Transport
+	for name, u := range p.Upstreams {
+		if have := d.upstreams[name]; have != nil && sameWay(have.plan, u) {
+			next[name] = &route{u, have.transport}
+			continue
+		}
+		t, err := d.transport(p, u)
+		if err != nil {
+			for _, t := range made {
+				t.Close() //nolint:errcheck // it was never used
+			}
+			return fmt.Errorf("MailUpstream %s/%s: %w", p.Namespace, name, err)
+		}
+		made = append(made, t)
+		next[name] = &route{u, t}
+	}
+	for name, have := range d.upstreams {
+		if n := next[name]; n == nil || n.transport != have.transport {
+			have.transport.Close() //nolint:errcheck // drops idle connections
+		}
+	}
+	d.plan, d.upstreams = p, next
+	return nil
+}
+
+// sameWay tells whether two plans of an upstream can share a transport.
+func sameWay(a, b *plan.Upstream) bool {
+	return a.Type == b.Type && a.Private == b.Private && a.Connections == b.Connections && reflect.DeepEqual(a.SMTP, b.SMTP) && reflect.DeepEqual(a.Maildir, b.Maildir)
+}
+
+func (d *Delivery) transport(p *plan.Plan, u *plan.Upstream) (upstream.Transport, error) {
+	switch {
+	case u.SMTP != nil:
+		return smtp.New(smtp.Config{Name: u.Name, SMTP: *u.SMTP, Private: u.Private, MaxIdle: u.Connections, Secrets: d.Secrets, Log: d.Log}), nil
+	case u.Maildir != nil:
+		dir := u.Maildir.Path
+		if !filepath.IsAbs(dir) {
+			dir = filepath.Join(d.State, dir)
+		}
+		return maildir.New(dir, p.Hostname)
+	}
+	return nil, fmt.Errorf("type %s is not supported in this build", u.Type)
+}
+
+// Close drops all idle connections.
+func (d *Delivery) Close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, r := range d.upstreams {
+		r.transport.Close() //nolint:errcheck // drops idle connections
+	}
+}
+
+func (d *Delivery) route(name string) *route {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.upstreams[name]
+}
+
+// Capabilities tells what an upstream is known to carry: what its limits say,
+// or what it told itself where that is less.
+func (d *Delivery) Capabilities(name string) upstream.Capabilities {
+	r := d.route(name)
+	if r == nil {
+		return upstream.Capabilities{}
+	}
+	c := r.transport.Capabilities()
+	if m := r.plan.MessageSize; m > 0 && (c.MaxSize == 0 || m < c.MaxSize) {
+		c.MaxSize = m
+	}
+	return c
+}
+
+// CarriesUTF8 tells whether every upstream is known to carry SMTPUTF8.
+func (d *Delivery) CarriesUTF8() bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, r := range d.upstreams {
+		if !r.transport.Capabilities().UTF8 {
+			return false
+		}
+	}
+	return len(d.upstreams) > 0
+}
+
+// Deliver implements queue.Deliverer.
+func (d *Delivery) Deliver(ctx context.Context, a queue.Attempt) []upstream.Outcome {
+	r := d.route(a.Upstream)
+	if r == nil {
+		return upstream.All(len(a.Recipients), upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Text: "the upstream is not in the configuration"})
+	}
+	m, err := d.prepare(r, a)
+	if err != nil {
+		return upstream.All(len(a.Recipients), d.unreadable(a, err))
+	}
+	out := r.transport.Deliver(ctx, m)
+	for _, o := range out {
+		if errors.Is(o.Cause, spool.ErrCorrupt) {
+			return upstream.All(len(a.Recipients), d.unreadable(a, o.Cause))
+		}
+	}
+	return out
+}
+
+// unreadable is the outcome for a message that the spool does not give back.
+// Nothing of it was sent; what is corrupt will not get better.
+func (d *Delivery) unreadable(a queue.Attempt, err error) upstream.Outcome {
+	d.Log.Error("stored message cannot be read", "id", a.Message.ID, "cause", err)
+	o := upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeRecipient, Text: "the stored message cannot be read", Cause: err, RetryIn: time.Minute}
+	switch {
+	case errors.Is(err, errNeverFits):
+		o = upstream.Outcome{Kind: upstream.Failed, Scope: upstream.ScopeMessage, Code: 550, Enhanced: "5.7.1", Text: err.Error(), Cause: err}
+	case errors.Is(err, spool.ErrCorrupt), errors.Is(err, spool.ErrNotFound):
+		o.Kind, o.Code, o.Enhanced = upstream.Failed, 554, "5.3.0"
+	}
+	return o
+}
+
+var errNeverFits = errors.New("the sender is not in the upstream's domain, and sender.rewrite is Never")
+
+// prepare makes the message as it leaves: the spool's own where nothing has to
+// be rewritten, else a new header before the same body.
+func (d *Delivery) prepare(r *route, a queue.Attempt) (*upstream.Message, error) {
+	q := a.Message
+	m := &upstream.Message{
+		ID: q.ID, Sender: q.Sender, Recipients: a.Recipients, Size: q.Size, EightBit: q.EightBit, UTF8: q.UTF8, MaxLine: q.MaxLine,
+		Open: func() (io.ReadCloser, error) { return d.Spool.Body(q.ID) },
+	}
+	if r.plan.Sender == nil || q.DSNOf != "" {
+		return m, nil
+	}
+	id := identity(r.plan.Sender, q)
+	if !id.Fits(q.Sender) && !q.ForceIdentity {
+		return nil, errNeverFits
+	}
+	old, err := d.header(q)
+	if err != nil {
+		return nil, err
+	}
+	h := message.ParseHeader(old)
+	m.Sender = id.Rewrite(h, q.Sender)
+	head := append(h.Append(nil), '\r', '\n')
+	m.Size += int64(len(head)) - q.HeaderSize
+	m.UTF8 = m.UTF8 && !ascii(head, m)
+	m.Open = func() (io.ReadCloser, error) { return d.open(q, head) }
+	return m, nil
+}
+
+// ascii tells whether the rewrite left nothing that needs SMTPUTF8.
+func ascii(head []byte, m *upstream.Message) bool {
+	for _, c := range head {
+		if c >= 0x80 {
+			return false
+		}
+	}
+	for _, a := range append([]envelope.Address{m.Sender}, m.Recipients...) {
+		if !a.ASCII() {
+			return false
+		}
+	}
+	return true
+}
+
+// identity joins the upstream's sender with what the rule says.
+func identity(s *plan.Sender, q *queue.Message) message.Identity {
+	id := message.Identity{
+		Domain: s.Domain, LocalPart: cmp.Or(q.Identity.LocalPart, s.LocalPart), DisplayName: cmp.Or(q.Identity.DisplayName, s.DisplayName),
+		Device: cmp.Or(q.Client.User, q.Client.HELO, q.Client.Addr.String()), ReplyTo: s.ReplyTo && q.ReplyToAllowed,
+		Always: s.Rewrite == "Always" || q.ForceIdentity || q.Identity.LocalPart != "" || q.Identity.DisplayName != "", Never: s.Rewrite == "Never" && !q.ForceIdentity,
+	}
+	if id.Never {
+		id.Always = false
+	}
+	return id
+}
+
+// header reads the stored header without the empty line. Its size is bounded
+// at intake.
+func (d *Delivery) header(q *queue.Message) ([]byte, error) {
+	r, err := d.Spool.Body(q.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close() //nolint:errcheck // read-only
+	b := make([]byte, q.HeaderSize)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b, []byte("\r\n")), nil
+}
+
+// open gives the new header and the stored body. The stored header is read
+// too: the checksum is over all of it.
+func (d *Delivery) open(q *queue.Message, head []byte) (io.ReadCloser, error) {
+	r, err := d.Spool.Body(q.ID)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.CopyN(io.Discard, r, q.HeaderSize); err != nil {
+		r.Close() //nolint:errcheck // read-only
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(head), r), r}, nil
+}

@@ -1,0 +1,224 @@
+// Package dsn writes delivery status notifications (RFC 3464): a part that a
+// person understands, one that a program does, and the header of the message
+// that it is about. It is pure.
+//
+// It may import relay/message and the standard library.
+package dsn
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"mime"
+	"strings"
+	"time"
+)
+
+// maxRecipients bounds a notification; the rest is counted.
+const maxRecipients = 100
+
+// Report is what a notification says.
+type Report struct {
+	ID       string // queue ID of the notification, for its Message-ID
+	At       time.Time
+	Delayed  bool      // still being tried; else failed for good
+	Until    time.Time // Delayed: given up then
+	Hostname string    // the reporting MTA
+	From, To string    // addresses
+
+	MessageQueueID string
+	Arrived        time.Time
+	Device         string // what is known of the copier
+	Sender         string // envelope sender; empty: <>
+	Size           int64
+	Recipients     []Recipient
+	Header         []byte // of the message, CRLF line ends, without the empty line
+}
+
+// Recipient is one recipient that the notification is about.
+type Recipient struct {
+	Address  string
+	Original string // as the client gave it, where it was rewritten
+	Code     int    // of the last reply; 0: none
+	Status   string // RFC 3463; empty: 5.0.0 or 4.0.0
+	Text     string // the server's own words, one line
+	Remote   string // who said so
+	At       time.Time
+}
+
+// Write writes the notification as a whole message with CRLF line ends, all
+// ASCII, and gives the octets of its header with the empty line.
+func Write(w io.Writer, r Report) (headerSize int64, err error) {
+	sum := sha256.Sum256([]byte(r.ID + r.MessageQueueID))
+	boundary := "report-" + hex.EncodeToString(sum[:12])
+	c := &counter{w: w}
+	b := bufio.NewWriter(c)
+	header(b, r, boundary)
+	if err := b.Flush(); err != nil {
+		return 0, err
+	}
+	headerSize = c.n
+	line := func(format string, a ...any) { fmt.Fprintf(b, format+"\r\n", a...) }
+	line("This is a report of %s in MIME format.", r.Hostname)
+	line("")
+	line("--%s", boundary)
+	line("Content-Type: text/plain; charset=utf-8")
+	line("Content-Transfer-Encoding: 7bit")
+	line("")
+	human(line, r)
+	line("--%s", boundary)
+	line("Content-Type: message/delivery-status")
+	line("")
+	machine(line, r)
+	line("--%s", boundary)
+	line("Content-Type: text/rfc822-headers")
+	line("")
+	b.Write(safeHeader(r.Header)) //nolint:errcheck // Flush says
+	line("--%s--", boundary)
+	return headerSize, b.Flush()
+}
+
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+func header(b *bufio.Writer, r Report, boundary string) {
+	subject := "Scan could not be sent"
+	if r.Delayed {
+		subject = "Scan is delayed"
+	}
+	fmt.Fprintf(b, "From: \"Printer Relay\" <%s>\r\nTo: <%s>\r\nSubject: %s (%s)\r\nDate: %s\r\nMessage-ID: <%s@%s>\r\n",
+		r.From, r.To, subject, r.MessageQueueID, r.At.Format(time.RFC1123Z), r.ID, r.Hostname)
+	fmt.Fprintf(b, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%s\"\r\n\r\n", boundary)
+}
+
+func human(line func(string, ...any), r Report) {
+	if r.Delayed {
+		line("A scan has not reached everybody yet. Nothing needs to be done: it is tried")
+		line("again until %s.", r.Until.Format(time.RFC1123Z))
+	} else {
+		line("A scan could not be sent to everybody. The relay keeps it for a while, so it")
+		line("can be sent again without the paper once the cause is mended.")
+	}
+	line("")
+	line("Device:    %s", ascii(r.Device))
+	line("From:      <%s>", ascii(r.Sender))
+	line("Scanned:   %s", r.Arrived.Format(time.RFC1123Z))
+	line("Size:      %d octets", r.Size)
+	line("Queue ID:  %s on %s", r.MessageQueueID, r.Hostname)
+	line("")
+	for i, x := range r.Recipients {
+		if i == maxRecipients {
+			line("and %d more recipients", len(r.Recipients)-i)
+			line("")
+			break
+		}
+		line("To <%s>:", ascii(x.Address))
+		if x.Text != "" {
+			line("    %s", ascii(strings.TrimSpace(fmt.Sprintf("%s %s", code(x), x.Text))))
+		}
+		if x.Remote != "" {
+			line("    said by %s", ascii(x.Remote))
+		}
+		line("")
+	}
+	if !r.Delayed {
+		line("What to do: check the addresses and the words of the mail server above. Then")
+		line("send it again:  printer-relay queue retry %s", r.MessageQueueID)
+		line("or remove it:   printer-relay queue remove %s", r.MessageQueueID)
+		line("")
+	}
+}
+
+func code(x Recipient) string {
+	if x.Code == 0 {
+		return ""
+	}
+	return strings.TrimSpace(fmt.Sprintf("%d %s", x.Code, x.Status))
+}
+
+func machine(line func(string, ...any), r Report) {
+	line("Reporting-MTA: dns; %s", r.Hostname)
+	line("X-Queue-ID: %s", r.MessageQueueID)
+	line("Arrival-Date: %s", r.Arrived.Format(time.RFC1123Z))
+	line("")
+	action, class := "failed", "5"
+	if r.Delayed {
+		action, class = "delayed", "4"
+	}
+	for i, x := range r.Recipients {
+		if i == maxRecipients {
+			break
+		}
+		if x.Original != "" {
+			line("Original-Recipient: rfc822; %s", ascii(x.Original))
+		}
+		line("Final-Recipient: rfc822; %s", ascii(x.Address))
+		line("Action: %s", action)
+		line("Status: %s", status(x.Status, class))
+		if x.Remote != "" {
+			line("Remote-MTA: dns; %s", ascii(strings.Fields(x.Remote)[0]))
+		}
+		if x.Code != 0 {
+			line("Diagnostic-Code: smtp; %s", ascii(strings.TrimSpace(code(x)+" "+x.Text)))
+		}
+		if !x.At.IsZero() {
+			line("Last-Attempt-Date: %s", x.At.Format(time.RFC1123Z))
+		}
+		if r.Delayed && !r.Until.IsZero() {
+			line("Will-Retry-Until: %s", r.Until.Format(time.RFC1123Z))
+		}
+		line("")
+	}
+}
+
+// status is an RFC 3463 code of the class that the action has: a reply that
+// was temporary makes a message that expired a failed one.
+func status(s, class string) string {
+	if s == "" {
+		return class + ".0.0"
+	}
+	return class + s[1:]
+}
+
+// ascii writes s in one line of ASCII; what is not is written as an encoded
+// word, which a person can at least paste.
+func ascii(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+	return strings.ReplaceAll(mime.QEncoding.Encode("utf-8", s), "\r\n", " ")
+}
+
+// maxHeaderBack bounds the header that goes back.
+const maxHeaderBack = 16 << 10
+
+// safeHeader is the header of the message, cut at a line and made ASCII.
+func safeHeader(h []byte) []byte {
+	if len(h) > maxHeaderBack {
+		h = h[:maxHeaderBack]
+		if i := strings.LastIndex(string(h), "\r\n"); i >= 0 {
+			h = h[:i+2]
+		}
+	}
+	out := make([]byte, len(h))
+	for i, c := range h {
+		if c >= 0x80 {
+			c = '?'
+		}
+		out[i] = c
+	}
+	return out
+}
