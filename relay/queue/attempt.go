@@ -104,7 +104,7 @@ func (q *Queue) reportDomains(j *job, outs []upstream.Outcome, now time.Time) {
 			best = better(best, outs[i])
 		}
 		if best != 0 {
-			d.report(now, &q.routing.Settings, best)
+			d.report(now, &q.routing.Settings, best, j.again)
 		}
 		return
 	}
@@ -115,7 +115,7 @@ func (q *Queue) reportDomains(j *job, outs []upstream.Outcome, now time.Time) {
 	}
 	for key, kind := range best {
 		if kind != 0 {
-			j.lane.domain(key).report(now, &q.routing.Settings, kind)
+			j.lane.domain(key).report(now, &q.routing.Settings, kind, j.again)
 		}
 	}
 }

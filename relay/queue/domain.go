@@ -14,13 +14,15 @@ const (
 // domain is one destination domain in a lane. A domain that has not shown that
 // it takes mail gets at most half of the lane's slots. One that keeps deferring
 // gets one, and its retries back off together: so it can slow down nobody else.
-// New mail for it is still tried at once: one full mailbox says nothing about
-// the next recipient.
+// New mail for it is still tried at once, and only retries lengthen the
+// back-off: one full mailbox says nothing about the next recipient, and a domain
+// that greylists a hundred messages wants them all again soon.
 type domain struct {
 	name   string
 	active int
 	streak int   // transactions in a row that it deferred
-	until  int64 // Unix nanoseconds: backs off
+	level  int   // back-offs in a row
+	until  int64 // Unix nanoseconds: no retry before
 	good   bool  // took something last time
 	parked fifo[*job]
 }
@@ -67,16 +69,17 @@ func (d *domain) slots(n int) int {
 }
 
 // report takes what became of d's recipients in one attempt.
-func (d *domain) report(now time.Time, s *Settings, kind upstream.Kind) {
+func (d *domain) report(now time.Time, s *Settings, kind upstream.Kind, retry bool) {
 	switch kind {
 	case upstream.Deferred, upstream.Unknown:
 		d.good = false
 		d.streak++
-		if n := d.streak - domainStreak; n >= 0 {
-			d.until = now.Add(jitter(backoff(s, n+1))).UnixNano()
+		if retry && d.streak >= domainStreak && now.UnixNano() >= d.until {
+			d.level++
+			d.until = now.Add(jitter(backoff(s, d.level))).UnixNano()
 		}
 	default: // a refusal is an answer too
-		d.good, d.streak, d.until = true, 0, 0
+		d.good, d.streak, d.level, d.until = true, 0, 0, 0
 	}
 }
 
@@ -92,5 +95,5 @@ func backoff(s *Settings, n int) time.Duration {
 
 // backsOff tells whether nothing should be tried again for d at now.
 func (d *domain) backsOff(now int64) bool {
-	return d.streak >= domainStreak && now < d.until
+	return now < d.until
 }

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -34,10 +35,13 @@ func TestRetriesAreNotStarvedByFreshMail(t *testing.T) {
 func TestDomainThatKeepsDeferringHasOneSlot(t *testing.T) {
 	s := only(settings())
 	s.Upstreams["a"].Connections = 8
+	s.Delivery.Warn = 0
 	inBubble(t, s, func(r *rig) {
 		var now, most atomic.Int32
 		r.up.sayAll(func(_ context.Context, a Attempt) []upstream.Outcome {
-			most.Store(max(most.Load(), now.Add(1)))
+			n := now.Add(1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
 			time.Sleep(time.Second)
 			now.Add(-1)
 			return upstream.All(len(a.Recipients), greylisted)
@@ -54,9 +58,38 @@ func TestDomainThatKeepsDeferringHasOneSlot(t *testing.T) {
 			t.Errorf("%d of 20 new messages were tried, one after the other", n)
 		}
 		most.Store(0)
-		r.pass(time.Hour)
+		r.pass(4 * time.Hour)
 		if n := most.Load(); n != 1 {
 			t.Errorf("a domain that keeps deferring has %d slots, want 1", n)
+		}
+	})
+}
+
+// A hundred messages that a domain greylists are all tried again when their
+// time has come: being deferred once is not a reason to wait longer.
+func TestGreylistingDomainIsTriedAgainSoon(t *testing.T) {
+	inBubble(t, only(settings()), func(r *rig) {
+		seen := map[string]time.Time{}
+		var mu sync.Mutex
+		r.up.say(func(a Attempt, _ envelope.Address) upstream.Outcome {
+			mu.Lock()
+			defer mu.Unlock()
+			first, again := seen[a.Message.ID]
+			if !again {
+				first = time.Now()
+				seen[a.Message.ID] = first
+			}
+			if time.Since(first) < 5*time.Minute {
+				return greylisted
+			}
+			return ok
+		})
+		for range 100 {
+			r.send(message("x@corp.example"))
+		}
+		r.pass(15 * time.Minute)
+		if u := r.sp.Usage(); u.Entries != 0 {
+			t.Errorf("%d messages still wait", u.Entries)
 		}
 	})
 }
