@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/netip"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/printerrelay/printer-relay/relay"
+	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/policy"
+)
+
+func newExplain() *cobra.Command {
+	var dir, name, client, user, from, to string
+	var withTLS bool
+	c := &cobra.Command{
+		Use:   "explain -f DIR --client ADDRESS --from ADDRESS --to ADDRESS",
+		Short: "Say which rule decides for a client, a sender and a recipient, and why",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			conf, err := relay.LoadConfiguration(dir, name)
+			if err != nil {
+				return err
+			}
+			addr, err := netip.ParseAddr(client)
+			if err != nil {
+				return fmt.Errorf("--client %q: want an IP address", client)
+			}
+			sender, err := envelope.ParseAddress(from)
+			if err != nil {
+				return fmt.Errorf("--from %q: %w", from, err)
+			}
+			rcpt, err := envelope.ParseAddress(to)
+			if err != nil || rcpt.IsNull() {
+				return fmt.Errorf("--to %q: want an address", to)
+			}
+			who := policy.Client{Addr: addr.Unmap(), User: user}
+			if withTLS {
+				who.TLSVersion = tls.VersionTLS13
+			}
+			for _, p := range conf.Plans {
+				explain(c, p, who, sender, rcpt)
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringVarP(&dir, "filename", "f", "", "folder of the manifests (required)")
+	f.StringVar(&name, "name", "", "namespace/name of the one PrinterRelay to ask")
+	f.StringVar(&client, "client", "", "the copier's address (required)")
+	f.StringVar(&user, "user", "", "the login it authenticated as")
+	f.BoolVar(&withTLS, "tls", false, "the connection has TLS")
+	f.StringVar(&from, "from", "", "MAIL FROM (required)")
+	f.StringVar(&to, "to", "", "RCPT TO (required)")
+	for _, flag := range []string{"filename", "client", "from", "to"} {
+		c.MarkFlagRequired(flag) //nolint:errcheck // fails only for an unknown flag
+	}
+	return c
+}
+
+func explain(c *cobra.Command, p *plan.Plan, who policy.Client, from, to envelope.Address) {
+	out := c.OutOrStdout()
+	fmt.Fprintf(out, "PrinterRelay %s/%s\n", p.Namespace, p.Name)
+	d := p.Policies.AtMail(who, from)
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	for _, s := range d.Steps {
+		verdict := "passes on"
+		if s.Match {
+			verdict = "decides"
+		}
+		if s.DryRun {
+			verdict += " (dry run)"
+		}
+		fmt.Fprintf(w, "  %s/%s\t%s\t%s\n", s.Policy, s.Rule, verdict, s.Why)
+	}
+	w.Flush() //nolint:errcheck // a terminal
+	if d.Reply != nil {
+		fmt.Fprintf(out, "  MAIL: refused: %s\n", d.Reply)
+		return
+	}
+	fmt.Fprintf(out, "  MAIL: %s by %s/%s\n", d.Action, d.Rule.Policy, d.Rule.Name)
+	for _, a := range p.RewriteRecipient(to) {
+		if r := d.Rule.CheckRecipient(a, 0, 1); r != nil {
+			fmt.Fprintf(out, "  RCPT <%s>: refused: %s\n", a, r)
+			continue
+		}
+		r := p.Route(who.Addr, from, a)
+		fmt.Fprintf(out, "  RCPT <%s>: accepted, goes to upstream %s\n", a, r.Upstream)
+	}
+}

@@ -1,0 +1,292 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/printerrelay/printer-relay/relay/admin"
+	"github.com/printerrelay/printer-relay/relay/delivery"
+	"github.com/printerrelay/printer-relay/relay/metrics"
+	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/policy"
+	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/secrets"
+	"github.com/printerrelay/printer-relay/relay/smtpd"
+	"github.com/printerrelay/printer-relay/relay/spool"
+)
+
+// instance is one relay that runs: the plan in force and what executes it.
+type instance struct {
+	log      *slog.Logger
+	dir      string // state folder
+	grace    time.Duration
+	registry prometheus.Registerer // with what this instance registered
+	metrics  *metrics.Set
+	plan     atomic.Pointer[plan.Plan]
+	secrets  atomic.Pointer[secrets.Source]
+
+	spool    *spool.Spool
+	queue    *queue.Queue
+	delivery *delivery.Delivery
+	server   *smtpd.Server
+	limiter  *policy.Limiter
+
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// newInstance starts a relay; the caller stops it. After an error nothing is
+// left running.
+func newInstance(p *Process, pl *plan.Plan, src secrets.Source) (*instance, error) {
+	in := &instance{
+		log: p.Log.With("relay", key(pl)), dir: filepath.Join(p.State, pl.Namespace, pl.Name), grace: p.Grace,
+		limiter: policy.NewLimiter(),
+	}
+	in.plan.Store(pl)
+	in.secrets.Store(&src)
+	r := &registrations{Registerer: p.registry}
+	in.registry = r
+	in.metrics = metrics.New(r, key(pl))
+	if err := in.open(p, pl, src); err != nil {
+		in.close()
+		return nil, err
+	}
+	return in, nil
+}
+
+func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source) error {
+	if err := os.MkdirAll(in.dir, 0o700); err != nil {
+		return fmt.Errorf("state folder: %w: name another with --state", err)
+	}
+	if err := in.loadLimits(); err != nil {
+		return err
+	}
+	var err error
+	in.spool, err = spool.Open(filepath.Join(in.dir, "spool"), spool.Options{MaxBytes: pl.Spool.Size, Log: in.log, Corrupt: in.metrics.SpoolCorrupt.Inc})
+	if err != nil {
+		return err
+	}
+	in.delivery = delivery.New(delivery.Config{State: in.dir, Spool: in.spool, Secrets: func() secrets.Source { return *in.secrets.Load() }, Log: in.log})
+	if err := in.delivery.Update(pl); err != nil {
+		return err
+	}
+	in.queue = queue.New(in.spool, queue.Options{
+		Deliver: in.delivery, Settings: queue.SettingsOf(pl), Capabilities: in.delivery.Capabilities, Notice: notice,
+		Log: in.log, Metrics: in.metrics, Grace: in.grace,
+	})
+	if err := in.queue.Load(); err != nil {
+		return err
+	}
+	in.gauges(in.registry, pl)
+	ctx, cancel := context.WithCancel(context.Background())
+	in.cancel = cancel
+	in.wg.Go(func() {
+		in.queue.Run(ctx) //nolint:errcheck // always nil
+	})
+	in.server = smtpd.New(smtpd.Config{
+		Bind: p.Bind, PortOffset: p.PortOffset, State: in.dir, Spool: in.spool, Queue: in.queue, Limiter: in.limiter,
+		CarriesUTF8: in.delivery.CarriesUTF8, Metrics: in.metrics, Log: in.log,
+	})
+	in.missing(pl, src)
+	return in.server.Update(pl, src)
+}
+
+// registrations remembers what was registered, so that a relay that goes takes
+// its metrics along.
+type registrations struct {
+	prometheus.Registerer
+	mu   sync.Mutex
+	seen []prometheus.Collector
+}
+
+func (r *registrations) Register(c prometheus.Collector) error {
+	r.mu.Lock()
+	r.seen = append(r.seen, c)
+	r.mu.Unlock()
+	return r.Registerer.Register(c)
+}
+
+func (r *registrations) MustRegister(cs ...prometheus.Collector) {
+	for _, c := range cs {
+		if err := r.Register(c); err != nil {
+			panic(err)
+		}
+	}
+}
+
+func (r *registrations) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.seen {
+		r.Unregister(c)
+	}
+	r.seen = nil
+}
+
+func (in *instance) gauges(r prometheus.Registerer, pl *plan.Plan) {
+	of := func(f func(queue.Snapshot) float64) func() float64 {
+		return func() float64 { return f(in.queue.Snapshot()) }
+	}
+	metrics.Sampled(r, key(pl), map[metrics.Gauge]func() float64{
+		metrics.QueuePending:  of(func(s queue.Snapshot) float64 { return float64(s.Pending) }),
+		metrics.QueueDeferred: of(func(s queue.Snapshot) float64 { return float64(s.Deferred) }),
+		metrics.QueueHeld:     of(func(s queue.Snapshot) float64 { return float64(s.Held) }),
+		metrics.QueueFailed:   of(func(s queue.Snapshot) float64 { return float64(s.Failed) }),
+		metrics.QueueOldest:   of(func(s queue.Snapshot) float64 { return s.Oldest.Seconds() }),
+		metrics.SpoolBytes:    func() float64 { return float64(in.spool.Usage().Bytes) },
+		metrics.SpoolFree:     func() float64 { return float64(in.spool.Usage().Free) },
+	})
+}
+
+// apply brings the relay to another plan without a restart. If it cannot be
+// had as a whole the one before stays.
+func (in *instance) apply(pl *plan.Plan, src secrets.Source) error {
+	old, oldSrc := in.plan.Load(), in.secrets.Load()
+	in.secrets.Store(&src)
+	err := in.delivery.Update(pl)
+	if err == nil {
+		in.queue.Update(queue.SettingsOf(pl))
+		err = in.server.Update(pl, src)
+	}
+	if err != nil {
+		in.secrets.Store(oldSrc)
+		if derr := in.delivery.Update(old); derr != nil {
+			in.log.Error("going back to the last good plan", "cause", derr)
+		}
+		in.queue.Update(queue.SettingsOf(old))
+		return fmt.Errorf("PrinterRelay %s: %w", key(pl), err)
+	}
+	in.plan.Store(pl)
+	in.missing(pl, src)
+	if pl.Hash != old.Hash {
+		in.log.Info("plan applied", "hash", pl.Hash, "was", old.Hash)
+	}
+	return nil
+}
+
+// missing says which Secrets are not there; what needs them fails closed.
+func (in *instance) missing(pl *plan.Plan, src secrets.Source) {
+	absent := MissingSecrets(pl, src)
+	in.metrics.SecretsAbsent.Set(float64(len(absent)))
+	for _, m := range absent {
+		in.log.Error("a Secret is missing: what needs it does not work", "cause", m)
+	}
+}
+
+func (in *instance) reloaded(ok bool) {
+	if ok {
+		in.metrics.Reloads.WithLabelValues("ok").Inc()
+		in.metrics.ReloadOK.Set(1)
+		in.metrics.ReloadTime.SetToCurrentTime()
+		return
+	}
+	in.metrics.Reloads.WithLabelValues("failed").Inc()
+	in.metrics.ReloadOK.Set(0)
+}
+
+// stop drains: no new mail, sessions and deliveries end within the grace, the
+// queue stays on disk.
+func (in *instance) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), in.grace)
+	defer cancel()
+	in.server.Shutdown(ctx)
+	in.close()
+	in.log.Info("stopped")
+}
+
+func (in *instance) close() {
+	if in.cancel != nil {
+		in.cancel()
+		in.wg.Wait()
+	}
+	if in.delivery != nil {
+		in.delivery.Close()
+	}
+	if in.spool != nil {
+		if err := in.spool.Close(); err != nil {
+			in.log.Error("closing the spool", "cause", err)
+		}
+	}
+	in.saveLimits()
+	in.registry.(*registrations).forget()
+}
+
+func (in *instance) limitsFile() string { return filepath.Join(in.dir, "limits.json") }
+
+// loadLimits takes up the rate limits' counts, so that a restart is no way
+// around them. A file that cannot be read is no reason not to start.
+func (in *instance) loadLimits() error {
+	b, err := os.ReadFile(in.limitsFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, in.limiter)
+	}
+	if err != nil {
+		in.log.Warn("rate limits begin anew", "cause", err)
+	}
+	return nil
+}
+
+func (in *instance) saveLimits() {
+	b, err := json.Marshal(in.limiter)
+	if err == nil {
+		tmp := in.limitsFile() + ".tmp"
+		if err = os.WriteFile(tmp, b, 0o600); err == nil {
+			err = os.Rename(tmp, in.limitsFile())
+		}
+	}
+	if err != nil {
+		in.log.Warn("rate limits were not saved", "cause", err)
+	}
+}
+
+// Key implements admin.Relay.
+func (in *instance) Key() string { return key(in.plan.Load()) }
+
+// Queue implements admin.Relay.
+func (in *instance) Queue() admin.Queue { return in.queue }
+
+// State implements admin.Relay.
+func (in *instance) State() admin.RelayState {
+	pl := in.plan.Load()
+	q, u := in.queue.Snapshot(), in.spool.Usage()
+	st := admin.RelayState{
+		Namespace: pl.Namespace, Name: pl.Name, PlanHash: pl.Hash, Ready: true,
+		Queue: admin.QueueState{Pending: q.Pending, Deferred: q.Deferred, Held: q.Held, Failed: q.Failed, OldestSeconds: q.Oldest.Seconds()},
+		Spool: admin.SpoolState{Entries: u.Entries, Bytes: u.Bytes, Free: u.Free},
+	}
+	for _, l := range in.server.Listeners() {
+		st.Listeners = append(st.Listeners, admin.ListenerState{Name: l.Name, Address: l.Address, Connections: l.Connections})
+	}
+	for _, up := range q.Upstreams {
+		st.Upstreams = append(st.Upstreams, admin.UpstreamState{
+			Name: up.Name, Circuit: up.Circuit, Suspended: up.Suspended, Pending: up.Pending, Active: up.Active, LastError: up.LastError, Since: up.Since,
+		})
+		if up.Circuit == "Open" {
+			st.Problems = append(st.Problems, fmt.Sprintf("upstream %s is down: %s", up.Name, up.LastError))
+		}
+	}
+	st.Problems = append(st.Problems, MissingSecrets(pl, *in.secrets.Load())...)
+	if err := in.spool.Full(0); err != nil {
+		st.Ready = false
+		st.Problems = append(st.Problems, err.Error())
+	}
+	if len(st.Listeners) == 0 {
+		st.Ready = false
+		st.Problems = append(st.Problems, "no listener is open")
+	}
+	return st
+}
