@@ -86,7 +86,7 @@ const (
 func FreePort(t testing.TB) int {
 	t.Helper()
 	for range 1000 {
-		port := firstPort + rand.IntN(lastPort-firstPort) //nolint:gosec // a port is no secret
+		port := firstPort + rand.IntN(lastPort-firstPort)
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			continue
@@ -105,7 +105,7 @@ func FreePort(t testing.TB) int {
 // test.
 func SharedDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "pr")
+	dir, err := os.MkdirTemp("", "pr") //nolint:usetesting // only its owner may enter t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func SharedDir(t testing.TB) string {
 			t.Errorf("test folder stays behind: %v", err)
 		}
 	})
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // daemons of other users enter it
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -123,10 +123,10 @@ func SharedDir(t testing.TB) string {
 // WriteFile writes a file that every user may read, and its folder.
 func WriteFile(t testing.TB, path, content string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // as above
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil { //nolint:gosec // as above
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -162,7 +162,7 @@ func Greets(port int) bool {
 	if err != nil {
 		return false
 	}
-	defer c.Close() //nolint:errcheck // nothing was written
+	defer c.Close()
 	if err := c.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
 		return false
 	}

@@ -18,7 +18,7 @@ func Run(t testing.TB, stdin string, name string, args ...string) (output string
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Wait)
 	defer cancel()
-	c := exec.CommandContext(ctx, FindOrFail(t, name), args...) //nolint:gosec // the test says what to run
+	c := exec.CommandContext(ctx, FindOrFail(t, name), args...)
 	c.Stdin = bytes.NewReader([]byte(stdin))
 	c.WaitDelay = time.Second
 	b, err := c.CombinedOutput()
@@ -48,7 +48,7 @@ type Process struct {
 func Start(t testing.TB, dir string, name string, args ...string) *Process {
 	t.Helper()
 	p := &Process{done: make(chan struct{})}
-	p.cmd = exec.Command(FindOrFail(t, name), args...) //nolint:gosec // the test says what to run
+	p.cmd = exec.Command(FindOrFail(t, name), args...)
 	p.cmd.Dir = dir
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	p.cmd.WaitDelay = time.Second // children may hold the pipe

@@ -26,7 +26,7 @@ func TestClearTextAndAttachment(t *testing.T) {
 	t.Parallel()
 	s := Start(t, Options{})
 	scan := make([]byte, 100_000)
-	rand.Read(scan) //nolint:errcheck // never fails
+	rand.Read(scan)
 	file := filepath.Join(t.TempDir(), "scan.pdf")
 	if err := os.WriteFile(file, scan, 0o600); err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ func StartSink(t testing.TB, keep bool, args ...string) *Sink {
 		}
 		args = append(args, "-u", "nobody") // it does not run as root
 	}
-	for try := 0; try < 5; try++ {
+	for range 5 {
 		s.Port = env.FreePort(t)
 		s.process = env.Start(t, s.dir, "smtp-sink", append(args, fmt.Sprintf("127.0.0.1:%d", s.Port), "1000")...)
 		env.Eventually(t, "smtp-sink answers", s.process.Output, func() bool {

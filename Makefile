@@ -1,0 +1,112 @@
+# Everything that a developer and CI run. `make help` lists it. Tools come from
+# hack/tools/go.mod and hack/tools/lint/go.mod, at the versions pinned there; Go's
+# own cache, outside the checkout, keeps what is built.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+export GOTOOLCHAIN := local
+
+BIN      := bin/printer-relay
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS  := -s -w -X github.com/printerrelay/printer-relay/relay/cli.version=$(VERSION)
+TOOL     := go tool -modfile=hack/tools/go.mod
+LINTTOOL := go tool -modfile=hack/tools/lint/go.mod
+
+# make run
+MANIFESTS ?= config/samples/standalone
+STATE     ?= .state
+BIND      ?= 127.0.0.1
+ADMIN     ?= 127.0.0.1:8080
+
+# make test, make fuzz, make test-crash
+TESTFLAGS   ?= -race -shuffle=on -timeout 40m
+FUZZTIME    ?= 10s
+CRASH_KILLS ?= 300
+
+# make image
+CONTAINER_TOOL ?= docker
+IMAGE          ?= printer-relay:$(VERSION)
+
+##@ Try
+.PHONY: build
+build: ## Build bin/printer-relay
+	CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) .
+
+.PHONY: run
+run: build ## Run a relay on 127.0.0.1:2525 that writes scans to a folder
+	@hack/how-to-send.sh '$(STATE)'
+	@exec ./$(BIN) relay --manifests '$(MANIFESTS)' --state '$(STATE)' --bind '$(BIND)' --admin '$(ADMIN)'
+
+##@ Test
+.PHONY: test
+test: test-deps ## Install what the tests need, and run them all
+	go test $(TESTFLAGS) ./...
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need nothing but Go and a C compiler
+	go test $(TESTFLAGS) $$(go list ./... | grep -vE '/test/(interop|postfix)$$')
+
+.PHONY: test-interop
+test-interop: test-deps ## Run the tests with other people's mail clients and servers
+	go test $(TESTFLAGS) ./test/postfix ./test/interop
+
+.PHONY: test-crash
+test-crash: ## Kill the relay CRASH_KILLS times under load and look for lost mail
+	CRASH_KILLS=$(CRASH_KILLS) go test -count=1 -timeout 60m -v ./test/crash
+
+.PHONY: test-deps
+test-deps: ## Install the programs that the tests run (Debian packages, one from npm)
+	@hack/test-deps.sh
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME
+	@hack/fuzz.sh '$(FUZZTIME)'
+
+.PHONY: bench
+bench: test-deps ## Measure throughput and memory beside Postfix
+	go run ./test/bench
+
+##@ Change
+.PHONY: generate
+generate: ## Generate deep copies and CRDs from api/
+	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
+	$(TOOL) controller-gen crd paths=./api/... output:crd:dir=config/crd/bases
+
+.PHONY: fmt
+fmt: ## Format the code
+	$(TOOL) gofumpt -l -w .
+
+.PHONY: lint
+lint: ## Run the linters, with the guard of imports
+	$(LINTTOOL) golangci-lint run
+
+.PHONY: verify
+verify: ## Fail if generated files, format, go.mod or lint are not as they should be
+	@hack/verify.sh
+
+.PHONY: vulncheck
+vulncheck: ## Look up known vulnerabilities in what the module calls (asks vuln.go.dev)
+	$(LINTTOOL) govulncheck ./...
+
+.PHONY: install-tools
+install-tools: ## Build the pinned tools into Go's cache
+	$(TOOL) -n controller-gen
+	$(TOOL) -n gofumpt
+	$(LINTTOOL) -n golangci-lint
+
+##@ Ship
+.PHONY: image
+image: ## Build the container image
+	$(CONTAINER_TOOL) build --build-arg VERSION='$(VERSION)' -t '$(IMAGE)' .
+
+.PHONY: clean
+clean: ## Remove what make build and make run wrote
+	rm -rf bin .state
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Fails, and says what to run, if something that is derived or formatted is not
+# as it should be. Changes nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tool=(go tool -modfile=hack/tools/go.mod)
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=()
+
+step() { # step NAME REMEDY COMMAND...
+  local name=$1 remedy=$2
+  shift 2
+  echo "verify: $name"
+  "$@" || failed+=("$name: $remedy")
+}
+
+generated() {
+  "${tool[@]}" controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/... output:object:dir="$tmp/api" &&
+    "${tool[@]}" controller-gen crd paths=./api/... output:crd:dir="$tmp/crd" &&
+    diff -u api/v1alpha1/zz_generated.deepcopy.go "$tmp/api/zz_generated.deepcopy.go" &&
+    diff -ru config/crd/bases "$tmp/crd"
+}
+
+formatted() {
+  local diff
+  diff=$("${tool[@]}" gofumpt -d .) || return
+  [[ -z $diff ]] || { echo "$diff"; return 1; }
+}
+
+step "generated files" "run make generate, commit what changes" generated
+step "format" "run make fmt" formatted
+step "go.mod" "run go mod tidy" go mod tidy -diff
+step "imports and lint" "see above" go tool -modfile=hack/tools/lint/go.mod golangci-lint run
+
+if ((${#failed[@]} > 0)); then
+  printf 'verify: FAILED: %s\n' "${failed[@]}" >&2
+  exit 1
+fi
+echo "verify: ok"
