@@ -54,7 +54,7 @@ func TestConcurrencyLimit(t *testing.T) {
 }
 
 func TestMessagesPerMinute(t *testing.T) {
-	for _, perMinute := range []int{1, 5, 30, 600} {
+	for _, perMinute := range []int{1, 5, 30, 120} {
 		s := only(settings())
 		s.Upstreams["a"].PerMinute = perMinute
 		inBubble(t, s, func(r *rig) {
