@@ -113,7 +113,7 @@ stringData: {users: "mfp:secret-canary"}
 }
 
 func TestRateExceededHoldAndPaceAre250(t *testing.T) {
-	for exceeded, state := range map[string]string{"Hold": `"held": 1`, "Pace": `"deferred": 1`} {
+	for exceeded, state := range map[string]string{"Hold": `"held": 1`, "Pace": `"pending": 1`} {
 		t.Run(exceeded, func(t *testing.T) {
 			u := rig.StartUpstream(t, rig.Script{})
 			r := rig.Start(t, manifests("", anyCorp+fmt.Sprintf("\n    rateLimit: {messagesPerMinute: 1, per: Client, exceeded: %s}", exceeded), u.YAML("out", "")))
