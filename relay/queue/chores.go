@@ -225,6 +225,9 @@ func (q *Queue) giveUpOn(it *item, over []int, now time.Time) *step {
 			r.Text = it.giveUp
 		case l != nil || len(q.candidates(it, i)) == 0:
 			r.Text = q.expired(r.Text)
+			if r.Enhanced == "" {
+				r.Enhanced = timeExpired
+			}
 		}
 		st.add(i, r)
 	}

@@ -128,9 +128,15 @@ func (q *Queue) unlessLate(it *item, r result, now time.Time) result {
 		return r
 	}
 	r.Text = q.expired(r.Text)
+	if r.Enhanced == "" {
+		r.Enhanced = timeExpired
+	}
 	r.Status, r.Next, r.Refused, r.Pin, r.Over = failed, 0, false, false, false
 	return r
 }
+
+// timeExpired is the status of RFC 3463 where no server gave a better one.
+const timeExpired = "4.4.7"
 
 func (q *Queue) expired(last string) string {
 	s := "not accepted within " + q.routing.Delivery.Expire.String()

@@ -64,7 +64,7 @@ func (q *Queue) notify(it *item, st *step, kind string) error {
 	to, ok := bounceTo(r.Delivery.Bounce, it.msg)
 	n := q.notice(it, st, kind, to)
 	q.mu.Unlock()
-	if !ok || q.o.Notice == nil {
+	if !ok {
 		q.log.Info("no notification is due", "id", it.msg.ID, "kind", kind, "recipients", len(st.notify), "sender", it.msg.Sender.String())
 		return nil
 	}

@@ -254,6 +254,12 @@ func TestUnknownRetrySame(t *testing.T) {
 		id := r.send(message("x@corp.example")).ID
 		r.wantTried("a:x@corp.example")
 		r.up.say(by(map[string]upstream.Outcome{"a": down, "b": ok})) // still only there: it may have the message already
+		s := settings()
+		s.Upstreams["a"].Suspend = true
+		r.q.Update(s)
+		r.pass(time.Hour)
+		r.wantTried("a:x@corp.example")
+		r.q.Update(settings())
 		r.pass(time.Hour)
 		r.restart()
 		r.pass(time.Hour)

@@ -32,8 +32,7 @@ type Options struct {
 	// known. It must not block.
 	Capabilities func(name string) upstream.Capabilities
 
-	// Notice writes a notification (RFC 3464) as a whole message to w. It is the
-	// glue to relay/dsn; nil: nobody is notified, the log tells.
+	// Notice writes a notification as a whole message to w; nil: WriteNotice.
 	Notice func(w io.Writer, n *Notice) (Content, error)
 
 	Log         *slog.Logger  // nil: none
@@ -102,6 +101,9 @@ func newQueue(s store, o Options) *Queue {
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = time.Hour
+	}
+	if o.Notice == nil {
+		o.Notice = WriteNotice
 	}
 	q := &Queue{
 		o:       o,
