@@ -44,7 +44,7 @@ func (q *Queue) attempt(j *job) {
 
 	q.mu.Lock()
 	now := time.Now()
-	q.leave(j, outs, now)
+	q.leave(j, outs, now, took)
 	q.lock(it)
 	if q.hard.Err() != nil && unmade(outs) {
 		q.forsake(j)
@@ -74,7 +74,7 @@ func (q *Queue) attempt(j *job) {
 
 // leave frees the lane's slot: the upstream can have the next message while
 // the results of this one are written.
-func (q *Queue) leave(j *job, outs []upstream.Outcome, now time.Time) {
+func (q *Queue) leave(j *job, outs []upstream.Outcome, now time.Time, took time.Duration) {
 	l := j.lane
 	l.active--
 	l.settling++
@@ -82,9 +82,9 @@ func (q *Queue) leave(j *job, outs []upstream.Outcome, now time.Time) {
 	if d := j.domain; d != nil {
 		d.active--
 	}
-	q.reportDomains(j, outs, now)
+	reportDomains(j, outs, now, took)
 	if d := j.domain; d != nil {
-		l.unpark(d)
+		l.unpark(q, d, now.UnixNano())
 	}
 	if changed {
 		q.log.Info("circuit", "upstream", l.name, "state", l.circuit(), "failures", l.failures, "reason", l.lastError)
@@ -97,14 +97,14 @@ func (q *Queue) leave(j *job, outs []upstream.Outcome, now time.Time) {
 }
 
 // reportDomains tells each destination domain of j what it did.
-func (q *Queue) reportDomains(j *job, outs []upstream.Outcome, now time.Time) {
+func reportDomains(j *job, outs []upstream.Outcome, now time.Time, took time.Duration) {
 	if d := j.domain; d != nil {
 		best := upstream.Kind(0)
 		for i := range outs {
 			best = better(best, outs[i])
 		}
 		if best != 0 {
-			d.report(now, &q.routing.Settings, best, j.again)
+			d.report(now, best, took)
 		}
 		return
 	}
@@ -115,7 +115,7 @@ func (q *Queue) reportDomains(j *job, outs []upstream.Outcome, now time.Time) {
 	}
 	for key, kind := range best {
 		if kind != 0 {
-			j.lane.domain(key).report(now, &q.routing.Settings, kind, j.again)
+			j.lane.domain(key).report(now, kind, took)
 		}
 	}
 }

@@ -7,24 +7,27 @@ import (
 )
 
 const (
-	domainStreak = 5    // transactions in a row that a domain deferred, until it waits on its own
-	maxDomains   = 4096 // remembered in a lane; quiet ones are forgotten first
+	domainStreak = 5                // transactions in a row that a domain deferred, until it is held back
+	domainRest   = 3                // times as long as its attempt took, a domain held back rests
+	domainMax    = 15 * time.Minute // of rest
+	maxDomains   = 4096             // remembered in a lane; quiet ones are forgotten first
 )
 
-// domain is one destination domain in a lane. A domain that has not shown that
-// it takes mail gets at most half of the lane's slots. One that keeps deferring
-// gets one, and its retries back off together: so it can slow down nobody else.
-// New mail for it is still tried at once, and only retries lengthen the
-// back-off: one full mailbox says nothing about the next recipient, and a domain
-// that greylists a hundred messages wants them all again soon.
+// domain is one destination domain in a lane. One that has not shown that it
+// takes mail gets at most half of the lane's slots; one that keeps deferring
+// gets a single slot, for a quarter of the time. So it slows down nobody else,
+// however long it takes to defer; and where it does so quickly (greylisting, one
+// full mailbox) its own mail hardly waits either.
 type domain struct {
-	name   string
-	active int
-	streak int   // transactions in a row that it deferred
-	level  int   // back-offs in a row
-	until  int64 // Unix nanoseconds: no retry before
-	good   bool  // took something last time
-	parked fifo[*job]
+	name    string
+	lane    *lane
+	active  int
+	streak  int   // transactions in a row that it deferred
+	until   int64 // Unix nanoseconds: it rests
+	good    bool  // took something last time
+	parked  fifo[*job]
+	wakeAt  int64
+	heapPos int32
 }
 
 // domain finds or makes the state of a destination.
@@ -34,7 +37,7 @@ func (l *lane) domain(key string) *domain {
 		if len(l.domains) >= maxDomains {
 			l.forget()
 		}
-		d = &domain{name: key}
+		d = &domain{name: key, lane: l}
 		l.domains[key] = d
 	}
 	return d
@@ -43,7 +46,7 @@ func (l *lane) domain(key string) *domain {
 // forget drops the domains that hold nothing. Jobs keep those they point to.
 func (l *lane) forget() {
 	for k, d := range l.domains {
-		if d.active == 0 && d.parked.len() == 0 && d.streak < domainStreak {
+		if d.idle() && d.streak < domainStreak {
 			delete(l.domains, k)
 		}
 	}
@@ -51,7 +54,7 @@ func (l *lane) forget() {
 		if len(l.domains) < maxDomains {
 			return
 		}
-		if d.active == 0 && d.parked.len() == 0 {
+		if d.idle() {
 			delete(l.domains, k)
 		}
 	}
@@ -68,20 +71,24 @@ func (d *domain) slots(n int) int {
 	return max(1, n/2)
 }
 
-// report takes what became of d's recipients in one attempt.
-func (d *domain) report(now time.Time, s *Settings, kind upstream.Kind, retry bool) {
+func (d *domain) idle() bool { return d.active == 0 && d.parked.len() == 0 && d.heapPos == 0 }
+
+// report takes what became of d's recipients in an attempt that took so long.
+func (d *domain) report(now time.Time, kind upstream.Kind, took time.Duration) {
 	switch kind {
 	case upstream.Deferred, upstream.Unknown:
 		d.good = false
 		d.streak++
-		if retry && d.streak >= domainStreak && now.UnixNano() >= d.until {
-			d.level++
-			d.until = now.Add(jitter(backoff(s, d.level))).UnixNano()
+		if d.streak >= domainStreak {
+			d.until = now.Add(min(domainRest*took, domainMax)).UnixNano()
 		}
 	default: // a refusal is an answer too
-		d.good, d.streak, d.level, d.until = true, 0, 0, 0
+		d.good, d.streak, d.until = true, 0, 0
 	}
 }
+
+// admits tells whether another attempt for d may begin in a lane of n slots.
+func (d *domain) admits(now int64, n int) bool { return now >= d.until && d.active < d.slots(n) }
 
 // backoff is the time between attempt n and the next one, before jitter.
 func backoff(s *Settings, n int) time.Duration {
@@ -91,9 +98,4 @@ func backoff(s *Settings, n int) time.Duration {
 		d = max(s.Delivery.RetryMax, first)
 	}
 	return d
-}
-
-// backsOff tells whether nothing should be tried again for d at now.
-func (d *domain) backsOff(now int64) bool {
-	return now < d.until
 }

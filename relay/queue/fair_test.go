@@ -53,9 +53,13 @@ func TestDomainThatKeepsDeferringHasOneSlot(t *testing.T) {
 		if n := most.Load(); n != 4 {
 			t.Errorf("a domain that is not known yet has %d of 8 slots, want half", n)
 		}
-		r.pass(20 * time.Second)
-		if n := len(r.tried()); n != 20 {
-			t.Errorf("%d of 20 new messages were tried, one after the other", n)
+		r.pass(2 * time.Minute)
+		seen := map[string]bool{}
+		for _, a := range r.up.attempts() {
+			seen[a.Message.ID] = true
+		}
+		if len(seen) != 20 {
+			t.Errorf("%d of 20 new messages were tried", len(seen))
 		}
 		most.Store(0)
 		r.pass(4 * time.Hour)
@@ -94,22 +98,62 @@ func TestGreylistingDomainIsTriedAgainSoon(t *testing.T) {
 	})
 }
 
-func TestFreshMailIsTriedWhileItsDomainBacksOff(t *testing.T) {
+// With one slot there is no other to leave free: then it is a matter of time.
+func TestDomainThatKeepsDeferringHasAQuarterOfTheTime(t *testing.T) {
 	s := only(settings())
+	s.Upstreams["a"].Connections = 1
 	s.Delivery.Warn = 0
 	inBubble(t, s, func(r *rig) {
-		r.up.say(always(greylisted))
-		r.send(message("full@corp.example"))
-		r.pass(24 * time.Hour)
-		backsOff := func() bool {
-			r.q.mu.Lock()
-			defer r.q.mu.Unlock()
-			return r.q.lane("a").domain("corp.example").backsOff(time.Now().UnixNano())
+		r.up.sayAll(func(ctx context.Context, a Attempt) []upstream.Outcome {
+			if a.Recipients[0].Domain == "tarpit.example" {
+				return slow(time.Minute, greylisted)(ctx, a)
+			}
+			return upstream.All(len(a.Recipients), ok)
+		})
+		var last string
+		for range 50 {
+			last = r.submit(message("x@tarpit.example")).ID
 		}
-		for !backsOff() {
-			r.pass(time.Minute)
+		r.pass(10 * time.Minute)
+		before := len(r.tried())
+		for range 40 {
+			r.submit(message("x@corp.example"))
+			r.pass(3 * time.Minute)
+		}
+		tarpit := len(r.tried()) - before - 40
+		if tarpit < 20 || tarpit > 32 {
+			t.Errorf("in two hours %d attempts of a minute were for the tarpit", tarpit)
+		}
+		// What was parked is not forgotten when the one in front of it goes away.
+		p, err := r.q.List(Filter{Limit: 1000})
+		if err != nil || len(p.Messages) != 50 {
+			t.Fatalf("%d messages, %v", len(p.Messages), err)
 		}
 		r.up.say(always(ok))
+		for _, m := range p.Messages {
+			if m.ID != last {
+				if _, err := r.q.Remove(r.Context(), Filter{IDs: []string{m.ID}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		r.pass(2 * time.Hour)
+		r.wantState(last, "")
+	})
+}
+
+// One mailbox that is full says nothing about the next recipient.
+func TestQuickDeferralsDoNotDelayTheirDomain(t *testing.T) {
+	inBubble(t, only(settings()), func(r *rig) {
+		r.up.say(func(_ Attempt, to envelope.Address) upstream.Outcome {
+			if to.Local == "full" {
+				return greylisted
+			}
+			return ok
+		})
+		for range 30 {
+			r.send(message("full@corp.example"))
+		}
 		if id := r.send(message("x@corp.example")).ID; r.stored(id) {
 			t.Error("new mail waits for the retries of another recipient")
 		}

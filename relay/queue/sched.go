@@ -45,10 +45,6 @@ func (q *Queue) assign(it *item, now int64) {
 			x.next = now + int64(backoff(&q.routing.Settings, 1))
 		default:
 			d := l.domain(envelope.DomainKey(it.msg.Recipients[i].Address.Domain))
-			if x.tries > 0 && d.backsOff(now) {
-				x.next = d.until
-				continue
-			}
 			jobs = addTo(jobs, it, l, d, i)
 		}
 	}
@@ -109,14 +105,13 @@ func (l *lane) take(q *Queue, now int64) *job {
 			return nil
 		}
 		if d := j.domain; d != nil {
-			if j.again && d.backsOff(now) {
-				q.putOff(j, d.until)
-				continue
-			}
-			if d.active >= d.slots(l.slots()) {
+			if !d.admits(now, l.slots()) {
 				j.parked = true
 				d.parked.push(j)
 				l.parked++
+				if now < d.until {
+					q.wake(d, d.until)
+				}
 				continue
 			}
 			d.active++
@@ -132,19 +127,13 @@ func (l *lane) take(q *Queue, now int64) *job {
 	}
 }
 
-// putOff makes the recipients of j wait until a time.
-func (q *Queue) putOff(j *job, until int64) {
-	for _, i := range j.rcpts {
-		x := &j.it.rcpts[i]
-		x.busy, x.job, x.next = false, nil, until
+// unpark gives the jobs that waited for d back to l, as many as may run now.
+// While some stay, an attempt for d runs or d's timer does.
+func (l *lane) unpark(q *Queue, d *domain, now int64) {
+	if now < d.until && d.parked.len() > 0 {
+		q.wake(d, d.until)
+		return
 	}
-	if !j.it.locked {
-		q.arm(j.it, time.Now().UnixNano())
-	}
-}
-
-// unpark gives the jobs that waited for d's slots back to l.
-func (l *lane) unpark(d *domain) {
 	for n := d.slots(l.slots()) - d.active; n > 0 && d.parked.len() > 0; {
 		j := d.parked.pop()
 		if j.dead {
@@ -235,6 +224,9 @@ func (q *Queue) tick() (time.Duration, bool) {
 		switch t := t.(type) {
 		case *item:
 			q.again(t)
+		case *domain:
+			t.lane.unpark(q, t, now)
+			q.kick(t.lane, now)
 		case *lane:
 			if t.usable(now) {
 				q.sweep(now)

@@ -1,12 +1,13 @@
 package queue
 
-// timed is what can wait in the heap: an item or a lane.
+// timed is what can wait in the heap: an item, a lane or a domain.
 type timed interface {
 	clock() (wake *int64, pos *int32)
 }
 
-func (it *item) clock() (*int64, *int32) { return &it.wakeAt, &it.heapPos }
-func (l *lane) clock() (*int64, *int32)  { return &l.wakeAt, &l.heapPos }
+func (it *item) clock() (*int64, *int32)  { return &it.wakeAt, &it.heapPos }
+func (l *lane) clock() (*int64, *int32)   { return &l.wakeAt, &l.heapPos }
+func (d *domain) clock() (*int64, *int32) { return &d.wakeAt, &d.heapPos }
 
 // timers is a heap of what waits for its time. Each thing is in it once; its
 // position is kept as position + 1, so that the zero value is "not in it".

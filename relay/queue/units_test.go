@@ -104,6 +104,21 @@ func TestBackoffNeverOverflows(t *testing.T) {
 	}
 }
 
+func TestRecordsOfALaterVersionAreRefused(t *testing.T) {
+	for _, r := range []result{
+		{Rcpts: []int{0}, Kind: 9}, {Rcpts: []int{0}, Scope: 9}, {Rcpts: []int{0}, Status: told}, {Rcpts: []int{2}}, {Rcpts: []int{-1}},
+	} {
+		rec := record{Event: evAttempt, Results: []result{r}}
+		if rec.check(2) == nil {
+			t.Errorf("%+v is taken", r)
+		}
+	}
+	fine := record{Event: evAttempt, Results: []result{{Rcpts: []int{0, 1}, Kind: upstream.Unknown, Scope: upstream.ScopeUpstream, Status: failed}}}
+	if err := fine.check(2); err != nil {
+		t.Error(err)
+	}
+}
+
 // FuzzRestore reads spool entries that no version of the queue wrote.
 func FuzzRestore(f *testing.F) {
 	m := message("x@corp.example", "y@corp.example")
