@@ -15,7 +15,7 @@ import (
 const (
 	sender   = "scan@copier.example"
 	user     = `DOM\mfp3@corp.example` // no key of a Secret could be this
-	password = `p:a ss"w\or%d` // smtplib takes no more than ASCII
+	password = `p:a ss"w\or%d`         // smtplib takes no more than ASCII
 )
 
 // clientManifests: three listeners, one for each way to begin TLS; whoever
