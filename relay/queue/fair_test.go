@@ -288,3 +288,73 @@ func TestManyUpstreamsManyMessages(t *testing.T) {
 		}
 	})
 }
+
+// The upstream to fall back to goes down while the result of the first one is
+// being written: the next round starts with the first again.
+func TestFallbackThatGoesDownMeanwhile(t *testing.T) {
+	inBubble(t, settings(), func(r *rig) {
+		r.stop()
+		r.wrap = func(st store) store {
+			return &spy{store: st, appended: func() {
+				r.q.mu.Lock()
+				defer r.q.mu.Unlock()
+				b := r.q.lane("b")
+				b.open, b.probeAt = true, time.Now().Add(24*time.Hour).UnixNano()
+			}}
+		}
+		r.start()
+		r.up.say(always(down))
+		id := r.send(message("x@corp.example")).ID
+		r.wantTried("a:x@corp.example")
+		r.up.say(always(ok))
+		r.pass(time.Minute)
+		r.wantTried("a:x@corp.example", "a:x@corp.example")
+		r.wantState(id, "")
+	})
+}
+
+func TestCountsOfWhatWaitsInALane(t *testing.T) {
+	s := only(settings())
+	s.Upstreams["a"].Suspend = true
+	inBubble(t, s, func(r *rig) {
+		for range 10 {
+			r.send(message("x@corp.example"))
+		}
+		for range 500 { // held and released, jobs do not pile up
+			if _, err := r.q.Hold(r.Context(), Filter{IDs: []string{r.q.sorted()[0].msg.ID}}, ""); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.q.Release(r.Context(), Filter{State: Held}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if st := upstreamState(r, "a"); st.Pending != 10 || !st.Suspended {
+			t.Errorf("%+v", st)
+		}
+		if _, err := r.q.Hold(r.Context(), Filter{All: true}, ""); err != nil {
+			t.Fatal(err)
+		}
+		if st := upstreamState(r, "a"); st.Pending != 0 {
+			t.Errorf("%+v", st)
+		}
+		if s := r.q.Snapshot(); s.Held != 10 || s.Pending+s.Deferred+s.Failed != 0 {
+			t.Errorf("%+v", s)
+		}
+		for range 5 {
+			for i := range 400 {
+				r.q.mu.Lock()
+				it := r.q.sorted()[i%10]
+				it.held = ""
+				r.q.again(it)
+				r.q.withdraw(it)
+				it.held = "again"
+				r.q.mu.Unlock()
+			}
+		}
+		r.q.mu.Lock()
+		defer r.q.mu.Unlock()
+		if l := r.q.lane("a"); l.ready.dead > 1024+1 {
+			t.Errorf("%d dead jobs are kept", l.ready.dead)
+		}
+	})
+}

@@ -182,6 +182,12 @@ func TestBounceByHand(t *testing.T) {
 		if o := r.noticed()[0].Recipients[0].Outcome; o.Text != "wrong scan" {
 			t.Errorf("%+v", o)
 		}
+		r.up.say(always(noUser)) // what has failed already is not bounced once more
+		refused := r.send(message("z@corp.example")).ID
+		if ids, err := r.q.Bounce(r.Context(), Filter{IDs: []string{id, refused}}, ""); err != nil || len(ids) != 0 {
+			t.Error(ids, err)
+		}
+		r.wantNotices("failed it@corp.example x@corp.example,y@corp.example", "failed it@corp.example z@corp.example")
 		r.up.sayAll(slow(10*time.Second, greylisted)) // and while it is being tried
 		id = r.send(message("z@corp.example")).ID
 		if ids, err := r.q.Bounce(r.Context(), Filter{IDs: []string{id}}, ""); err != nil || len(ids) != 1 {
@@ -189,7 +195,7 @@ func TestBounceByHand(t *testing.T) {
 		}
 		r.pass(11 * time.Second)
 		r.wantState(id, Failed)
-		if n := r.noticed(); len(n) != 2 || n[1].Recipients[0].Outcome.Text != "given up by the administrator" {
+		if n := r.noticed(); len(n) != 3 || n[2].Recipients[0].Outcome.Text != "given up by the administrator" {
 			t.Errorf("%d notices", len(n))
 		}
 	})
