@@ -358,3 +358,18 @@ func TestCountsOfWhatWaitsInALane(t *testing.T) {
 		}
 	})
 }
+
+// Both are down and no new mail comes that could find out that b works again.
+func TestFallbackThatRecoversIsFoundByWhatWaits(t *testing.T) {
+	inBubble(t, settings(), func(r *rig) {
+		r.up.say(always(down))
+		for i := range 30 {
+			r.send(message(fmt.Sprintf("x@d%d.example", i)))
+		}
+		r.up.say(by(map[string]upstream.Outcome{"a": down, "b": ok}))
+		r.pass(10 * time.Minute)
+		if u := r.sp.Usage(); u.Entries != 0 {
+			t.Errorf("%d messages still wait", u.Entries)
+		}
+	})
+}
