@@ -16,52 +16,95 @@ const (
 	stepEnd  // the reply to the final dot
 )
 
-// classify says what a refusal means. The enhanced code (RFC 3463) decides
-// where there is one: X.1 and X.2 speak of a mailbox, X.3 and X.4 of the system
-// or the way to it, X.6 of the content, X.7 of permission. Where there is none
-// the step decides.
+// String is the step as a person reads it.
+func (s step) String() string {
+	return [...]string{"MAIL", "RCPT", "DATA", "final dot"}[s]
+}
+
+// classify says what a reply means that is no success: whether it is for ever,
+// and what it speaks of.
+//
+// The scope decides who suffers. Upstream opens the circuit breaker, so it is
+// for what every other message would meet too: credentials, quota, the server's
+// own trouble. Message sends this one elsewhere, or fails it where nobody else
+// is left. Recipient is about one mailbox.
 func classify(at step, r Reply) upstream.Outcome {
-	o := upstream.Outcome{Kind: upstream.Deferred, Code: r.Code, Enhanced: r.Enhanced, Text: r.Text}
-	if r.Code/100 == 5 {
+	o := upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Code: r.Code, Enhanced: r.Enhanced, Text: r.Text}
+	switch r.Code / 100 {
+	case 4:
+	case 5:
 		o.Kind = upstream.Failed
+	default: // it does not follow the protocol
+		return o
 	}
-	_, rest, _ := strings.Cut(r.Enhanced, ".")
-	subject, detail, _ := strings.Cut(rest, ".")
-	switch {
-	case r.Code == 421 || r.Code == 454 || r.Code == 530 || r.Code == 534 || r.Code == 535 || r.Code == 538:
-		o.Scope = upstream.ScopeUpstream
-	case r.Code == 552 && at != stepRcpt || rest == "3.4":
-		o.Scope = upstream.ScopeMessage
-	case at == stepRcpt && (subject == "1" || subject == "2"):
-		o.Scope = upstream.ScopeRecipient
-	case rest == "7.0" && at != stepEnd && at != stepRcpt, rest == "7.3", rest == "7.8", rest == "7.9", rest == "7.11", len(detail) > 1 && subject == "7" && vendorAuth(detail):
-		o.Scope = upstream.ScopeUpstream
-	case subject == "3" || subject == "4" && at != stepRcpt:
-		o.Scope = upstream.ScopeUpstream
-	case at == stepRcpt:
-		o.Scope = upstream.ScopeRecipient
-	case at == stepMail:
-		// Who may send here is between the upstream and us: the device has no part in it.
-		o.Scope = upstream.ScopeUpstream
-	case at == stepData:
-		o.Scope = upstream.ScopeUpstream
-	default:
-		o.Scope = upstream.ScopeMessage
-	}
+	o.Scope = scope(at, r.Code, r.Enhanced)
 	if o.Scope == upstream.ScopeMessage && o.Kind == upstream.Deferred {
-		o.Scope = upstream.ScopeRecipient // 4yz at the end: the same again later, as with greylisting
+		// Greylisting at the end of DATA, a sender's domain that does not resolve
+		// now: the same server may take the same message later.
+		o.Scope = upstream.ScopeRecipient
 	}
 	return o
 }
 
-// vendorAuth tells Exchange Online's X.7.n codes that speak of the client's
-// own permission: 5.7.3 and 5.7.57 not authenticated, 5.7.30 Basic
-// authentication is gone, 5.7.60 send-as, 5.7.64 and 5.7.68 connectors,
-// 5.7.139 disabled by policy.
-func vendorAuth(detail string) bool {
-	switch detail {
-	case "30", "57", "60", "64", "68", "139":
-		return true
+// scope goes by the reply code where that is certain, then by the enhanced
+// code's subject and detail (RFC 3463 3), then by the step.
+func scope(at step, code int, enhanced string) upstream.Scope {
+	_, rest, _ := strings.Cut(enhanced, ".")
+	subject, _, _ := strings.Cut(rest, ".")
+	switch {
+	case ownTrouble[code]:
+		return upstream.ScopeUpstream
+	case rest == "3.4" || code == 552 && subject != "2" && at != stepRcpt: // larger than it takes
+		return upstream.ScopeMessage
+	case credentials[rest], rest == "7.0" && at == stepMail:
+		return upstream.ScopeUpstream
+	case subject == "3": // its disk, its configuration
+		return upstream.ScopeUpstream
+	case subject == "6" && at != stepRcpt: // content and conversion
+		return upstream.ScopeMessage
 	}
-	return false
+	switch at {
+	case stepRcpt:
+		return upstream.ScopeRecipient // also X.4: the way to the recipient's system
+	case stepMail:
+		return senderScope(code, subject)
+	case stepData:
+		return upstream.ScopeUpstream // it has seen no content yet
+	}
+	if subject == "4" {
+		return upstream.ScopeUpstream
+	}
+	return upstream.ScopeMessage
+}
+
+// senderScope is the scope of a refusal of MAIL that is not about credentials.
+// A sender is the message's own: the server may take the next one's, so a
+// device with a wrong sender must not stop the others. What speaks of a system,
+// a way, the protocol, or of a rate (450 4.7.1) is the upstream's.
+func senderScope(code int, subject string) upstream.Scope {
+	switch subject {
+	case "1", "2":
+		return upstream.ScopeMessage
+	case "", "7":
+		if code/100 == 5 {
+			return upstream.ScopeMessage
+		}
+	}
+	return upstream.ScopeUpstream
+}
+
+// ownTrouble are the codes that never speak of the message: closing, TLS, AUTH
+// (RFC 5321 4.2.2, RFC 3207, RFC 4954 6), and commands that it does not know.
+var ownTrouble = map[int]bool{
+	421: true, 432: true, 454: true, 500: true, 502: true, 503: true,
+	530: true, 534: true, 535: true, 538: true, 555: true,
+}
+
+// credentials are the details of X.7 that speak of our permission to use the
+// server: those of RFC 4954 6 and RFC 5248, and Exchange Online's (no
+// authentication, Basic authentication gone, connector, direct send, disabled
+// by policy).
+var credentials = map[string]bool{
+	"7.3": true, "7.8": true, "7.9": true, "7.10": true, "7.11": true, "7.12": true, "7.13": true, "7.14": true,
+	"7.30": true, "7.57": true, "7.64": true, "7.68": true, "7.139": true,
 }

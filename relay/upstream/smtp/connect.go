@@ -2,33 +2,30 @@ package smtp
 
 import (
 	"bufio"
+	"cmp"
 	"context"
-	"crypto/hmac"
-	"crypto/md5" //nolint:gosec // CRAM-MD5 (RFC 2195)
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/reply"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 )
 
 // connect opens a session: TCP, TLS as configured, EHLO, AUTH.
+//
+// Opportunistic goes on in clear where the server offers no STARTTLS, refuses
+// it, or fails its handshake (RFC 7435), as Postfix's level "may" does.
 func (t *Transport) connect(ctx context.Context) (*session, error) {
-	s, err := t.open(ctx, t.SMTP.TLS != plan.TLSNone)
+	s, err := t.open(ctx, t.c.SMTP.TLS != plan.TLSNone)
 	var he *handshakeError
-	if errors.As(err, &he) && t.SMTP.TLS == plan.TLSOpportunistic {
-		t.Log.Warn("TLS failed: going on in clear, as tls.mode Opportunistic allows", "upstream", t.Name, "cause", he.err)
+	if errors.As(err, &he) && t.c.SMTP.TLS == plan.TLSOpportunistic && ctx.Err() == nil {
+		t.c.Log.Warn("TLS failed: going on in clear, as tls.mode Opportunistic allows", "upstream", t.c.Name, "cause", he.err)
 		s, err = t.open(ctx, false)
 	}
 	return s, err
@@ -37,131 +34,157 @@ func (t *Transport) connect(ctx context.Context) (*session, error) {
 // handshakeError is a TLS handshake that failed.
 type handshakeError struct{ err error }
 
-func (e *handshakeError) Error() string { return "TLS: " + e.err.Error() }
+func (e *handshakeError) Error() string {
+	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	switch {
+	case errors.As(e.err, &unknown):
+		return "TLS: the server's certificate is from an authority that is not trusted: set tls.caSecretRef if it is your own"
+	case errors.As(e.err, &name):
+		return "TLS: " + reply.Line(name.Error(), maxReplyText) + ": set tls.serverName to a name that it has, if that is the server meant"
+	}
+	return "TLS: " + e.err.Error()
+}
+
 func (e *handshakeError) Unwrap() error { return e.err }
 
 func (t *Transport) open(ctx context.Context, withTLS bool) (*session, error) {
 	conn, err := t.dial(ctx)
 	if err != nil {
-		return nil, err
+		return nil, stopped(ctx, err)
 	}
-	s := &session{t: t, conn: conn, remote: fmt.Sprintf("%s [%s]", t.SMTP.Host, hostOf(conn.RemoteAddr()))}
+	s := &session{t: t, raw: conn, conn: conn, remote: fmt.Sprintf("%s [%s]", t.c.SMTP.Host, hostOf(conn.RemoteAddr()))}
 	stop := context.AfterFunc(ctx, s.abort)
-	defer stop()
-	if err := s.start(ctx, withTLS); err != nil {
+	err = s.start(ctx, withTLS)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
 		s.abort()
-		if ctx.Err() != nil {
-			err = fmt.Errorf("stopped: %w", ctx.Err())
-		}
-		return nil, err
+		return nil, stopped(ctx, err)
 	}
 	return s, nil
 }
 
-func hostOf(a net.Addr) string {
-	h, _, err := net.SplitHostPort(a.String())
-	if err != nil {
-		return a.String()
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("stopped while connecting: %w", ctx.Err())
 	}
-	return h
-}
-
-// dial connects to the host. What addresses may be connected to is checked on
-// the socket's own address, so that no DNS answer can get around it (CWE-918).
-func (t *Transport) dial(ctx context.Context) (net.Conn, error) {
-	d := net.Dialer{Timeout: t.Timeouts.Connect, ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
-		return t.checkAddress(address)
-	}}
-	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(t.SMTP.Host, strconv.Itoa(t.SMTP.Port)))
-	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
-	}
-	return conn, nil
-}
-
-func (t *Transport) checkAddress(address string) error {
-	ap, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return err
-	}
-	a := ap.Addr().Unmap()
-	switch {
-	case a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified():
-		return fmt.Errorf("%s is no address of a mail server", a)
-	case !t.Private && (a.IsPrivate() || a.IsLoopback()):
-		return fmt.Errorf("%s is a private address: set allowPrivateHosts in the MailUpstream if that is meant", a)
-	}
-	return nil
+	return err
 }
 
 func (s *session) start(ctx context.Context, withTLS bool) error {
-	mode := s.t.SMTP.TLS
+	c := &s.t.c
 	s.r = bufio.NewReaderSize(s.conn, maxReplyLine)
-	if withTLS && mode == plan.TLSImplicit {
+	if withTLS && c.SMTP.TLS == plan.TLSImplicit {
 		if err := s.handshake(ctx); err != nil {
 			return err
 		}
 	}
-	if r, err := s.read(s.t.Timeouts.Greeting); err != nil {
-		return fmt.Errorf("greeting: %w", err)
+	if r, err := s.read(c.Timeouts.Greeting); err != nil {
+		return fmt.Errorf("greeting: %w", tell(ctx, err))
 	} else if r.Code != 220 {
 		return &replyError{r, "greeting"}
 	}
-	if err := s.ehlo(); err != nil {
+	if err := s.ehlo(ctx); err != nil {
 		return err
 	}
-	if withTLS && mode != plan.TLSImplicit {
+	if withTLS && c.SMTP.TLS != plan.TLSImplicit {
 		if err := s.startTLS(ctx); err != nil {
 			return err
 		}
 	}
-	if s.t.SMTP.AuthSecret != "" {
-		if err := s.authenticate(); err != nil {
+	if c.SMTP.AuthSecret != "" {
+		if err := s.authenticate(ctx); err != nil {
 			return err
 		}
 	}
-	size, _ := strconv.ParseInt(s.ext["SIZE"], 10, 64) //nolint:errcheck // no figure is no limit
-	s.size = size
-	s.t.size.Store(size)
-	_, utf8 := s.ext["SMTPUTF8"]
-	s.t.utf8.Store(utf8)
+	s.size, _ = strconv.ParseInt(s.ext["SIZE"], 10, 64) //nolint:errcheck // no figure is no limit (RFC 1870 4)
+	s.t.size.Store(s.size)
+	s.t.utf8.Store(s.offers("SMTPUTF8"))
 	return nil
 }
 
-func (s *session) ehlo() error {
-	r, err := s.command(s.t.Timeouts.Command, "EHLO %s", s.t.SMTP.HeloName)
+// tell puts an error of the connection into words and keeps it for errors.Is.
+func tell(ctx context.Context, err error) error { return &told{words(ctx, err), err} }
+
+type told struct {
+	words string
+	err   error
+}
+
+func (e *told) Error() string { return e.words }
+func (e *told) Unwrap() error { return e.err }
+
+func (s *session) ehlo(ctx context.Context) error {
+	limit, name := s.t.c.Timeouts.Command, s.heloName()
+	r, err := s.command(limit, "EHLO "+name)
 	if err != nil {
-		return fmt.Errorf("EHLO: %w", err)
+		return fmt.Errorf("EHLO: %w", tell(ctx, err))
 	}
 	s.ext = map[string]string{}
-	if r.Code/100 == 5 { // a server without extensions (RFC 5321 4.1.4)
-		if r, err = s.command(s.t.Timeouts.Command, "HELO %s", s.t.SMTP.HeloName); err != nil {
-			return fmt.Errorf("HELO: %w", err)
-		}
-	} else if r.Code == 250 {
+	switch {
+	case r.Code == 250:
 		for _, l := range r.Lines[1:] {
-			name, params, _ := strings.Cut(l, " ")
-			s.ext[strings.ToUpper(name)] = params
+			s.extension(l)
 		}
-	}
-	if r.Code != 250 {
+		return nil
+	case r.Code/100 != 5:
 		return &replyError{r, "EHLO"}
 	}
+	if r, err = s.command(limit, "HELO "+name); err != nil { // it knows no extensions (RFC 5321 3.2)
+		return fmt.Errorf("HELO: %w", tell(ctx, err))
+	}
+	if r.Code != 250 {
+		return &replyError{r, "HELO"}
+	}
 	return nil
+}
+
+// extension keeps one line of the EHLO reply. "AUTH=" is how drafts of RFC 2554
+// wrote it, and some servers still do beside the right form.
+func (s *session) extension(line string) {
+	name, params, _ := strings.Cut(line, " ")
+	name = strings.ToUpper(name)
+	if old, ok := strings.CutPrefix(name, "AUTH="); ok {
+		name, params = "AUTH", old+" "+params
+	}
+	if name == "AUTH" && s.ext[name] != "" {
+		params = s.ext[name] + " " + params
+	}
+	s.ext[name] = params
+}
+
+// heloName is what we call ourselves; without a name our address as a literal
+// (RFC 5321 4.1.4).
+func (s *session) heloName() string {
+	if n := s.t.c.SMTP.HeloName; n != "" {
+		return n
+	}
+	host := hostOf(s.raw.LocalAddr())
+	if strings.Contains(host, ":") {
+		return "[IPv6:" + host + "]"
+	}
+	return "[" + host + "]"
 }
 
 func (s *session) startTLS(ctx context.Context) error {
-	if _, ok := s.ext["STARTTLS"]; !ok {
-		if s.t.SMTP.TLS == plan.TLSOpportunistic {
+	opportunistic := s.t.c.SMTP.TLS == plan.TLSOpportunistic
+	if !s.offers("STARTTLS") {
+		if opportunistic {
 			return nil
 		}
-		return errors.New("the server does not offer STARTTLS: nothing is sent in clear; check host and port, or whether something in between strips it")
+		return errors.New("the server does not offer STARTTLS, and nothing is sent in clear: check host and port, and whether something in between removes it")
 	}
-	r, err := s.command(s.t.Timeouts.Command, "STARTTLS")
+	r, err := s.command(s.t.c.Timeouts.Command, "STARTTLS")
 	if err != nil {
-		return fmt.Errorf("STARTTLS: %w", err)
+		return fmt.Errorf("STARTTLS: %w", tell(ctx, err))
 	}
 	if r.Code != 220 {
+		if opportunistic && r.Code != 421 {
+			s.t.c.Log.Warn("STARTTLS refused: going on in clear, as tls.mode Opportunistic allows", "upstream", s.t.c.Name, "reply", r.Text)
+			return nil
+		}
 		return &replyError{r, "STARTTLS"}
 	}
 	if s.r.Buffered() > 0 { // said in clear, to be read as if it came by TLS (CVE-2011-0411)
@@ -170,7 +193,7 @@ func (s *session) startTLS(ctx context.Context) error {
 	if err := s.handshake(ctx); err != nil {
 		return err
 	}
-	return s.ehlo() // what was told in clear is forgotten (RFC 3207 4.2)
+	return s.ehlo(ctx) // what was told in clear is forgotten (RFC 3207 4.2)
 }
 
 func (s *session) handshake(ctx context.Context) error {
@@ -178,11 +201,11 @@ func (s *session) handshake(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.t.Timeouts.Command)
+	limited, cancel := context.WithTimeout(ctx, s.t.c.Timeouts.Command)
 	defer cancel()
-	s.conn.SetDeadline(time.Time{}) //nolint:errcheck // a closed socket says so in the handshake
-	tc := tls.Client(s.conn, cfg)
-	if err := tc.HandshakeContext(ctx); err != nil {
+	s.raw.SetDeadline(time.Time{}) //nolint:errcheck // a closed socket says so in the handshake
+	tc := tls.Client(s.raw, cfg)
+	if err := tc.HandshakeContext(limited); err != nil {
 		return &handshakeError{err}
 	}
 	s.conn, s.tls = tc, true
@@ -190,108 +213,39 @@ func (s *session) handshake(ctx context.Context) error {
 	return nil
 }
 
+// tlsConfig reads the certificates anew each time, so that a rotated Secret is
+// used.
 func (t *Transport) tlsConfig() (*tls.Config, error) {
-	c := &tls.Config{ServerName: t.SMTP.ServerName, MinVersion: tls.VersionTLS12}
-	if c.ServerName == "" {
-		c.ServerName = t.SMTP.Host
+	o := &t.c.SMTP
+	c := &tls.Config{ServerName: cmp.Or(o.ServerName, o.Host), MinVersion: cmp.Or(o.MinimumTLS, tls.VersionTLS12)} //nolint:gosec // what is older has to be asked for
+	if o.TLS == plan.TLSOpportunistic {
+		c.InsecureSkipVerify = true //nolint:gosec // verifying gains nothing where the alternative is clear text
 	}
-	if t.SMTP.MinimumTLS != 0 {
-		c.MinVersion = t.SMTP.MinimumTLS
-	}
-	if t.SMTP.TLS == plan.TLSOpportunistic {
-		c.InsecureSkipVerify = true //nolint:gosec // nothing would be gained: the alternative is clear text
-	}
-	if name := t.SMTP.CASecret; name != "" {
-		ca, err := secrets.Key(t.Secrets(), name, "ca.crt")
+	if o.CASecret != "" {
+		ca, err := secrets.Key(t.c.Secrets(), o.CASecret, "ca.crt")
 		if err != nil {
 			return nil, err
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM([]byte(ca)) {
-			return nil, fmt.Errorf("secret %q: ca.crt holds no PEM certificate", name)
+			return nil, fmt.Errorf("Secret %q: ca.crt holds no certificate in PEM form", o.CASecret) //nolint:staticcheck // Secret is a kind's name
 		}
 	}
-	if name := t.SMTP.CertSecret; name != "" {
-		crt, err := secrets.Key(t.Secrets(), name, "tls.crt")
-		if err != nil {
-			return nil, err
-		}
-		key, err := secrets.Key(t.Secrets(), name, "tls.key")
-		if err != nil {
-			return nil, err
-		}
-		cert, err := tls.X509KeyPair([]byte(crt), []byte(key))
-		if err != nil {
-			return nil, fmt.Errorf("secret %q: tls.crt and tls.key are no key pair", name)
-		}
-		c.Certificates = []tls.Certificate{cert}
+	if o.CertSecret == "" {
+		return c, nil
 	}
+	crt, err := secrets.Key(t.c.Secrets(), o.CertSecret, "tls.crt")
+	if err != nil {
+		return nil, err
+	}
+	key, err := secrets.Key(t.c.Secrets(), o.CertSecret, "tls.key")
+	if err != nil {
+		return nil, err
+	}
+	cert, err := tls.X509KeyPair([]byte(crt), []byte(key))
+	if err != nil { // its words may hold parts of the key
+		return nil, fmt.Errorf("Secret %q: tls.crt and tls.key are no pair of certificate and key in PEM form", o.CertSecret) //nolint:staticcheck // Secret is a kind's name
+	}
+	c.Certificates = []tls.Certificate{cert}
 	return c, nil
-}
-
-// authenticate uses the mechanism that is configured, or the best of those
-// that the server offers (RFC 4954). The credential is read anew each time, so
-// that a rotated Secret is used.
-func (s *session) authenticate() error {
-	user, err := secrets.Key(s.t.Secrets(), s.t.SMTP.AuthSecret, "username")
-	if err != nil {
-		return err
-	}
-	password, err := secrets.Key(s.t.Secrets(), s.t.SMTP.AuthSecret, "password")
-	if err != nil {
-		return err
-	}
-	offered := strings.Fields(strings.ToUpper(s.ext["AUTH"]))
-	mechanism := s.t.SMTP.Mechanism
-	for _, m := range []string{"CRAM-MD5", "PLAIN", "LOGIN"} {
-		if s.tls && m == "CRAM-MD5" && slices.Contains(offered, "PLAIN") {
-			continue // inside TLS it protects nothing, and fewer servers have it right
-		}
-		if mechanism == "" && slices.Contains(offered, m) {
-			mechanism = m
-		}
-	}
-	if mechanism == "" || !slices.Contains(offered, mechanism) {
-		return fmt.Errorf("the server offers no mechanism to authenticate with that we can use (it has: %s)", strings.Join(offered, " "))
-	}
-	if !s.tls && mechanism != "CRAM-MD5" {
-		return errors.New("the connection has no TLS: the password is not sent in clear")
-	}
-	r, err := s.exchange(mechanism, user, password)
-	if err != nil {
-		return fmt.Errorf("AUTH %s: %w", mechanism, err)
-	}
-	if r.Code != 235 {
-		return &replyError{r, "AUTH " + mechanism + " as the user of secret " + s.t.SMTP.AuthSecret}
-	}
-	return nil
-}
-
-func (s *session) exchange(mechanism, user, password string) (Reply, error) {
-	b64 := base64.StdEncoding.EncodeToString
-	limit := s.t.Timeouts.Command
-	switch mechanism {
-	case "PLAIN":
-		return s.command(limit, "AUTH PLAIN %s", b64([]byte("\x00"+user+"\x00"+password)))
-	case "LOGIN":
-		r, err := s.command(limit, "AUTH LOGIN")
-		for _, answer := range []string{user, password} {
-			if err != nil || r.Code != 334 {
-				return r, err
-			}
-			r, err = s.command(limit, "%s", b64([]byte(answer)))
-		}
-		return r, err
-	}
-	r, err := s.command(limit, "AUTH CRAM-MD5")
-	if err != nil || r.Code != 334 {
-		return r, err
-	}
-	challenge, err := base64.StdEncoding.DecodeString(r.Text)
-	if err != nil {
-		return r, errReply
-	}
-	mac := hmac.New(md5.New, []byte(password))
-	mac.Write(challenge)
-	return s.command(limit, "%s", b64([]byte(user+" "+hex.EncodeToString(mac.Sum(nil)))))
 }

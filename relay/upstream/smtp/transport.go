@@ -1,6 +1,7 @@
 // Package smtp hands messages to a smarthost by SMTP (RFC 5321). The client is
-// our own: go-smtp's cannot pipeline, has no time limit while it sends a
-// message, and declares every message 8BITMIME.
+// our own: go-smtp's cannot pipeline (RFC 2920), has no time limit while it
+// sends a message, and declares every message 8BITMIME. Beyond go-smtp it has
+// reuse of connections, one outcome per recipient, and a verdict of Unknown.
 //
 // It may import relay/upstream, relay/envelope, relay/plan, relay/secrets,
 // relay/reply and relay/message.
@@ -11,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,9 +24,9 @@ import (
 
 // Timeouts are the client's time limits of RFC 5321 4.5.3.2.
 type Timeouts struct {
-	Connect  time.Duration
+	Connect  time.Duration // of all addresses of the host together
 	Greeting time.Duration
-	Command  time.Duration // EHLO, MAIL, RCPT, AUTH
+	Command  time.Duration // EHLO, TLS, AUTH, MAIL, RCPT, RSET
 	DataInit time.Duration
 	Block    time.Duration // one write of the message
 	DataEnd  time.Duration
@@ -36,36 +38,33 @@ var DefaultTimeouts = Timeouts{
 	DataInit: 2 * time.Minute, Block: 3 * time.Minute, DataEnd: 10 * time.Minute,
 }
 
-// Config is what New takes. Timeouts and Log may be zero.
+// Defaults of what Config leaves at zero.
+const (
+	defaultIdleTime = 20 * time.Second // below the time after which servers close
+	defaultMaxIdle  = 20
+	defaultPerConn  = 200
+)
+
+// Config is what New takes. What is zero takes its default; Secrets is needed
+// where SMTP names a Secret.
 type Config struct {
 	Name     string // of the MailUpstream, for the log
 	SMTP     plan.SMTP
 	Private  bool // private and loopback addresses may be connected to
-	MaxIdle  int  // connections kept for the next message
 	Secrets  func() secrets.Source
 	Timeouts Timeouts
 	Log      *slog.Logger
+
+	MaxIdle     int           // connections kept for the next message
+	IdleTime    time.Duration // how long one is kept
+	MaxMessages int           // messages of one connection
+
+	// Dial takes the place of the network in tests; addresses are then not
+	// judged.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-const (
-	idleTime   = 20 * time.Second // how long a connection waits for the next message
-	maxPerConn = 200              // messages of one connection
-	idleMax    = 20
-)
-
-// Transport implements upstream.Transport.
-type Transport struct {
-	Config
-	size atomic.Int64 // SIZE that the server told; 0: none
-	utf8 atomic.Bool
-
-	mu     sync.Mutex
-	idle   []*session
-	closed bool
-}
-
-// New makes a transport. It connects when there is something to deliver.
-func New(c Config) *Transport {
+func (c *Config) setDefaults() {
 	if c.Timeouts == (Timeouts{}) {
 		c.Timeouts = DefaultTimeouts
 	}
@@ -73,9 +72,35 @@ func New(c Config) *Transport {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.MaxIdle == 0 {
-		c.MaxIdle = idleMax
+		c.MaxIdle = defaultMaxIdle
 	}
-	return &Transport{Config: c}
+	if c.IdleTime == 0 {
+		c.IdleTime = defaultIdleTime
+	}
+	if c.MaxMessages == 0 {
+		c.MaxMessages = defaultPerConn
+	}
+	if c.Secrets == nil {
+		c.Secrets = func() secrets.Source { return secrets.Map{} }
+	}
+}
+
+// Transport implements upstream.Transport.
+type Transport struct {
+	c    Config
+	size atomic.Int64 // SIZE that the server told last; 0: no limit is known
+	utf8 atomic.Bool  // SMTPUTF8
+
+	mu     sync.Mutex
+	idle   []*session
+	closed bool
+	ending sync.WaitGroup // idle sessions, each with a timer that may be at work
+}
+
+// New makes a transport. It connects when there is something to deliver.
+func New(c Config) *Transport {
+	c.setDefaults()
+	return &Transport{c: c}
 }
 
 // Capabilities gives what the server told in its last EHLO reply.
@@ -83,92 +108,30 @@ func (t *Transport) Capabilities() upstream.Capabilities {
 	return upstream.Capabilities{MaxSize: t.size.Load(), UTF8: t.utf8.Load()}
 }
 
-// Close drops idle connections and keeps none from now on.
-func (t *Transport) Close() error {
-	t.mu.Lock()
-	idle := t.idle
-	t.idle, t.closed = nil, true
-	t.mu.Unlock()
-	for _, s := range idle {
-		if s.stopIdle() { // else it is being dropped already
-			s.quit()
-		}
-	}
-	return nil
-}
-
 // Deliver implements upstream.Transport. A connection that an earlier message
 // used may have been closed by the server since: then a new one is tried before
 // anything counts as failed.
 func (t *Transport) Deliver(ctx context.Context, m *upstream.Message) []upstream.Outcome {
-	s, reused := t.take(), true
-	for {
-		if s == nil {
-			var err error
-			if s, err = t.connect(ctx); err != nil {
-				return upstream.All(len(m.Recipients), t.failed(err))
-			}
-			reused = false
-		}
+	if s := t.take(); s != nil {
 		out, stale := s.deliver(ctx, m)
-		if stale && reused {
-			s.abort()
-			s = nil
-			continue
-		}
 		t.give(s)
-		return out
-	}
-}
-
-// take gives an idle connection that is still fresh.
-func (t *Transport) take() *session {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for n := len(t.idle); n > 0; n = len(t.idle) {
-		s := t.idle[n-1]
-		t.idle = t.idle[:n-1]
-		if s.stopIdle() {
-			return s
+		if !stale {
+			return out
 		}
 	}
-	return nil
-}
-
-// give keeps a connection for the next message, for a while.
-func (t *Transport) give(s *session) {
-	if s.broken || s.messages >= maxPerConn {
-		s.end()
-		return
+	s, err := t.connect(ctx)
+	if err != nil {
+		return upstream.All(len(m.Recipients), t.failed(err))
 	}
-	t.mu.Lock()
-	keep := !t.closed && len(t.idle) < t.MaxIdle
-	if keep {
-		s.startIdle(func() { t.drop(s) })
-		t.idle = append(t.idle, s)
-	}
-	t.mu.Unlock()
-	if !keep {
-		s.quit()
-	}
-}
-
-func (t *Transport) drop(s *session) {
-	t.mu.Lock()
-	for i, o := range t.idle {
-		if o == s {
-			t.idle = append(t.idle[:i], t.idle[i+1:]...)
-			break
-		}
-	}
-	t.mu.Unlock()
-	s.quit()
+	out, _ := s.deliver(ctx, m)
+	t.give(s)
+	return out
 }
 
 // failed is the outcome where no session came about: the upstream's own fault
 // or the way to it, never the message's.
 func (t *Transport) failed(err error) upstream.Outcome {
-	o := upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Text: err.Error(), Remote: t.SMTP.Host, Cause: err}
+	o := upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Text: err.Error(), Remote: t.c.SMTP.Host, Cause: err}
 	var re *replyError
 	if errors.As(err, &re) {
 		o.Code, o.Enhanced, o.Text = re.Code, re.Enhanced, fmt.Sprintf("%s: %s", re.step, re.Text)
