@@ -91,8 +91,8 @@ func (q *Queue) leave(j *job, outs []upstream.Outcome, now time.Time, took time.
 		q.sweep(now.UnixNano())
 	}
 	q.kick(l, now.UnixNano())
-	if at := l.rests(); at > now.UnixNano() && l.heapPos == 0 {
-		q.wake(l, at) // then it can take what waits for others
+	if l.pausedTo > now.UnixNano() && l.heapPos == 0 {
+		q.wake(l, l.pausedTo) // then it can take what waits for others
 	}
 }
 

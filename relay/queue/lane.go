@@ -74,15 +74,6 @@ func (l *lane) usable(now int64) bool {
 	return !l.open || now >= l.probeAt && l.active == 0 && l.ready.len() == 0
 }
 
-// rests is until when l asked to be left alone, or its circuit waits for a
-// probe; 0: neither.
-func (l *lane) rests() int64 {
-	if l.open {
-		return max(l.pausedTo, l.probeAt)
-	}
-	return l.pausedTo
-}
-
 // slots is how many attempts may run at once now.
 func (l *lane) slots() int {
 	if l.open {

@@ -228,7 +228,7 @@ func (q *Queue) tick() (time.Duration, bool) {
 			t.lane.unpark(q, t, now)
 			q.kick(t.lane, now)
 		case *lane:
-			if at := t.rests(); at > 0 && t.usable(now) {
+			if t.pausedTo > 0 && t.usable(now) {
 				t.pausedTo = 0
 				q.sweep(now)
 			}
