@@ -82,7 +82,7 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source) error {
 		return err
 	}
 	in.queue = queue.New(in.spool, queue.Options{
-		Deliver: in.delivery, Settings: queue.SettingsOf(pl), Capabilities: in.delivery.Capabilities, Notice: notice,
+		Deliver: in.delivery, Settings: queue.SettingsOf(pl), Capabilities: in.delivery.Capabilities,
 		Log: in.log, Metrics: in.metrics, Grace: in.grace,
 	})
 	if err := in.queue.Load(); err != nil {

@@ -74,7 +74,8 @@ func Run(ctx context.Context, o Options) error {
 	defer p.stop()
 	g, ctx := errgroup.WithContext(ctx)
 	if o.Admin != "" {
-		l, err := net.Listen("tcp", o.Admin)
+		var lc net.ListenConfig
+		l, err := lc.Listen(ctx, "tcp", o.Admin)
 		if err != nil {
 			return fmt.Errorf("admin port %s: %w; choose another with --admin", o.Admin, err)
 		}

@@ -1,6 +1,5 @@
 package v1alpha1
 
-
 // LocalReference names an object in the same namespace. References never cross
 // namespaces.
 type LocalReference struct {
@@ -102,4 +101,3 @@ const (
 	ReasonRejected          = "Rejected"
 	ReasonUnknown           = "Unknown"
 )
-

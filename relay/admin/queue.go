@@ -61,7 +61,7 @@ func (s *Server) queueRoutes(mux *http.ServeMux) {
 		if err != nil {
 			return err
 		}
-		defer body.Close() //nolint:errcheck // read-only
+		defer body.Close()
 		w.Header().Set("Content-Type", "message/rfc822")
 		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(10 * time.Minute)) //nolint:errcheck // best effort
 		if _, err := io.Copy(w, body); err != nil {

@@ -101,7 +101,7 @@ func (f *queueFlags) ask(c *cobra.Command, method, path string, q url.Values, in
 	if err != nil {
 		return err
 	}
-	defer body.Close() //nolint:errcheck // read to its end
+	defer body.Close()
 	return json.NewDecoder(body).Decode(into)
 }
 
@@ -168,7 +168,7 @@ func (f *queueFlags) export() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer body.Close() //nolint:errcheck // read to its end
+			defer body.Close()
 			_, err = io.Copy(c.OutOrStdout(), body)
 			return err
 		},

@@ -169,14 +169,11 @@ func (d *Delivery) Deliver(ctx context.Context, a queue.Attempt) []upstream.Outc
 // Nothing of it was sent; what is corrupt will not get better.
 func (d *Delivery) unreadable(a queue.Attempt, err error) upstream.Outcome {
 	d.Log.Error("stored message cannot be read", "id", a.Message.ID, "cause", err)
-	o := upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeRecipient, Text: "the stored message cannot be read", Cause: err, RetryIn: time.Minute}
-	switch {
-	case errors.Is(err, errNeverFits):
-		o = upstream.Outcome{Kind: upstream.Failed, Scope: upstream.ScopeMessage, Code: 550, Enhanced: "5.7.1", Text: err.Error(), Cause: err}
-	case errors.Is(err, spool.ErrCorrupt), errors.Is(err, spool.ErrNotFound):
-		o.Kind, o.Code, o.Enhanced = upstream.Failed, 554, "5.3.0"
+	if errors.Is(err, errNeverFits) {
+		return upstream.Outcome{Kind: upstream.Failed, Scope: upstream.ScopeMessage, Code: 550, Enhanced: "5.7.1", Text: err.Error(), Cause: err}
 	}
-	return o
+	// The queue holds a message whose cause is ErrCorrupt, for a person to look at.
+	return upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeMessage, Text: "the stored message cannot be read", Cause: err, RetryIn: time.Minute}
 }
 
 var errNeverFits = errors.New("the sender is not in the upstream's domain, and sender.rewrite is Never")

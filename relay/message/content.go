@@ -5,7 +5,7 @@ import (
 	"encoding/base64"
 	"mime"
 	"mime/quotedprintable"
-	"net/http"
+	"net/http" //nolint:depguard // for DetectContentType, which is pure
 	"path"
 	"slices"
 	"strings"

@@ -93,7 +93,7 @@ func Compile(in Input) (*Plan, Diagnostics) {
 	c.delivery(self)
 	c.spool(self)
 	c.listeners(self)
-	c.checkFit(self)
+	c.checkFit()
 	for name := range c.secrets {
 		c.out.SecretRefs = append(c.out.SecretRefs, name)
 	}

@@ -104,7 +104,7 @@ func rate(r *v1alpha1.RateLimit) *policy.Rate {
 // checkFit refuses rules whose mail no upstream could ever send: every
 // reachable upstream sends its own domain only (rewrite: Never), and the rule
 // allows no sender of it.
-func (c *compiler) checkFit(self at) {
+func (c *compiler) checkFit() {
 	for _, p := range c.out.Policies {
 		for i, r := range p.Rules {
 			if r.Action == policy.Reject || len(r.Senders.Allowed) == 0 || len(c.out.Upstreams) == 0 {

@@ -42,7 +42,7 @@ func (r *result) same(o *result) bool {
 func (q *Queue) decide(j *job, outs []upstream.Outcome, now time.Time) *step {
 	it := j.it
 	st := &step{rec: &record{At: now, Event: evAttempt, Number: j.number, Upstream: j.lane.name}}
-	spread := 0.8 + 0.4*rand.Float64() // one for all, so that recipients with one result stay together
+	spread := 0.8 + 0.4*rand.Float64() //nolint:gosec // jitter; one for all, so that recipients with one result stay together
 	for n, i := range j.rcpts {
 		o := &outs[n]
 		res := q.judge(it, int(i), j.lane.name, o, now, spread)

@@ -157,7 +157,7 @@ func (l *lane) circuit() string {
 
 // jitter gives d, up to a fifth shorter or longer.
 func jitter(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
+	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64())) //nolint:gosec // no secret
 }
 
 // bucket limits messages a minute. In no 60 seconds does it give out more than

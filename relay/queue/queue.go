@@ -172,7 +172,7 @@ func (q *Queue) Run(ctx context.Context) error {
 		}
 		if ctx.Err() != nil {
 			q.stop()
-			return nil
+			return nil //nolint:nilerr // that the context ended is how it is stopped
 		}
 	}
 }

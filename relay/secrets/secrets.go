@@ -32,7 +32,7 @@ func (m Map) Get(name string) (map[string][]byte, error) {
 	if d, ok := m[name]; ok {
 		return d, nil
 	}
-	return nil, fmt.Errorf("Secret %q: %w", name, ErrNotFound)
+	return nil, fmt.Errorf("secret %q: %w", name, ErrNotFound)
 }
 
 // Dir is a Source of mounted Secrets: DIR/NAME/KEY. It reads anew at each Get,
@@ -45,15 +45,15 @@ const maxValue = 1 << 20
 // Get implements Source.
 func (d Dir) Get(name string) (map[string][]byte, error) {
 	if name == "" || strings.ContainsAny(name, "/\\") || name[0] == '.' {
-		return nil, fmt.Errorf("Secret %q: %w", name, ErrNotFound)
+		return nil, fmt.Errorf("secret %q: %w", name, ErrNotFound)
 	}
 	dir := filepath.Join(string(d), name)
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
-		return nil, fmt.Errorf("Secret %q: %w", name, ErrNotFound) // an optional mount of a missing Secret is an empty folder
+		return nil, fmt.Errorf("secret %q: %w", name, ErrNotFound) // an optional mount of a missing Secret is an empty folder
 	}
 	if err != nil {
-		return nil, fmt.Errorf("Secret %q: %w", name, err)
+		return nil, fmt.Errorf("secret %q: %w", name, err)
 	}
 	out := make(map[string][]byte, len(entries))
 	for _, e := range entries {
@@ -66,7 +66,7 @@ func (d Dir) Get(name string) (map[string][]byte, error) {
 			continue
 		}
 		if out[e.Name()], err = os.ReadFile(p); err != nil {
-			return nil, fmt.Errorf("Secret %q key %q: %w", name, e.Name(), err)
+			return nil, fmt.Errorf("secret %q key %q: %w", name, e.Name(), err)
 		}
 	}
 	return out, nil
@@ -81,7 +81,7 @@ func Key(s Source, name, key string) (string, error) {
 	}
 	v, ok := d[key]
 	if !ok || len(v) == 0 {
-		return "", fmt.Errorf("Secret %q has no key %q: %w", name, key, ErrNotFound)
+		return "", fmt.Errorf("secret %q has no key %q: %w", name, key, ErrNotFound)
 	}
 	return strings.TrimRight(string(v), "\r\n"), nil
 }

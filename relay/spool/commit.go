@@ -126,5 +126,5 @@ func (c *committer) close() {
 	c.mu.Unlock()
 	close(c.stop)
 	<-c.done
-	c.dir.Close() //nolint:errcheck // read-only
+	c.dir.Close()
 }

@@ -27,7 +27,7 @@ func (m *idMaker) next(now time.Time) string {
 	m.last = t
 	m.mu.Unlock()
 	var r [8]byte
-	rand.Read(r[:]) //nolint:errcheck // never fails (crypto/rand)
+	rand.Read(r[:])
 	var id [14]byte
 	encode62(id[:9], t)
 	encode62(id[9:], binary.BigEndian.Uint64(r[:]))

@@ -171,7 +171,7 @@ func (w *Writer) Abort() {
 
 func (w *Writer) release() {
 	w.done = true
-	w.f.Close() //nolint:errcheck // synced or dropped already
+	w.f.Close()
 	if cap(*w.buf) <= 2*bufferSize {
 		buffers.Put(w.buf)
 	}

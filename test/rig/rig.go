@@ -170,7 +170,7 @@ func FreePort(t *testing.T) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer l.Close() //nolint:errcheck // it is only for the number
 	return l.Addr().(*net.TCPAddr).Port
 }
 

@@ -33,7 +33,7 @@ func New(dir, hostname string) (*Transport, error) {
 	return &Transport{dir: dir, hostname: strings.NewReplacer("/", `\057`, ":", `\072`).Replace(hostname)}, nil
 }
 
-// Capabilities: a file takes anything.
+// Capabilities says that a file takes anything.
 func (t *Transport) Capabilities() upstream.Capabilities { return upstream.Capabilities{UTF8: true} }
 
 // Close implements upstream.Transport.
@@ -85,7 +85,7 @@ func (t *Transport) content(ctx context.Context, w io.Writer, m *upstream.Messag
 	if err != nil {
 		return err
 	}
-	defer body.Close() //nolint:errcheck // read to its end, or given up
+	defer body.Close()
 	if _, err := fmt.Fprintf(w, "Return-Path: <%s>\r\n", m.Sender); err != nil {
 		return err
 	}
