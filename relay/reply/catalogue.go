@@ -44,6 +44,24 @@ func Syntax(what string) *Reply { return refuse(501, 5, 5, 4, 8, "%s", what) }
 // IntakeRefused is the kill switch; the connection closes behind it.
 func IntakeRefused() *Reply { return refuse(421, 4, 3, 2, 9, "Relay takes no mail now, ask your IT") }
 
+// Unknown refuses what is no command (RFC 5321 4.2.4).
+func Unknown() *Reply { return refuse(500, 5, 5, 2, 10, "Command not understood") }
+
+// TooEarly refuses a client that talks before the greeting (RFC 5321 4.3.1).
+func TooEarly() *Reply { return refuse(554, 5, 5, 0, 11, "Wait for the greeting before you send") }
+
+// NotMail refuses another protocol, such as a browser that was lured here.
+func NotMail() *Reply { return refuse(421, 4, 7, 0, 12, "This is a mail server, closing") }
+
+// Internal closes a session that failed through a fault of ours.
+func Internal() *Reply { return refuse(421, 4, 3, 0, 13, "Relay had an internal error, try again") }
+
+// Parameter refuses a parameter of MAIL or RCPT (RFC 5321 4.1.1.11).
+func Parameter() *Reply { return refuse(555, 5, 5, 4, 14, "Parameter not supported here") }
+
+// BareLFCommand refuses a command that ends in LF alone (RFC 5321 2.3.8).
+func BareLFCommand() *Reply { return refuse(500, 5, 5, 2, 15, "End each line with CR LF") }
+
 // TLS and authentication.
 
 // TLSRequired wants STARTTLS first (RFC 3207 4).
@@ -68,6 +86,15 @@ func AuthMechanism() *Reply { return refuse(504, 5, 5, 4, 25, "Login method not 
 
 // AuthEncoding refuses what is not base64 (RFC 4954 4).
 func AuthEncoding() *Reply { return refuse(501, 5, 5, 2, 26, "Login is not valid base64") }
+
+// TLSUnavailable says that the listener's certificate is missing (RFC 3207 4).
+func TLSUnavailable() *Reply { return refuse(454, 4, 7, 0, 27, "TLS not available now, ask your IT") }
+
+// AuthBusy says that the password could not be checked in time (RFC 4954 6).
+func AuthBusy() *Reply { return refuse(454, 4, 7, 0, 28, "Login takes too long, try again") }
+
+// AuthCancelled answers a client that gave up with * (RFC 4954 4).
+func AuthCancelled() *Reply { return refuse(501, 5, 7, 0, 29, "Login cancelled") }
 
 // Policy.
 
@@ -113,6 +140,16 @@ func BadSender() *Reply { return refuse(501, 5, 1, 7, 40, "Sender address is mal
 
 // BadRecipient refuses a malformed forward-path.
 func BadRecipient() *Reply { return refuse(501, 5, 1, 3, 41, "Recipient address is malformed") }
+
+// SenderNoDomain refuses a reverse-path without a domain.
+func SenderNoDomain(local string) *Reply {
+	return refuse(501, 5, 1, 7, 44, "Sender %s needs a domain", local)
+}
+
+// RecipientNoDomain refuses a forward-path without a domain.
+func RecipientNoDomain(local string) *Reply {
+	return refuse(501, 5, 1, 3, 45, "Recipient %s needs a domain", local)
+}
 
 // NeedsUTF8 refuses a non-ASCII address that nothing can carry (RFC 6531 3.5).
 func NeedsUTF8() *Reply { return refuse(553, 5, 6, 7, 42, "Only ASCII addresses can be sent to") }

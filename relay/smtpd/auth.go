@@ -2,11 +2,11 @@ package smtpd
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/emersion/go-sasl"
@@ -15,16 +15,17 @@ import (
 	"github.com/printerrelay/printer-relay/relay/reply"
 )
 
-const (
-	maxLoginFailures = 3           // of one connection
-	failureDelay     = time.Second // before the reply to a wrong password
-)
+const maxLoginFailures = 3 // of one connection
 
 // AuthMechanisms gives those that can work on this connection now. It
 // implements go-smtp's AuthSession.
 func (s *session) AuthMechanisms() []string {
 	a := &s.listener.Auth
-	if a.Mode == plan.AuthNone || s.logins() == nil {
+	if a.Mode == plan.AuthNone {
+		return nil
+	}
+	logins := s.logins()
+	if logins == nil {
 		return nil
 	}
 	wanted := a.Mechanisms
@@ -33,7 +34,7 @@ func (s *session) AuthMechanisms() []string {
 	}
 	var out []string
 	for _, m := range wanted {
-		if m == "CRAM-MD5" && !s.logins().plain {
+		if m == "CRAM-MD5" && !logins.plain {
 			continue
 		}
 		if m != "CRAM-MD5" && s.conn.TLS() == nil && !a.Plaintext {
@@ -44,42 +45,42 @@ func (s *session) AuthMechanisms() []string {
 	return out
 }
 
-// logins reads the Secret once a session; nil where it is missing.
-func (s *session) logins() *logins {
-	if s.users == nil && s.usersErr == nil {
-		s.users, s.usersErr = readLogins(s.srv.secrets(), s.listener.Auth.Secret)
-		if s.usersErr != nil {
-			s.log.Error("logins cannot be read: nobody can authenticate", "listener", s.listener.Name, "cause", s.usersErr)
-		}
-	}
-	return s.users
-}
+// logins are those of the listener's Secret; nil where it is missing.
+func (s *session) logins() *logins { return s.srv.users.Load().get(s.listener.Auth.Secret) }
 
 // Auth begins one exchange. It implements go-smtp's AuthSession.
 func (s *session) Auth(mechanism string) (sasl.Server, error) {
+	if s.current() != nil { // RFC 4954 4
+		return nil, s.refuse("AUTH", reply.BadSequence("AUTH comes before MAIL"), "AUTH within a transaction")
+	}
 	if !slices.Contains(s.AuthMechanisms(), mechanism) {
-		return nil, s.refuse("AUTH", reply.AuthMechanism(), "mechanism "+reply.Line(mechanism, 32))
+		return nil, s.refuse("AUTH", reply.AuthMechanism(), "mechanism "+reply.Line(mechanism, 32)+" is not offered on this connection")
 	}
 	switch mechanism {
 	case "PLAIN":
-		return sasl.NewPlainServer(func(_, user, password string) error {
-			return s.login("PLAIN", user, func() (string, bool) { return s.srv.verify.plain(s.logins(), user, password) })
-		}), nil
+		return &plainServer{s: s}, nil
 	case "LOGIN":
-		return &loginServer{done: func(user, password string) error {
-			return s.login("LOGIN", user, func() (string, bool) { return s.srv.verify.plain(s.logins(), user, password) })
-		}}, nil
+		return &loginServer{s: s}, nil
 	}
-	return &cramServer{challenge: s.challenge(), done: func(challenge, response string) error {
-		user, _, _ := strings.Cut(response, " ")
-		return s.login("CRAM-MD5", user, func() (string, bool) { return s.srv.verify.cram(s.logins(), challenge, response) })
-	}}, nil
+	return &cramServer{s: s, challenge: s.challenge()}, nil
 }
 
-// login takes the verdict on one try. A failure costs time, and the third one
-// the connection (CWE-307).
-func (s *session) login(mechanism, user string, check func() (string, bool)) error {
-	name, ok := check()
+// password takes one try with a password.
+func (s *session) password(mechanism, user, password string) error {
+	l := s.logins()
+	if l == nil {
+		return s.refuse("AUTH", reply.AuthMechanism(), "the Secret with the logins is gone")
+	}
+	name, ok, err := s.srv.verify.password(s.srv.ctx, l, user, password)
+	if err != nil {
+		return s.refuse("AUTH", reply.AuthBusy(), err.Error())
+	}
+	return s.login(mechanism, user, name, ok, "")
+}
+
+// login takes the verdict on one try. A failure costs time, the same for every
+// cause, and the third one the connection (CWE-307).
+func (s *session) login(mechanism, said, name string, ok bool, why string) error {
 	result := "failed"
 	if ok {
 		result = "ok"
@@ -90,52 +91,76 @@ func (s *session) login(mechanism, user string, check func() (string, bool)) err
 		return nil
 	}
 	s.loginFailures++
-	s.srv.pause(failureDelay)
+	s.srv.pause(s.srv.guard.failed(time.Now(), s.conn.Addr.Addr()))
+	cause := fmt.Sprintf("user %q: %s", reply.Line(said, 64), cmp.Or(why, "unknown, or the password is wrong"))
 	if s.loginFailures >= maxLoginFailures {
 		s.conn.Hangup()
-		return s.refuse("AUTH", reply.AuthTooMany(), fmt.Sprintf("user %q, third failure", reply.Line(user, 64)))
+		return s.refuse("AUTH", reply.AuthTooMany(), cause)
 	}
-	return s.refuse("AUTH", reply.AuthFailed(), fmt.Sprintf("user %q", reply.Line(user, 64)))
+	return s.refuse("AUTH", reply.AuthFailed(), cause)
 }
 
 func (s *session) challenge() string {
 	var b [12]byte
 	rand.Read(b[:]) //nolint:errcheck // never fails (crypto/rand)
-	return fmt.Sprintf("<%s.%d@%s>", hex.EncodeToString(b[:]), time.Now().Unix(), s.plan.Hostname)
+	return fmt.Sprintf("<%s.%d@%s>", hex.EncodeToString(b[:]), time.Now().Unix(), s.conn.Settings.Hostname)
 }
 
-// loginServer is AUTH LOGIN, which no RFC defines: two challenges in the words
-// that every client knows, since some quit on any other.
+// plainServer is PLAIN (RFC 4616). Some copiers leave the authorization
+// identity and its NUL off, or end the message in one.
+type plainServer struct{ s *session }
+
+func (p *plainServer) Next(response []byte) ([]byte, bool, error) {
+	if response == nil {
+		return nil, false, nil
+	}
+	parts := bytes.Split(bytes.TrimSuffix(response, []byte{0}), []byte{0})
+	if len(parts) == 2 {
+		parts = append([][]byte{nil}, parts...)
+	}
+	if len(parts) != 3 {
+		return nil, true, p.s.refuse("AUTH", reply.AuthEncoding(), "not a PLAIN message (RFC 4616)")
+	}
+	return nil, true, p.s.password("PLAIN", string(parts[1]), string(parts[2]))
+}
+
+// loginServer is LOGIN, which no RFC defines: two challenges in the words that
+// every client knows, since some quit on any other.
 type loginServer struct {
-	user string
-	step int
-	done func(user, password string) error
+	s     *session
+	user  string
+	asked bool // for the password
 }
 
 func (l *loginServer) Next(response []byte) ([]byte, bool, error) {
-	if l.step == 0 && response == nil {
-		l.step = 1
+	if !l.asked && response == nil {
 		return []byte("Username:"), false, nil
 	}
 	response = bytes.TrimRight(response, "\x00\r\n") // some send the terminator of their string along
-	if l.step < 2 {
-		l.user, l.step = string(response), 2
+	if !l.asked {
+		l.user, l.asked = string(response), true
 		return []byte("Password:"), false, nil
 	}
-	return nil, true, l.done(l.user, string(response))
+	return nil, true, l.s.password("LOGIN", l.user, string(response))
 }
 
 // cramServer is CRAM-MD5 (RFC 2195).
 type cramServer struct {
+	s         *session
 	challenge string
 	asked     bool
-	done      func(challenge, response string) error
 }
 
 func (c *cramServer) Next(response []byte) ([]byte, bool, error) {
-	if !c.asked {
+	if !c.asked { // an initial response cannot answer it
 		c.asked = true
 		return []byte(c.challenge), false, nil
 	}
-	return nil, true, c.done(c.challenge, string(response))
+	l := c.s.logins()
+	if l == nil {
+		return nil, true, c.s.refuse("AUTH", reply.AuthMechanism(), "the Secret with the logins is gone")
+	}
+	name, ok, why := c.s.srv.verify.cram(l, c.challenge, string(response))
+	said, _, _ := bytes.Cut(response, []byte{' '})
+	return nil, true, c.s.login("CRAM-MD5", string(said), name, ok, why)
 }

@@ -1,12 +1,9 @@
 package smtpd
 
 import (
-	"crypto/hmac"
-	"crypto/md5" //nolint:gosec // CRAM-MD5 (RFC 2195) is what some copiers know
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/hex"
+	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -17,126 +14,105 @@ import (
 
 // logins are the users of one Secret: the key users holds lines of
 // name:password-or-bcrypt, split at the first colon; any other key is one user.
+// A name is taken as it is written, or else without regard to case where that
+// is clear: copiers capitalise what is typed into them.
 type logins struct {
-	passwords map[string]string // lower-case name -> password or bcrypt hash
-	names     map[string]string // lower-case name -> as the Secret writes it
-	plain     bool              // one password at least is plain: CRAM-MD5 can work
+	users  map[string]login  // by name
+	folded map[string]string // lower-case name -> name; "" where two users differ in case only
+	plain  bool              // one password at least is plain: CRAM-MD5 can work
+	cost   int               // the highest of the bcrypt hashes; 0: there are none
 }
 
-func readLogins(src secrets.Source, name string) (*logins, error) {
-	data, err := src.Get(name)
-	if err != nil {
-		return nil, err
-	}
-	l := &logins{passwords: map[string]string{}, names: map[string]string{}}
-	for key, v := range data {
-		if key != "users" {
-			l.add(key, strings.TrimRight(string(v), "\r\n"))
+type login struct {
+	password string // plain, or a bcrypt hash
+	hashed   bool
+}
+
+// readLogins takes the data of a Secret. What it cannot use it names, without
+// a value.
+func readLogins(data map[string][]byte) (l *logins, problems []string) {
+	l = &logins{users: map[string]login{}, folded: map[string]string{}}
+	n := 0
+	for line := range strings.Lines(string(data["users"])) {
+		n++
+		line = strings.TrimRight(line, "\r\n")
+		user, password, ok := strings.Cut(line, ":")
+		if user = strings.TrimSpace(user); user == "" || strings.HasPrefix(user, "#") {
 			continue
 		}
-		for line := range strings.Lines(string(v)) {
-			if user, password, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ":"); ok {
-				l.add(strings.TrimSpace(user), password)
-			}
+		if !ok || !l.add(user, password) {
+			problems = append(problems, "key users: a line is no name:password, or its bcrypt hash is damaged, or its name was there before")
 		}
 	}
-	return l, nil
-}
-
-func (l *logins) add(user, password string) {
-	if user == "" || password == "" || strings.HasPrefix(user, "#") {
-		return
-	}
-	k := strings.ToLower(user)
-	l.passwords[k], l.names[k] = password, user
-	l.plain = l.plain || !hashed(password)
-}
-
-func hashed(password string) bool {
-	return strings.HasPrefix(password, "$2a$") || strings.HasPrefix(password, "$2b$") || strings.HasPrefix(password, "$2y$")
-}
-
-// verifier checks passwords. bcrypt is slow by design: at most a few run at
-// once, and one that succeeded is remembered, as a keyed hash that only this
-// process can make, so that a copier does not pay at every scan.
-type verifier struct {
-	slots chan struct{}
-	key   [32]byte
-	dummy []byte
-
-	mu    sync.Mutex
-	known map[[32]byte]struct{}
-}
-
-const (
-	bcryptAtOnce = 2
-	maxKnown     = 10_000
-)
-
-func newVerifier() *verifier {
-	v := &verifier{slots: make(chan struct{}, bcryptAtOnce), known: map[[32]byte]struct{}{}}
-	rand.Read(v.key[:])                                                    //nolint:errcheck // never fails (crypto/rand)
-	v.dummy, _ = bcrypt.GenerateFromPassword(v.key[:16], bcrypt.MinCost+6) //nolint:errcheck // fails for a cost or length out of range only
-	return v
-}
-
-// plain checks a password and gives the user's name as the Secret writes it.
-// An unknown user costs the same time as a wrong password.
-func (v *verifier) plain(l *logins, user, password string) (string, bool) {
-	k := strings.ToLower(user)
-	want, ok := l.passwords[k]
-	if ok && !hashed(want) {
-		a, b := sha256.Sum256([]byte(want)), sha256.Sum256([]byte(password))
-		good := subtle.ConstantTimeCompare(a[:], b[:]) == 1
-		if !good {
-			v.compare(v.dummy, password) // as slow as a hash: the reply must not tell the two apart
+	for _, key := range slices.Sorted(maps.Keys(data)) {
+		if key != "users" && !l.add(key, strings.TrimRight(string(data[key]), "\r\n")) {
+			problems = append(problems, "key "+key+": empty, a damaged bcrypt hash, or a name of key users too")
 		}
-		return l.names[k], good
 	}
-	if !ok {
-		v.compare(v.dummy, password)
-		return "", false
-	}
-	mac := hmac.New(sha256.New, v.key[:])
-	mac.Write([]byte(want + "\x00" + password))
-	sum := [32]byte(mac.Sum(nil))
-	v.mu.Lock()
-	_, seen := v.known[sum]
-	v.mu.Unlock()
-	if !seen && !v.compare([]byte(want), password) {
-		return "", false
-	}
-	v.mu.Lock()
-	if len(v.known) >= maxKnown {
-		clear(v.known)
-	}
-	v.known[sum] = struct{}{}
-	v.mu.Unlock()
-	return l.names[k], true
+	return l, problems
 }
 
-func (v *verifier) compare(hash []byte, password string) bool {
-	v.slots <- struct{}{}
-	defer func() { <-v.slots }()
-	if len(password) > 72 { // bcrypt takes no more
-		password = password[:72]
+func (l *logins) add(user, password string) bool {
+	if _, twice := l.users[user]; twice || password == "" {
+		return false
 	}
-	return bcrypt.CompareHashAndPassword(hash, []byte(password)) == nil
+	v := login{password: password}
+	if strings.HasPrefix(password, "$2a$") || strings.HasPrefix(password, "$2b$") || strings.HasPrefix(password, "$2y$") {
+		cost, err := bcrypt.Cost([]byte(password))
+		if err != nil {
+			return false
+		}
+		v.hashed, l.cost = true, max(l.cost, cost)
+	} else {
+		l.plain = true
+	}
+	l.users[user] = v
+	low := strings.ToLower(user)
+	if _, twice := l.folded[low]; twice {
+		user = ""
+	}
+	l.folded[low] = user
+	return true
 }
 
-// cram checks a CRAM-MD5 response (RFC 2195) to a challenge.
-func (v *verifier) cram(l *logins, challenge, response string) (string, bool) {
-	i := strings.LastIndexByte(response, ' ')
-	if i < 0 {
-		return "", false
+// find gives the user that a client means, under the name that the Secret has.
+func (l *logins) find(user string) (string, login, bool) {
+	if v, ok := l.users[user]; ok {
+		return user, v, true
 	}
-	user := strings.ToLower(response[:i])
-	password, ok := l.passwords[user]
-	if !ok || hashed(password) {
-		password, ok = string(v.key[:]), false
+	name := l.folded[strings.ToLower(user)]
+	v, ok := l.users[name]
+	return name, v, ok
+}
+
+// loginCache reads each Secret once a reload: a session asks at every EHLO.
+type loginCache struct {
+	src secrets.Source
+	log *slog.Logger
+
+	mu   sync.Mutex
+	read map[string]*logins // nil values: not to be had
+}
+
+func (c *loginCache) get(secret string) *logins {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l, ok := c.read[secret]; ok {
+		return l
 	}
-	mac := hmac.New(md5.New, []byte(password))
-	mac.Write([]byte(challenge))
-	want := hex.EncodeToString(mac.Sum(nil))
-	return l.names[user], subtle.ConstantTimeCompare([]byte(want), []byte(strings.ToLower(response[i+1:]))) == 1 && ok
+	if c.read == nil {
+		c.read = map[string]*logins{}
+	}
+	data, err := c.src.Get(secret)
+	if err != nil {
+		c.log.Error("logins cannot be read: nobody can authenticate with them", "cause", err)
+		c.read[secret] = nil
+		return nil
+	}
+	l, problems := readLogins(data)
+	for _, p := range problems {
+		c.log.Warn("a login is ignored", "secret", secret, "cause", p)
+	}
+	c.read[secret] = l
+	return l
 }

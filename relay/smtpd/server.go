@@ -12,11 +12,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"log/slog"
 	"net"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,53 +21,47 @@ import (
 	"sync/atomic"
 	"time"
 
-	gosmtp "github.com/emersion/go-smtp"
-
 	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/secrets"
-	"github.com/printerrelay/printer-relay/relay/smtpd/wire"
 	"github.com/printerrelay/printer-relay/relay/spool"
 )
 
 // Config is what New takes; all fields but Bind and PortOffset are required.
 type Config struct {
 	Bind        string // address to listen on; empty: all
-	PortOffset  int
+	PortOffset  int    // added to each listener's port; a sum of 0 is any free port
 	State       string // folder for the self-signed certificate
 	Spool       *spool.Spool
 	Queue       *queue.Queue
 	Limiter     *policy.Limiter
-	CarriesUTF8 func() bool // every reachable upstream can carry SMTPUTF8
+	CarriesUTF8 func() bool // every reachable upstream can carry SMTPUTF8; nil: none
 	Metrics     *metrics.Set
 	Log         *slog.Logger
 }
 
-// Server runs the listeners of one relay.
+// retireTime is how long a port that a reload took away may finish its
+// transactions.
+const retireTime = time.Minute
+
+// Server runs the listeners of one relay. Its methods are safe for concurrent
+// use.
 type Server struct {
 	Config
 	verify *verifier
+	guard  guard
 	ctx    context.Context // ends when Shutdown gives up waiting
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	plan atomic.Pointer[plan.Plan]
-	src  atomic.Pointer[secrets.Source]
+	plan  atomic.Pointer[plan.Plan]
+	users atomic.Pointer[loginCache]
 
 	mu        sync.Mutex
-	listeners map[string]*listener // by name
+	listeners map[string]*listener // by key
 	stopping  bool
-}
-
-// listener is one open port. Its part of the plan may change under it.
-type listener struct {
-	addr string
-	plan atomic.Pointer[plan.Listener]
-	tls  atomic.Pointer[tls.Config]
-	wire *wire.Listener
-	srv  *gosmtp.Server
 }
 
 // New makes a server without listeners; Update opens them.
@@ -82,164 +73,108 @@ func New(c Config) *Server {
 // Plan is the one that runs.
 func (s *Server) Plan() *plan.Plan { return s.plan.Load() }
 
-func (s *Server) secrets() secrets.Source { return *s.src.Load() }
-
-func (s *Server) offersUTF8(*plan.Plan) bool { return s.CarriesUTF8 != nil && s.CarriesUTF8() }
+func (s *Server) offersUTF8() bool { return s.CarriesUTF8 != nil && s.CarriesUTF8() }
 
 // pause delays a reply without outliving the server.
 func (s *Server) pause(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
 	select {
-	case <-time.After(d):
+	case <-t.C:
 	case <-s.ctx.Done():
 	}
 }
 
-// Update runs p from now on: new ports are opened, those that are gone closed,
-// the others keep their connections. If a port or a certificate cannot be had
-// nothing changes, and the error names the listener.
+// Update runs p from now on: new ports are opened, those that are gone are
+// closed behind their transactions, the others keep their sockets and
+// connections, under a new name too. If a port cannot be had nothing changes,
+// and the error names the listener and the address. A certificate that cannot
+// be had is no error: the listener keeps the one it has, or has no TLS and
+// says so, in the log and in Listeners.
 func (s *Server) Update(p *plan.Plan, src secrets.Source) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {
 		return errors.New("the server is stopping")
 	}
-	configs := make([]*tls.Config, len(p.Listeners))
-	for i := range p.Listeners {
-		var err error
-		if configs[i], err = tlsConfig(&p.Listeners[i], p.Hostname, s.State, src); err != nil {
-			return err
-		}
+	opened, err := s.open(p)
+	if err != nil {
+		return err
 	}
+	s.users.Store(&loginCache{src: src, log: s.Log})
+	s.plan.Store(p)
+	keep := map[string]*listener{}
+	for i := range p.Listeners {
+		lp := &p.Listeners[i]
+		k := s.key(lp)
+		l := s.listeners[k]
+		if l == nil {
+			l = s.newListener(opened[k])
+		}
+		cfg, problem := s.certificates(l, lp, p.Hostname, src)
+		l.set(lp, cfg, problem)
+		if s.listeners[k] == nil {
+			s.serve(l)
+		}
+		delete(s.listeners, k)
+		keep[k] = l
+	}
+	for _, gone := range s.listeners {
+		s.wg.Go(func() {
+			ctx, cancel := context.WithTimeout(s.ctx, retireTime)
+			defer cancel()
+			s.retire(ctx, gone)
+		})
+	}
+	s.listeners = keep
+	return nil
+}
+
+// key is what two plans know one socket by: its address, or where any port
+// will do its name.
+func (s *Server) key(l *plan.Listener) string {
+	if port := l.Port + s.PortOffset; port != 0 {
+		return net.JoinHostPort(s.Bind, strconv.Itoa(port))
+	}
+	return l.Name
+}
+
+// open binds the ports of p that are not open yet, all or none.
+func (s *Server) open(p *plan.Plan) (map[string]net.Listener, error) {
 	opened := map[string]net.Listener{}
 	for i := range p.Listeners {
 		l := &p.Listeners[i]
-		if have := s.listeners[l.Name]; have != nil && have.addr == s.address(l) {
+		k := s.key(l)
+		if s.listeners[k] != nil {
 			continue
 		}
-		raw, err := s.open(l)
+		addr := net.JoinHostPort(s.Bind, strconv.Itoa(l.Port+s.PortOffset))
+		raw, err := net.Listen("tcp", addr)
 		if err != nil {
 			for _, o := range opened {
 				o.Close() //nolint:errcheck // nothing was served on it
 			}
-			return err
+			return nil, fmt.Errorf("listener %q: cannot listen on %s: %w: choose another port in spec.listeners, or stop what uses it", l.Name, addr, err)
 		}
-		opened[l.Name] = raw
+		opened[k] = raw
 	}
-	s.src.Store(&src)
-	s.plan.Store(p)
-	for name, have := range s.listeners {
-		i := slices.IndexFunc(p.Listeners, func(l plan.Listener) bool { return l.Name == name })
-		if i < 0 || have.addr != s.address(&p.Listeners[i]) {
-			delete(s.listeners, name)
-			s.wg.Go(func() { s.retire(have) })
-		}
-	}
-	for i := range p.Listeners {
-		l := &p.Listeners[i]
-		have := s.listeners[l.Name]
-		if have != nil {
-			have.plan.Store(l)
-			have.tls.Store(configs[i])
-			continue
-		}
-		s.listeners[l.Name] = s.serve(l, configs[i], opened[l.Name], p.Hostname)
-	}
-	return nil
+	return opened, nil
 }
 
-func (s *Server) address(l *plan.Listener) string {
-	return net.JoinHostPort(s.Bind, strconv.Itoa(l.Port+s.PortOffset))
-}
-
-func (s *Server) open(l *plan.Listener) (net.Listener, error) {
-	raw, err := net.Listen("tcp", s.address(l))
-	if err != nil {
-		return nil, fmt.Errorf("listener %q: %w: choose another port in spec.listeners, or stop what uses it", l.Name, err)
+// certificates makes the TLS of a listener. Where that fails the one before
+// stays, and problem says why.
+func (s *Server) certificates(l *listener, lp *plan.Listener, hostname string, src secrets.Source) (cfg *tls.Config, problem string) {
+	cfg, err := tlsConfig(lp, hostname, s.State, src)
+	if err == nil {
+		return cfg, ""
 	}
-	return raw, nil
-}
-
-// serve runs one listener until it is closed.
-func (s *Server) serve(l *plan.Listener, cfg *tls.Config, raw net.Listener, hostname string) *listener {
-	out := &listener{addr: s.address(l)}
-	out.plan.Store(l)
-	out.tls.Store(cfg)
-	name := l.Name
-	out.wire = wire.Listen(raw, hostname, func(client netip.Addr) wire.Settings { return s.settings(out, client) }, func() wire.Limits {
-		p := out.plan.Load()
-		return wire.Limits{Connections: p.Connections, PerClient: p.ConnsPerClient, Proxies: p.ProxyNetworks}
-	}, wire.Hooks{
-		Open:    func(n int) { s.Metrics.Connections.WithLabelValues(name).Set(float64(n)) },
-		Refused: func(reason string) { s.Metrics.ConnectionsRefused.WithLabelValues(name, reason).Inc() },
-		Handshake: func(version string, err error, client netip.Addr) {
-			s.Metrics.TLSHandshakes.WithLabelValues(name, version).Inc()
-			if err != nil {
-				s.Log.Warn("TLS handshake failed", "listener", name, "client", client, "cause", err)
-			}
-		},
-	})
-	srv := gosmtp.NewServer(gosmtp.BackendFunc(func(c *gosmtp.Conn) (gosmtp.Session, error) { return s.session(out, c), nil }))
-	srv.Domain = hostname
-	srv.AllowInsecureAuth = true // the session decides what is offered where
-	srv.EnableSMTPUTF8 = true    // likewise
-	srv.MaxLineLength = 0        // wire bounds commands; it must not hold for messages
-	srv.ErrorLog = log.New(io.Discard, "", 0)
-	out.srv = srv
-	s.wg.Go(func() {
-		srv.Serve(out.wire) //nolint:errcheck // ends with its listener
-	})
-	s.Log.Info("listening", "listener", name, "address", raw.Addr().String(), "tls", l.TLS.Mode, "authentication", l.Auth.Mode)
-	return out
-}
-
-// settings are what one client gets from a listener.
-func (s *Server) settings(l *listener, client netip.Addr) wire.Settings {
-	p, lp := s.Plan(), l.plan.Load()
-	out := wire.Settings{
-		TLS: l.tls.Load(), Implicit: lp.TLS.Mode == plan.TLSImplicit, Lenient: lp.Compat.Lenient, Domain: p.Addresses.DefaultDomain,
-		LineEndings: lp.Compat.LineEndings, Idle: lp.IdleTimeout, Capabilities: s.capabilities,
+	problem = fmt.Sprintf("listener %q: no certificate: %v", lp.Name, err)
+	before := l.state.Load()
+	if before != nil && before.tls != nil && before.plan.TLS.Profile == lp.TLS.Profile {
+		cfg, problem = before.tls, problem+": the certificate before stays in use"
 	}
-	if o := lp.Override(client); o != nil {
-		out.HideStartTLS = o.HideStartTLS
-		if o.Lenient != nil {
-			out.Lenient = *o.Lenient
-		}
-		if o.LineEndings != "" {
-			out.LineEndings = o.LineEndings
-		}
-	}
-	return out
-}
-
-func (s *Server) session(l *listener, c *gosmtp.Conn) *session {
-	wc := c.Conn().(*wire.Conn)
-	lp := l.plan.Load()
-	out := &session{srv: s, conn: wc, gs: c, plan: s.Plan(), listener: lp, override: lp.Override(wc.Addr.Addr()), log: s.Log}
-	wc.Attach(out)
-	return out
-}
-
-// capabilities are the lines of the EHLO reply, of what is really there.
-func (s *Server) capabilities(c *wire.Conn) []string {
-	ss, ok := c.Session().(*session)
-	if !ok {
-		return nil
-	}
-	out := []string{"PIPELINING", "SIZE " + strconv.FormatInt(ss.listener.AdvertisedSize, 10), "8BITMIME", "ENHANCEDSTATUSCODES"}
-	if s.offersUTF8(ss.plan) {
-		out = append(out, "SMTPUTF8")
-	}
-	if m := ss.AuthMechanisms(); len(m) > 0 {
-		line := ""
-		for _, name := range m {
-			line += " " + name
-		}
-		out = append(out, "AUTH"+line)
-		if c.Settings.Lenient {
-			out = append(out, "AUTH="+line[1:]) // what clients from before RFC 2554 look for
-		}
-	}
-	return out
+	s.Log.Error("a certificate cannot be used", "listener", lp.Name, "cause", problem)
+	return cfg, problem
 }
 
 // ListenerState is one listener as it stands.
@@ -247,6 +182,7 @@ type ListenerState struct {
 	Name        string
 	Address     string
 	Connections int
+	Problem     string // empty: none
 }
 
 // Listeners gives the open listeners by name.
@@ -254,50 +190,29 @@ func (s *Server) Listeners() []ListenerState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := make([]ListenerState, 0, len(s.listeners))
-	for name, l := range s.listeners {
-		out = append(out, ListenerState{name, l.wire.Addr().String(), l.wire.Connections()})
+	for _, l := range s.listeners {
+		st := l.state.Load()
+		out = append(out, ListenerState{st.plan.Name, l.wire.Addr().String(), l.wire.Connections(), st.problem})
 	}
 	slices.SortFunc(out, func(a, b ListenerState) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
-// retire closes a port that is no longer wanted; its transactions may end.
-func (s *Server) retire(l *listener) {
-	l.wire.Drain()
-	deadline := time.NewTimer(time.Minute)
-	defer deadline.Stop()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for l.wire.Connections() > 0 {
-		select {
-		case <-s.ctx.Done():
-		case <-deadline.C:
-		case <-tick.C:
-			continue
-		}
-		break
-	}
-	l.wire.Close() //nolint:errcheck // it closes
-	l.srv.Close()  //nolint:errcheck // its listener is closed
-}
-
-// Shutdown stops accepting, lets transactions end until ctx does, closes what
-// is left and waits for every goroutine.
+// Shutdown stops accepting, says 421 to idle connections, lets transactions
+// end until ctx does, closes what is left and waits for every goroutine.
 func (s *Server) Shutdown(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	s.mu.Lock()
 	s.stopping = true
 	listeners := s.listeners
 	s.listeners = map[string]*listener{}
-	for _, l := range listeners {
-		s.wg.Go(func() { s.retire(l) })
-	}
 	s.mu.Unlock()
-	done := make(chan struct{})
-	go func() { s.wg.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-ctx.Done():
+	for _, l := range listeners {
+		s.wg.Go(func() { s.retire(ctx, l) })
 	}
+	stop := context.AfterFunc(ctx, s.cancel) // ends what sessions wait for, and ports that were retired before
+	defer stop()
+	s.wg.Wait()
 	s.cancel()
-	<-done
 }

@@ -1,11 +1,11 @@
 package smtpd
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,14 +25,11 @@ type session struct {
 	srv      *Server
 	conn     *wire.Conn
 	gs       *gosmtp.Conn
-	plan     *plan.Plan // of the session's HELO; a transaction takes the one of its MAIL
-	listener *plan.Listener
+	listener *plan.Listener // as it was when the client connected; a transaction takes the plan of its MAIL
 	override *plan.ClientOverride
 	log      *slog.Logger
 
 	user          string
-	users         *logins
-	usersErr      error
 	loginFailures int
 
 	mu sync.Mutex
@@ -71,23 +68,19 @@ func (s *session) Logout() error {
 	return nil
 }
 
-// refuse logs a refusal once, with its cause, and makes it an error that go-smtp
-// sends as it is.
+// refuse logs a refusal once, with its cause, and has wire send it as it is.
+// The error tells go-smtp that the command failed; it must be a bare SMTPError,
+// since go-smtp shows any other to the client.
 func (s *session) refuse(step string, r *reply.Reply, cause string) error {
-	s.srv.Metrics.Refusals.WithLabelValues(s.listener.Name, r.Text[:min(len(r.Text), len("PR-000"))]).Inc()
+	s.conn.Answer(r)
+	s.srv.Metrics.Refusals.WithLabelValues(s.listener.Name, code(r)).Inc()
 	s.log.Warn("refused", "session", s.conn.ID, "listener", s.listener.Name, "client", s.conn.Addr.Addr(), "helo", reply.Line(s.gs.Hostname(), 128),
 		"user", s.user, "step", step, "reply", r.String(), "cause", cause)
-	return smtpError(r)
-}
-
-// smtpError must be returned bare: go-smtp looks at the type itself, and shows
-// any other error to the client.
-func smtpError(r *reply.Reply) *gosmtp.SMTPError {
 	return &gosmtp.SMTPError{Code: r.Code, EnhancedCode: gosmtp.EnhancedCode(r.Enhanced), Message: r.Text}
 }
 
 func (s *session) client() policy.Client {
-	c := policy.Client{Addr: s.conn.Addr.Addr(), User: s.user}
+	c := policy.Client{Addr: s.conn.Addr.Addr(), Hidden: s.conn.Hidden, User: s.user}
 	if t := s.conn.TLS(); t != nil {
 		c.TLSVersion = t.Version
 	}
@@ -107,14 +100,11 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	if s.listener.Auth.Mode == plan.AuthRequired && s.user == "" {
 		return s.refuse("MAIL", reply.AuthRequired(), "the listener requires authentication")
 	}
-	sender, err := s.address(p, from)
-	if err != nil {
-		return s.refuse("MAIL", reply.BadSender(), err.Error())
-	}
+	sender := address(from)
 	if !sender.ASCII() && !opts.UTF8 {
 		return s.refuse("MAIL", reply.NeedsUTF8(), "non-ASCII sender without SMTPUTF8")
 	}
-	if opts.UTF8 && !s.srv.offersUTF8(p) {
+	if opts.UTF8 && !s.srv.offersUTF8() {
 		return s.refuse("MAIL", reply.NeedsUTF8(), "SMTPUTF8 was not offered")
 	}
 	d := p.Policies.AtMail(s.client(), sender)
@@ -135,26 +125,15 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	return nil
 }
 
-// address reads a path and completes it; what has no domain is malformed
-// where none is configured.
-func (s *session) address(p *plan.Plan, path string) (envelope.Address, error) {
-	a, err := envelope.ParseAddress(requote(path))
-	if errors.Is(err, envelope.ErrNoDomain) && p.Addresses.DefaultDomain != "" {
-		a.Domain = p.Addresses.DefaultDomain
-		return a, nil
+// address undoes what go-smtp did to a path: it takes the quotes off a local
+// part. wire has parsed the path, so its domain holds no @, and the last one
+// tells where that begins.
+func address(path string) envelope.Address {
+	i := strings.LastIndexByte(path, '@')
+	if i < 0 {
+		return envelope.Address{}
 	}
-	return a, err
-}
-
-// requote undoes what go-smtp did to a quoted local part: it takes the quotes
-// off, so that only the last @ still tells where the domain begins.
-func requote(path string) string {
-	for i := len(path) - 1; i > 0; i-- {
-		if path[i] == '@' {
-			return envelope.Address{Local: path[:i], Domain: path[i+1:]}.String()
-		}
-	}
-	return path
+	return envelope.Address{Local: path[:i], Domain: path[i+1:]}
 }
 
 // neverFits tells whether some upstream can send as the sender; otherwise it
@@ -176,20 +155,18 @@ func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 	if tx == nil {
 		return s.refuse("RCPT", reply.BadSequence("Sender first (MAIL)"), "RCPT without MAIL")
 	}
-	given, err := s.address(tx.plan, to)
-	if err != nil || given.IsNull() {
-		return s.refuse("RCPT", reply.BadRecipient(), fmt.Sprint(err))
-	}
+	given := address(to)
 	if !given.ASCII() && !tx.utf8 {
 		return s.refuse("RCPT", reply.NeedsUTF8(), "non-ASCII recipient without SMTPUTF8")
 	}
-	for _, a := range tx.plan.RewriteRecipient(given) {
+	all := tx.plan.RewriteRecipient(given)
+	for _, a := range all {
 		if r := tx.decision.Rule.CheckRecipient(a, tx.given, s.listener.Recipients); r != nil {
 			return s.refuse("RCPT", r, fmt.Sprintf("rule %s/%s, recipient %s", tx.decision.Rule.Policy, tx.decision.Rule.Name, a))
 		}
 	}
 	tx.given++
-	for _, a := range tx.plan.RewriteRecipient(given) {
+	for _, a := range all {
 		r := queue.Recipient{Address: a}
 		if a != given {
 			r.Original = given

@@ -53,14 +53,14 @@ func tlsConfig(l *plan.Listener, hostname, state string, src secrets.Source) (*t
 	for _, name := range l.TLS.Certificates {
 		cert, err := keyPair(src, name)
 		if err != nil {
-			return nil, fmt.Errorf("listener %q: %w", l.Name, err)
+			return nil, err
 		}
 		c.Certificates = append(c.Certificates, cert)
 	}
 	if len(c.Certificates) == 0 {
 		cert, err := selfSigned(filepath.Join(state, "tls"), hostname)
 		if err != nil {
-			return nil, fmt.Errorf("listener %q: self-signed certificate: %w", l.Name, err)
+			return nil, fmt.Errorf("self-signed: %w", err)
 		}
 		c.Certificates = []tls.Certificate{cert}
 	}
@@ -83,46 +83,61 @@ func keyPair(src secrets.Source, name string) (tls.Certificate, error) {
 	return cert, nil
 }
 
-// selfSigned reads the certificate that was made before, or makes one. It has
-// an RSA key, since old copiers know nothing else.
+// selfSigned reads the certificate that was made before, or makes one.
 func selfSigned(dir, hostname string) (tls.Certificate, error) {
-	crt, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	cert, err := tls.LoadX509KeyPair(crt, key)
-	if err == nil && cert.Leaf != nil && time.Now().Before(cert.Leaf.NotAfter.AddDate(0, -1, 0)) && cert.Leaf.VerifyHostname(hostname) == nil {
-		return cert, nil
+	file := filepath.Join(dir, "self-signed.pem")
+	now := time.Now()
+	if b, err := os.ReadFile(file); err == nil {
+		cert, err := tls.X509KeyPair(b, b)
+		if err == nil && cert.Leaf != nil && now.Before(cert.Leaf.NotAfter.AddDate(0, -1, 0)) && cert.Leaf.VerifyHostname(hostname) == nil {
+			return cert, nil
+		} // damaged, another name or nearly over: made anew
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return tls.Certificate{}, err
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return cert, err
+	pemFile, err := generate(hostname, now)
+	if err != nil {
+		return tls.Certificate{}, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return cert, err
+		return tls.Certificate{}, err
 	}
+	tmp := file + ".new" // whole or not at all
+	if err := os.WriteFile(tmp, pemFile, 0o600); err != nil {
+		return tls.Certificate{}, err
+	}
+	if err := os.Rename(tmp, file); err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(pemFile, pemFile)
+}
+
+// generate makes a certificate and its key in PEM. The key is RSA, since old
+// copiers know nothing else; the certificate is good for long, since they have
+// no clock to trust and no store to renew.
+func generate(hostname string, now time.Time) ([]byte, error) {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		return cert, err
+		return nil, err
 	}
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
-		return cert, err
+		return nil, err
 	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: hostname}, DNSNames: []string{hostname},
-		NotBefore: time.Now().AddDate(0, 0, -1), NotAfter: time.Now().AddDate(10, 0, 0), // copiers have no clock to trust and no store to renew
+		NotBefore: now.AddDate(0, 0, -1), NotAfter: now.AddDate(10, 0, 0),
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
-	}, &x509.Certificate{Subject: pkix.Name{CommonName: hostname}}, &private.PublicKey, private)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	if err != nil {
-		return cert, err
+		return nil, err
 	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	key, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
-		return cert, err
+		return nil, err
 	}
-	if err := os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600); err != nil {
-		return cert, err
-	}
-	if err := os.WriteFile(crt, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
-		return cert, err
-	}
-	return tls.LoadX509KeyPair(crt, key)
+	out := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return append(out, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...), nil
 }

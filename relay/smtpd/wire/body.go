@@ -11,11 +11,13 @@ import (
 )
 
 // A message may take as long as it comes at this rate on average, once the
-// grace is over: a slow scanner lives, a trickle does not.
+// grace is over, and up to the cap: a slow scanner lives, a trickle does not.
 const (
 	minimumRate = 1 << 10 // octets a second
 	rateGrace   = time.Minute
+	messageTime = 2 * time.Hour
 	readTimeout = 3 * time.Minute // RFC 5321 4.5.3.2.5
+	dataBuffer  = 32 << 10
 )
 
 var dataBuffers = sync.Pool{New: func() any { b := make([]byte, dataBuffer); return &b }}
@@ -26,24 +28,28 @@ var dataBuffers = sync.Pool{New: func() any { b := make([]byte, dataBuffer); ret
 type Body struct {
 	c      *Conn
 	buf    *[]byte
-	small  []byte // the connection's own buffer, while buf is in its place
-	begin  bool   // at the beginning of a line
-	prev   byte   // the octet before buf[r]
+	small  []byte  // the connection's own buffer, while buf is in its place
+	prev   [2]byte // the two octets before buf[r]; CRLF at the beginning
 	start  time.Time
 	came   int64
 	bareLF bool
 	err    error
 }
 
-// Body gives the message that follows the 354. Each call gives the same.
-func (c *Conn) Body() io.Reader {
-	if c.body != nil {
+// Body gives the message that follows the 354, nil where there is none. Each
+// call gives the same, until its end was read.
+func (c *Conn) Body() *Body {
+	if c.body != nil || c.data != dataOpen {
 		return c.body
 	}
-	b := &Body{c: c, begin: true, start: time.Now(), bareLF: c.Settings.LineEndings == "BareLF" && c.bareLF, small: c.buf}
+	b := &Body{c: c, prev: [2]byte{'\r', '\n'}, start: time.Now(), bareLF: c.Settings.LineEndings == lineBareLF && c.bareLF, small: c.buf}
+	if b.bareLF {
+		b.prev[0] = 0
+	}
 	b.buf = dataBuffers.Get().(*[]byte)
-	n := copy(*b.buf, c.buf[c.r:c.w])
-	c.buf, c.r, c.w = *b.buf, 0, n
+	c.w = copy(*b.buf, c.buf[c.r:c.w])
+	c.r = 0
+	c.buf = *b.buf
 	c.body = b
 	return b
 }
@@ -57,28 +63,29 @@ func (b *Body) finish(err error) error {
 	if len(rest) > len(b.small) {
 		b.small = make([]byte, len(rest))
 	}
-	n := copy(b.small, rest)
-	c.buf, c.r, c.w = b.small, 0, n
+	c.w = copy(b.small, rest)
+	c.r = 0
+	c.buf = b.small
 	dataBuffers.Put(b.buf)
 	b.buf = nil
-	c.body = nil
 	if errors.Is(err, io.EOF) {
-		c.data = dataRead
-	} else {
-		c.err = err
+		c.data, c.body = dataRead, nil
+	} else if c.err == nil {
+		c.err = err // nothing behind a broken message may be read as commands
 	}
 	return err
 }
 
 // Read implements io.Reader. Any error but io.EOF means that the client is
-// gone or too slow: the connection must be closed.
+// gone or too slow; the connection is over.
 func (b *Body) Read(p []byte) (int, error) {
-	if b.err != nil {
+	if b.err != nil || len(p) == 0 {
 		return 0, b.err
 	}
 	c := b.c
 	for {
-		n, end := b.next(p, c.buf[c.r:c.w])
+		n, used, end := b.next(p, c.buf[c.r:c.w])
+		c.r += used
 		if end {
 			return n, b.finish(io.EOF)
 		}
@@ -91,45 +98,49 @@ func (b *Body) Read(p []byte) (int, error) {
 	}
 }
 
-// next moves octets of d to p as far as they can be judged.
-func (b *Body) next(p, d []byte) (n int, end bool) {
-	used := 0
-	defer func() { b.c.r += used }()
+// next moves octets of d to p as far as they can be judged. Only a dot behind
+// a line end matters, so it looks for dots: a scan has hardly any.
+func (b *Body) next(p, d []byte) (n, used int, end bool) {
 	for used < len(d) && n < len(p) {
-		if b.begin && d[used] == '.' {
-			rest := d[used+1:]
-			switch {
-			case bytes.HasPrefix(rest, []byte("\r\n")):
-				used += 3
-				return n, true
-			case b.bareLF && len(rest) > 0 && rest[0] == '\n':
-				used += 2
-				return n, true
-			case len(rest) == 0 || len(rest) == 1 && rest[0] == '\r':
-				return n, false // the next octets decide
+		piece := d[used:min(len(d), used+len(p)-n)]
+		i := bytes.IndexByte(piece, '.')
+		if i < 0 {
+			i = len(piece)
+		}
+		if i > 0 {
+			n += copy(p[n:], piece[:i])
+			b.prev[0] = b.prev[1]
+			if i > 1 {
+				b.prev[0] = piece[i-2]
 			}
-			used++ // a dot that the client added, or one that only looks like the end
-			b.begin, b.prev = false, '.'
+			b.prev[1] = piece[i-1]
+			used += i
 			continue
 		}
-		piece := d[used:min(len(d), used+len(p)-n)]
-		if i := bytes.IndexByte(piece, '\n'); i >= 0 {
-			piece = piece[:i+1]
-			before := b.prev
-			if i > 0 {
-				before = piece[i-1]
-			}
-			b.begin = before == '\r' || b.bareLF
-		} else {
-			b.begin = false
+		crlf, lf := b.prev == [2]byte{'\r', '\n'}, b.bareLF && b.prev[0] != '\r' && b.prev[1] == '\n'
+		if !crlf && !lf {
+			p[n] = '.'
+			n++
+			used++
+			b.prev = [2]byte{b.prev[1], '.'}
+			continue
 		}
-		n += copy(p[n:], piece)
-		used += len(piece)
-		b.prev = piece[len(piece)-1]
+		rest := d[used+1:]
+		switch {
+		case lf && len(rest) > 0 && rest[0] == '\n':
+			return n, used + 2, true
+		case crlf && len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
+			return n, used + 3, true
+		case len(rest) == 0, crlf && len(rest) == 1 && rest[0] == '\r':
+			return n, used, false // the next octets decide
+		}
+		used++ // a dot that the client added (RFC 5321 4.5.2); what follows stays as it is
+		b.prev = [2]byte{0, '.'}
 	}
-	return n, false
+	return n, used, false
 }
 
+// fill reads more of the message.
 func (b *Body) fill() error {
 	c := b.c
 	if c.r > 0 {
@@ -141,8 +152,8 @@ func (b *Body) fill() error {
 		return err
 	}
 	now := time.Now()
-	if took := now.Sub(b.start); took > rateGrace && float64(b.came) < minimumRate*(took-rateGrace).Seconds() {
-		return fmt.Errorf("the message comes too slowly: %d octets in %s", b.came, took.Round(time.Second))
+	if err := tooSlow(now.Sub(b.start), b.came); err != nil {
+		return err
 	}
 	deadline := now.Add(min(readTimeout, c.Settings.Idle))
 	for {
@@ -154,12 +165,32 @@ func (b *Body) fill() error {
 			return nil
 		}
 		var ne net.Error
-		if errors.As(err, &ne) && ne.Timeout() && time.Now().Before(deadline) {
-			continue // woken by a drain: the message may still come in
+		if errors.As(err, &ne) && ne.Timeout() {
+			if time.Now().Before(deadline) {
+				continue // woken by a drain: the message may still come in
+			}
+			return b.timedOut(err)
 		}
 		if err == nil || errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		return err
 	}
+}
+
+// tooSlow bounds how long a message may take.
+func tooSlow(took time.Duration, came int64) error {
+	if took > messageTime || took > rateGrace && float64(came) < minimumRate*(took-rateGrace).Seconds() {
+		return fmt.Errorf("the message comes too slowly: %d octets in %s", came, took.Round(time.Second))
+	}
+	return nil
+}
+
+// timedOut says what an administrator can do about a device that waits for an
+// answer to a message which, by its line ends, did not end.
+func (b *Body) timedOut(err error) error {
+	if b.c.bareLF && !b.bareLF {
+		return fmt.Errorf("the message did not end: %w; the device ends its lines in bare LF: give it a clientOverride with compatibility.lineEndings BareLF", err)
+	}
+	return fmt.Errorf("the message did not end: %w", err)
 }

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -11,8 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	proxyproto "github.com/pires/go-proxyproto"
 
 	"github.com/printerrelay/printer-relay/relay/reply"
 )
@@ -27,8 +24,9 @@ type Limits struct {
 // Hooks tell what happens; each may be nil. They are called from many
 // goroutines and must not block.
 type Hooks struct {
-	Open      func(open int)      // connections now
-	Refused   func(reason string) // before the greeting
+	Open      func(open int) // connections now
+	Accepted  func()
+	Refused   func(reason string, client netip.Addr) // before the greeting
 	Handshake func(version string, err error, client netip.Addr)
 }
 
@@ -36,7 +34,6 @@ type Hooks struct {
 // header where one is due, with TLS where that comes first. It implements
 // net.Listener.
 type Listener struct {
-	Hostname string
 	raw      net.Listener
 	settings func(netip.Addr) Settings
 	limits   func() Limits
@@ -52,6 +49,7 @@ type Listener struct {
 	perClient map[netip.Addr]int
 	conns     map[*Conn]struct{}
 	closed    bool
+	drained   chan struct{} // closed when draining and the last connection ended
 }
 
 // slot is one connection's place within the limits.
@@ -60,20 +58,27 @@ type slot struct {
 	sock   net.Conn
 }
 
-// Listen takes over raw. settings says what one client gets, limits what the
-// listener takes.
-func Listen(raw net.Listener, hostname string, settings func(netip.Addr) Settings, limits func() Limits, hooks Hooks) *Listener {
+// New takes over raw; Start begins to accept. settings says what one client
+// gets, limits what the listener takes.
+func New(raw net.Listener, settings func(netip.Addr) Settings, limits func() Limits, hooks Hooks) *Listener {
 	l := &Listener{
-		Hostname: hostname, raw: raw, settings: settings, limits: limits, hooks: hooks,
+		raw: raw, settings: settings, limits: limits, hooks: hooks,
 		ready: make(chan *Conn), stop: make(chan struct{}),
-		perClient: map[netip.Addr]int{}, conns: map[*Conn]struct{}{},
+		perClient: map[netip.Addr]int{}, conns: map[*Conn]struct{}{}, drained: make(chan struct{}),
 	}
-	l.wg.Go(l.accept)
 	return l
 }
 
+// Start begins to accept connections, once.
+func (l *Listener) Start() { l.wg.Go(l.accept) }
+
 // Accept gives the next connection. It implements net.Listener.
 func (l *Listener) Accept() (net.Conn, error) {
+	select {
+	case <-l.stop: // first: nothing begins behind Close
+		return nil, net.ErrClosed
+	default:
+	}
 	select {
 	case c := <-l.ready:
 		return c, nil
@@ -120,53 +125,64 @@ func (l *Listener) take(sock net.Conn) {
 		sock.Close() //nolint:errcheck // no client that anybody could name
 		return
 	}
-	peer = netip.AddrPortFrom(peer.Addr().Unmap().WithZone(""), peer.Port())
+	peer = plain(peer)
 	s := &slot{sock: sock}
 	limits := l.limits()
-	if !l.enter(s, limits) {
-		l.refuse(sock, "connections")
+	if !l.enter(limits) {
+		l.refuse(sock, "connections", peer.Addr())
 		return
 	}
 	if !contains(limits.Proxies, peer.Addr()) {
-		l.greet(s, sock, peer)
+		l.greet(s, sock, peer, false)
 		return
 	}
 	l.wg.Go(func() { // a header may be slow in coming
-		from, conn, err := proxied(sock, peer)
+		from, hidden, conn, err := proxied(sock, peer)
 		if err != nil {
 			l.leave(s)
-			l.refused("proxy-header")
+			l.refused("proxy-header", peer.Addr())
 			sock.Close() //nolint:errcheck // not what was agreed
 			return
 		}
-		l.greet(s, conn, from)
+		l.greet(s, conn, from, hidden)
 	})
 }
 
 // greet counts the client and hands its connection to go-smtp, behind the
 // handshake where TLS comes first.
-func (l *Listener) greet(s *slot, sock net.Conn, client netip.AddrPort) {
+func (l *Listener) greet(s *slot, sock net.Conn, client netip.AddrPort, hidden bool) {
 	if !l.enterClient(s, client.Addr(), l.limits()) {
 		l.leave(s)
-		l.refuse(sock, "connections-per-client")
+		l.refuse(sock, "connections-per-client", client.Addr())
 		return
 	}
 	c := newConn(l, s, sock, client)
+	c.Hidden = hidden
 	c.Settings = l.settings(client.Addr())
 	l.add(c)
 	if !c.Settings.Implicit {
+		if !c.Settings.Lenient && sock == s.sock && pending(sock) {
+			c.linger = true
+			l.refused("early-talker", client.Addr())
+			c.goodbye(reply.TooEarly())   //nolint:errcheck // it ends
+			l.wg.Go(func() { c.Close() }) //nolint:errcheck // it is over
+			return
+		}
 		l.hand(c)
 		return
 	}
+	if c.Settings.TLS == nil {
+		l.shook("failed", errors.New(startTLSBroken), client.Addr())
+		c.Close() //nolint:errcheck // it never began
+		return
+	}
 	l.wg.Go(func() {
-		tc, state, err := l.handshake(sock, c.Settings.TLS)
+		tc, state, err := l.handshake(sock, c.Settings.TLS, client.Addr())
 		if err != nil {
 			c.Close() //nolint:errcheck // it is over
 			return
 		}
-		c.mu.Lock()
 		c.sock, c.tls = tc, state
-		c.mu.Unlock()
 		l.hand(c)
 	})
 }
@@ -188,19 +204,18 @@ func (l *Listener) replace(old, next *Conn) {
 	l.hand(next)
 }
 
-func (l *Listener) handshake(sock net.Conn, cfg *tls.Config) (net.Conn, *tls.ConnectionState, error) {
+func (l *Listener) handshake(sock net.Conn, cfg *tls.Config, client netip.Addr) (net.Conn, *tls.ConnectionState, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTime)
 	defer cancel()
 	sock.SetDeadline(time.Time{}) //nolint:errcheck // a closed socket says so in the handshake
 	tc := tls.Server(sock, cfg)
 	err := tc.HandshakeContext(ctx)
-	peer, _ := netip.ParseAddrPort(sock.RemoteAddr().String()) //nolint:errcheck // for the log only
 	if err != nil {
-		l.shook("failed", err, peer.Addr())
+		l.shook("failed", err, client)
 		return nil, nil, err
 	}
 	state := tc.ConnectionState()
-	l.shook(tls.VersionName(state.Version), nil, peer.Addr())
+	l.shook(tls.VersionName(state.Version), nil, client)
 	return tc, &state, nil
 }
 
@@ -212,20 +227,20 @@ func (l *Listener) shook(version string, err error, client netip.Addr) {
 
 // refuse says 421 and closes. The write is short and has a deadline: it runs
 // in the accept loop.
-func (l *Listener) refuse(sock net.Conn, reason string) {
-	l.refused(reason)
+func (l *Listener) refuse(sock net.Conn, reason string, client netip.Addr) {
+	l.refused(reason, client)
 	sock.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))    //nolint:errcheck // best effort
 	sock.Write([]byte(reply.TooManyConnections().String() + "\r\n")) //nolint:errcheck // best effort
 	sock.Close()                                                     //nolint:errcheck // refused
 }
 
-func (l *Listener) refused(reason string) {
+func (l *Listener) refused(reason string, client netip.Addr) {
 	if l.hooks.Refused != nil {
-		l.hooks.Refused(reason)
+		l.hooks.Refused(reason, client)
 	}
 }
 
-func (l *Listener) enter(_ *slot, limits Limits) bool {
+func (l *Listener) enter(limits Limits) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || limits.Connections > 0 && l.slots >= limits.Connections {
@@ -244,6 +259,9 @@ func (l *Listener) enterClient(s *slot, client netip.Addr, limits Limits) bool {
 	}
 	s.client = client
 	l.perClient[client]++
+	if l.hooks.Accepted != nil {
+		l.hooks.Accepted()
+	}
 	return true
 }
 
@@ -259,9 +277,23 @@ func (l *Listener) leave(s *slot) {
 	l.opened()
 }
 
+// opened wants mu held.
 func (l *Listener) opened() {
 	if l.hooks.Open != nil {
 		l.hooks.Open(l.slots)
+	}
+	l.settle()
+}
+
+// settle wants mu held.
+func (l *Listener) settle() {
+	if l.slots > 0 || !l.drain.Load() {
+		return
+	}
+	select {
+	case <-l.drained:
+	default:
+		close(l.drained)
 	}
 }
 
@@ -288,22 +320,24 @@ func (l *Listener) draining() bool { return l.drain.Load() }
 func (l *Listener) StopAccepting() { l.raw.Close() } //nolint:errcheck // closed is what it shall be
 
 // Drain closes the port and asks each connection to end: at once where it is
-// idle, behind its transaction otherwise.
-func (l *Listener) Drain() {
-	l.drain.Store(true)
+// idle, behind its transaction otherwise. The channel is closed when the last
+// one has ended.
+func (l *Listener) Drain() <-chan struct{} {
 	l.StopAccepting()
+	l.mu.Lock()
+	l.drain.Store(true)
+	l.settle()
+	l.mu.Unlock()
 	for _, c := range l.all() {
 		c.wake()
 	}
+	return l.drained
 }
 
-// wake ends a read that waits for a command.
+// wake ends a read that waits for a command. The lock of the Conn is not for
+// it: a client that does not read can hold that up.
 func (c *Conn) wake() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closed && !c.detached {
-		c.sock.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // closed is as good
-	}
+	c.slot.sock.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // closed is as good
 }
 
 func (l *Listener) all() []*Conn {
@@ -341,10 +375,12 @@ func (l *Listener) Close() error {
 // cut closes the socket under the connection; its own goroutine sees an error
 // and cleans up.
 func (c *Conn) cut() {
-	c.mu.Lock()
-	sock := c.sock
-	c.mu.Unlock()
-	sock.Close() //nolint:errcheck // it shall be closed
+	c.slot.sock.Close() //nolint:errcheck // it shall be closed
+}
+
+// plain is an address as policies name it.
+func plain(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
 }
 
 func contains(networks []netip.Prefix, a netip.Addr) bool {
@@ -354,41 +390,6 @@ func contains(networks []netip.Prefix, a netip.Addr) bool {
 		}
 	}
 	return false
-}
-
-const proxyHeaderTime = 5 * time.Second
-
-// proxied reads the PROXY header that a trusted peer must send (version 1 or
-// 2), and gives the client that it names; LOCAL and UNKNOWN name the peer.
-func proxied(sock net.Conn, peer netip.AddrPort) (netip.AddrPort, net.Conn, error) {
-	sock.SetReadDeadline(time.Now().Add(proxyHeaderTime)) //nolint:errcheck // a closed socket says so when it is read
-	r := bufio.NewReaderSize(sock, 4<<10)
-	h, err := proxyproto.Read(r)
-	if err != nil {
-		return peer, nil, err
-	}
-	conn := net.Conn(&bufferedConn{Conn: sock, r: r})
-	if h.Command.IsLocal() || h.TransportProtocol == proxyproto.UNSPEC {
-		return peer, conn, nil
-	}
-	from, err := netip.ParseAddrPort(h.SourceAddr.String())
-	if err != nil {
-		return peer, nil, err
-	}
-	return netip.AddrPortFrom(from.Addr().Unmap().WithZone(""), from.Port()), conn, nil
-}
-
-// bufferedConn reads what came with the PROXY header before the socket.
-type bufferedConn struct {
-	net.Conn
-	r *bufio.Reader
-}
-
-func (c *bufferedConn) Read(p []byte) (int, error) {
-	if c.r.Buffered() > 0 {
-		return c.r.Read(p)
-	}
-	return c.Conn.Read(p)
 }
 
 // newID names a session in the log.

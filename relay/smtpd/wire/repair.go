@@ -1,136 +1,104 @@
 package wire
 
-import (
-	"bytes"
-	"strings"
-)
+import "strings"
 
-// Trim takes trailing space off a command line (RFC 5321 4.1.1 asks for it).
-func Trim(line []byte) []byte { return bytes.TrimRight(line, " \t") }
-
-// Repair makes a well-formed command of what copiers send in its place; domain
-// completes addresses without one. What it does not know it leaves alone.
+// Repair makes a well-formed command of what copiers send in its place. What
+// it does not know it leaves alone. It is pure, and repairing twice changes
+// nothing.
 //
 //	HELO                          -> HELO unknown
-//	MAIL FROM: <a@b>              -> MAIL FROM:<a@b>
-//	MAIL FROM :<a@b>, < a@b >     -> MAIL FROM:<a@b>
-//	MAIL FROM:a@b                 -> MAIL FROM:<a@b>
+//	 mail  from : < a@b >         -> MAIL FROM:<a@b>
 //	MAIL FROM:"Scan" <a@b>        -> MAIL FROM:<a@b>
-//	MAIL FROM:<scanner>           -> MAIL FROM:<scanner@domain>
-//	MAIL FROM:<a@b> SIZE= XYZ     -> MAIL FROM:<a@b>
-func Repair(line []byte, domain string) []byte {
-	s := string(line)
-	v := verb(line)
-	switch v {
-	case "HELO", "EHLO":
-		if strings.TrimSpace(s[len(v):]) == "" {
-			return []byte(v + " unknown")
-		}
-	case "MAIL", "RCPT":
-		if r, ok := repairPath(v, s[len(v):], domain); ok {
-			return []byte(r)
-		}
+//	MAIL FROM:Scan <a@b> SIZE=5   -> MAIL FROM:<a@b> SIZE=5
+//	MAIL FROM:<"a@b">             -> MAIL FROM:<a@b>
+//	MAIL FROM:<<a@b>>             -> MAIL FROM:<a@b>
+//	MAIL FROM <a@b>               -> MAIL FROM:<a@b>
+//	DATA .                        -> left alone
+//
+// Addresses without a domain are completed by the listener's default domain
+// where the command is parsed.
+func Repair(line []byte) []byte {
+	s := strings.TrimSpace(strings.ReplaceAll(string(line), "\t", " "))
+	word, rest, _ := strings.Cut(s, " ")
+	rest = strings.TrimSpace(rest)
+	verb := strings.ToUpper(word)
+	switch {
+	case (verb == "HELO" || verb == "EHLO") && rest == "":
+		return []byte(verb + " unknown")
+	case verb == "MAIL":
+		return repairPath(s, verb, "FROM", rest)
+	case verb == "RCPT":
+		return repairPath(s, verb, "TO", rest)
 	}
-	return line
+	return []byte(s)
 }
 
-func repairPath(v, rest, domain string) (string, bool) {
-	rest = strings.TrimLeft(rest, " \t")
-	word := map[string]string{"MAIL": "FROM", "RCPT": "TO"}[v]
+func repairPath(s, verb, word, rest string) []byte {
 	if len(rest) < len(word) || !strings.EqualFold(rest[:len(word)], word) {
-		return "", false
+		return []byte(s)
 	}
-	rest = strings.TrimLeft(rest[len(word):], " \t")
-	if rest, found := strings.CutPrefix(rest, ":"); found {
-		addr, params, ok := cutPath(strings.TrimSpace(rest))
-		if !ok {
-			return "", false
-		}
-		if addr != "" && !strings.Contains(addr, "@") && domain != "" {
-			addr += "@" + domain
-		}
-		out := v + " " + word + ":<" + addr + ">"
-		for _, p := range strings.Fields(params) {
-			if knownParam(v, p) {
-				out += " " + p
-			}
-		}
-		return out, true
+	rest = strings.TrimLeft(rest[len(word):], " ")
+	if after, ok := strings.CutPrefix(rest, ":"); ok {
+		rest = strings.TrimSpace(after)
+	} else if !strings.HasPrefix(rest, "<") {
+		return []byte(s)
 	}
-	return "", false
+	addr, params, ok := findPath(rest)
+	if !ok {
+		return []byte(s)
+	}
+	return []byte(strings.TrimSpace(verb + " " + word + ":<" + addr + "> " + strings.TrimSpace(params)))
 }
 
-// cutPath splits a path from the parameters behind it.
-func cutPath(s string) (addr, params string, ok bool) {
-	start := 0
-	if strings.HasPrefix(s, `"`) { // a display name, or a quoted local part
-		end := closingQuote(s)
-		if end < 0 {
-			return "", "", false
-		}
-		if !strings.HasPrefix(s[end:], "@") {
-			start = end
-		}
-	}
-	if i := strings.IndexByte(s[start:], '<'); i >= 0 && (start > 0 || i == 0 || !strings.Contains(s[:i], "@")) {
-		open := start + i
-		end := strings.LastIndexByte(s, '>')
-		if end < open {
-			return "", "", false
-		}
-		return strings.TrimSpace(s[open+1 : end]), s[end+1:], true
-	}
-	if s == "" || start > 0 {
-		return "", "", false
-	}
-	addr, params, _ = strings.Cut(s, " ")
-	return strings.Trim(addr, "<>"), params, addr != ""
-}
-
-func closingQuote(s string) int {
-	for i := 1; i < len(s); i++ {
-		switch s[i] {
-		case '\\':
+// findPath finds the address in what stands behind the colon: the last thing
+// in angle brackets, behind a display name or not; else the first word.
+func findPath(s string) (addr, params string, ok bool) {
+	open := -1
+	quoted := false
+	for i := 0; i < len(s) && open < 0; i++ {
+		switch c := s[i]; {
+		case quoted && c == '\\':
 			i++
-		case '"':
-			return i + 1
+		case c == '"':
+			quoted = !quoted
+		case !quoted && c == '<':
+			open = i
 		}
 	}
-	return -1
-}
-
-// knownParam tells ESMTP parameters that go-smtp takes; the others are noise
-// that a copier does not need an answer to.
-func knownParam(v, p string) bool {
-	name, value, has := strings.Cut(p, "=")
-	switch strings.ToUpper(name) {
-	case "SIZE":
-		return v == "MAIL" && value != "" && strings.Trim(value, "0123456789") == ""
-	case "BODY":
-		return v == "MAIL" && (strings.EqualFold(value, "7BIT") || strings.EqualFold(value, "8BITMIME"))
-	case "SMTPUTF8":
-		return v == "MAIL" && !has
-	case "AUTH":
-		return v == "MAIL" && value != ""
+	if open < 0 || open > 0 && s[open-1] == '=' { // no brackets but those of a parameter
+		addr, params, _ = strings.Cut(s, " ")
+		return unwrap(addr), params, addr != "" && !quoted && !strings.ContainsAny(addr, `<>"`)
 	}
-	return false
-}
-
-// padBase64 completes a line of an AUTH exchange whose padding was cut off.
-func padBase64(line []byte) []byte {
-	line = bytes.TrimSpace(line)
-	if n := len(line) % 4; n > 1 && !bytes.Equal(line, []byte("*")) {
-		line = append(line, "=="[:4-n]...)
+	addr, params, ok = cutPath(s[open:])
+	for ok && strings.HasPrefix(addr, "<") { // doubled brackets
+		addr = addr[1:]
+		params = strings.TrimPrefix(params, ">")
 	}
-	return line
+	return unwrap(addr), params, ok && !strings.ContainsAny(unquoted(addr), "<>")
 }
 
-// hasControl tells a line that could not be logged or handed on safely.
-func hasControl(line []byte) bool {
-	for _, c := range line {
-		if c < ' ' || c == 0x7f {
-			return true
+// unwrap takes space, and quotes around a whole address, off.
+func unwrap(addr string) string {
+	addr = strings.TrimSpace(addr)
+	if n := len(addr); n > 2 && addr[0] == '"' && addr[n-1] == '"' && strings.Contains(addr, "@") && !strings.ContainsAny(addr[1:n-1], `"\`) {
+		return addr[1 : n-1]
+	}
+	return addr
+}
+
+// unquoted is s without its quoted parts.
+func unquoted(s string) string {
+	var b strings.Builder
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted:
+			b.WriteByte(c)
 		}
 	}
-	return false
+	return b.String()
 }

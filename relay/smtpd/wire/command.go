@@ -1,0 +1,178 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/printerrelay/printer-relay/relay/reply"
+)
+
+var (
+	errLongLine = errors.New("the line is too long")
+	errEndless  = errors.New("the line does not end")
+)
+
+// next gives the next line for go-smtp. What wire refuses it answers itself,
+// and reads on.
+func (c *Conn) next() ([]byte, error) {
+	for {
+		raw, bare, err := c.readLine()
+		switch {
+		case errors.Is(err, errLongLine):
+			c.verb = ""
+			if c.inAuth { // RFC 4954 4: the exchange is over; * ends it for go-smtp
+				c.refused(reply.LineTooLong(), err.Error())
+				c.answer = reply.LineTooLong()
+				return []byte("*\r\n"), nil
+			}
+			if err := c.refuse(reply.LineTooLong(), err.Error()); err != nil {
+				return nil, err
+			}
+			continue
+		case errors.Is(err, errEndless):
+			c.linger = true
+			c.refused(reply.LineTooLong(), err.Error())
+			return nil, c.goodbye(reply.LineTooLong())
+		case err != nil:
+			return nil, err
+		}
+		if c.inAuth {
+			return c.authLine(raw), nil
+		}
+		line, err := c.command(raw, bare)
+		if line != nil || err != nil {
+			return line, err
+		}
+	}
+}
+
+// authLine is one response of an AUTH exchange, with the padding that copiers
+// leave off. A lenient listener joins base64 that was wrapped as in a message.
+func (c *Conn) authLine(raw []byte) []byte {
+	const wrapped = 76 // RFC 2045 6.8
+	line := bytes.TrimSpace(raw)
+	for c.Settings.Lenient && len(line) > 0 && len(line)%wrapped == 0 && len(line) < authLine && line[len(line)-1] != '=' && bytes.IndexByte(c.buf[c.r:c.w], '\n') >= 0 {
+		more, _, err := c.readLine()
+		if err != nil {
+			break
+		}
+		line = append(line, bytes.TrimSpace(more)...)
+	}
+	if hasControl(line) {
+		line = []byte("!") // not base64: go-smtp refuses it
+	}
+	return append(padBase64(line), '\r', '\n')
+}
+
+// command judges one command line. It gives nil where it has answered itself.
+func (c *Conn) command(raw []byte, bare bool) ([]byte, error) {
+	lenient := c.Settings.Lenient
+	if lenient && len(bytes.TrimSpace(raw)) == 0 {
+		c.failures++ // an answer would put the client out of step; silence must not be free
+		return nil, c.tooMany()
+	}
+	if bare && c.Settings.LineEndings == lineReject {
+		c.verb = ""
+		return nil, c.refuse(reply.BareLFCommand(), "bare LF behind a command")
+	}
+	cmd, refusal := parse(raw, lenient, c.Settings.Domain)
+	c.verb = cmd.verb
+	switch {
+	case refusal != nil && cmd.verb == "BDAT": // a chunk follows, which must not be read as commands
+		c.linger = true
+		c.refused(refusal, "BDAT was not offered")
+		return nil, c.goodbye(refusal)
+	case refusal != nil && refusal.Code == 421:
+		c.linger = true
+		c.refused(refusal, "another protocol")
+		return nil, c.goodbye(refusal)
+	case refusal != nil:
+		return nil, c.refuse(refusal, "malformed command")
+	case cmd.verb == "STARTTLS" && c.tls == nil && c.Settings.offersTLS():
+		if c.Settings.TLS == nil {
+			return nil, c.refuse(reply.TLSUnavailable(), startTLSBroken)
+		}
+		return nil, c.startTLS()
+	case cmd.verb == "STARTTLS":
+		return nil, c.refuse(reply.NotImplemented(), "STARTTLS was not offered")
+	case cmd.verb == "DATA" && c.r < c.w && !lenient: // RFC 2920 3.1: DATA is the last of a group
+		c.linger = true
+		r := reply.BadSequence("Wait for 354 before you send")
+		c.refused(r, "octets behind DATA (RFC 2920)")
+		return nil, c.goodbye(r)
+	}
+	return append(cmd.line, '\r', '\n'), nil
+}
+
+// refuse answers a command itself.
+func (c *Conn) refuse(r *reply.Reply, cause string) error {
+	c.refused(r, cause)
+	c.mu.Lock()
+	c.append(r.String())
+	c.mu.Unlock()
+	c.failures++
+	return c.tooMany()
+}
+
+// tooMany ends a connection that makes no sense.
+func (c *Conn) tooMany() error {
+	if c.failures < maxFailures {
+		return nil
+	}
+	c.linger = true
+	c.refused(reply.TooManyErrors(), "too many refusals on one connection")
+	return c.goodbye(reply.TooManyErrors())
+}
+
+func (c *Conn) refused(r *reply.Reply, cause string) {
+	if c.Settings.Refused != nil {
+		c.Settings.Refused(c, c.verb, r, cause)
+	}
+}
+
+// readLine gives the next line without its end; it is good until the next
+// read. bare tells that it ended in LF alone. The time limit is for the whole
+// line. A line that is too long is dropped up to its end.
+func (c *Conn) readLine() (line []byte, bare bool, err error) {
+	deadline := time.Now().Add(c.Settings.Idle)
+	dropped := 0
+	for seen := 0; ; {
+		if i := bytes.IndexByte(c.buf[c.r+seen:c.w], '\n'); i >= 0 {
+			line = c.buf[c.r : c.r+seen+i]
+			c.r += seen + i + 1
+			if dropped > 0 || len(line) > c.limit(line) {
+				return nil, false, errLongLine
+			}
+			if n := len(line); n > 0 && line[n-1] == '\r' {
+				c.bareLF = false
+				return line[:n-1], false, nil
+			}
+			return line, true, nil
+		}
+		seen = c.w - c.r
+		limit := c.limit(c.buf[c.r:c.w])
+		if seen > limit {
+			if dropped += seen; dropped > endlessLine {
+				return nil, false, errEndless
+			}
+			c.r, c.w, seen = 0, 0, 0
+		}
+		if err := c.fill(deadline, limit); err != nil {
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				return nil, false, io.EOF
+			}
+			return nil, false, err
+		}
+	}
+}
+
+// limit is the longest that a line beginning so may be.
+func (c *Conn) limit(begin []byte) int {
+	if c.inAuth || len(begin) >= 5 && strings.EqualFold(string(begin[:5]), "AUTH ") {
+		return authLine
+	}
+	return commandLine
+}

@@ -1,0 +1,161 @@
+package wire
+
+import (
+	"bytes"
+	"net"
+
+	"github.com/printerrelay/printer-relay/relay/reply"
+)
+
+// accepted is what this relay says where go-smtp is content: short, without
+// what the client said.
+var accepted = map[string]string{
+	"MAIL": "250 2.1.0 Sender OK",
+	"RCPT": "250 2.1.5 Recipient OK",
+	"DATA": "", // the session's own
+	"RSET": "250 2.0.0 OK",
+	"NOOP": "250 2.0.0 OK",
+	"QUIT": "221 2.0.0 Bye",
+	"AUTH": "235 2.7.0 Authentication succeeded",
+	"VRFY": "252 2.1.5 Send to it and see",
+}
+
+// Write takes replies from go-smtp, one line at a time; they go out together
+// when it reads next. It implements net.Conn.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return 0, net.ErrClosed
+	}
+	line := bytes.TrimRight(p, "\r\n")
+	if len(line) < 3 || len(line) > 3 && line[3] == '-' {
+		return len(p), nil // the last line of a reply decides; the others are go-smtp's EHLO
+	}
+	c.take(string(line[:3]), string(line))
+	if len(c.out) > outBuffer {
+		return len(p), c.flushLocked()
+	}
+	return len(p), nil
+}
+
+func (c *Conn) append(line string) {
+	c.out = append(append(c.out, line...), '\r', '\n')
+}
+
+// take keeps one reply for the client, in the relay's words. It wants mu held.
+func (c *Conn) take(code, line string) {
+	c.inAuth = code == "334"
+	switch code[0] {
+	case '2':
+		c.takeAccepted(code, line)
+	case '3':
+		if code == "354" {
+			c.data, c.opened = dataOpen, true
+			line = "354 End data with <CR><LF>.<CR><LF>"
+		}
+		c.append(line)
+	default:
+		c.takeRefused(code, line)
+	}
+}
+
+func (c *Conn) takeAccepted(code, line string) {
+	switch {
+	case c.verb == "" && code == "220":
+		if !c.swallow {
+			c.append("220 " + c.Settings.Hostname + " ESMTP Printer Relay")
+		}
+		c.swallow = false
+		return
+	case c.verb == "EHLO":
+		c.extended = true
+		c.inTx.Store(false)
+		c.ehlo()
+		return
+	case c.verb == "HELO":
+		c.inTx.Store(false)
+		c.append("250 " + c.Settings.Hostname)
+		return
+	case c.verb == "MAIL":
+		c.inTx.Store(true)
+	case c.verb == "RSET":
+		c.inTx.Store(false)
+	case c.verb == "DATA":
+		c.inTx.Store(false)
+		c.failures, c.opened = 0, false
+	}
+	if text := accepted[c.verb]; text != "" {
+		line = text
+	}
+	c.append(line)
+}
+
+// takeRefused passes on a refusal: the session's own, or go-smtp's in our
+// words.
+func (c *Conn) takeRefused(code, line string) {
+	r := c.answer
+	c.answer = nil
+	if r == nil {
+		r = translate(c.verb, code)
+		c.refused(r, "go-smtp: "+reply.Line(line, 200))
+	}
+	c.append(r.String())
+	if c.verb == "DATA" {
+		if !c.opened && c.r < c.w {
+			c.Hangup() // what waits behind a refused DATA is a message, not commands
+		}
+		if c.opened { // the transaction is over (RFC 5321 4.1.1.4)
+			c.inTx.Store(false)
+			c.opened = false
+		}
+	}
+	if c.failures++; c.failures >= maxFailures && c.err == nil {
+		c.refused(reply.TooManyErrors(), "too many refusals on one connection")
+		c.append(reply.TooManyErrors().String())
+		c.Hangup()
+	}
+}
+
+// translate puts a refusal of go-smtp's own into the catalogue's words: it
+// gives codes that RFC 5321 does not have in that place.
+func translate(verb, code string) *reply.Reply {
+	switch {
+	case code == "421":
+		return reply.Internal()
+	case verb == "MAIL" && code == "502", verb == "AUTH" && code == "502":
+		return reply.BadSequence("Say EHLO first")
+	case verb == "RCPT" && code == "502":
+		return reply.BadSequence("Sender first (MAIL)")
+	case verb == "DATA" && code == "502":
+		return reply.NoRecipients()
+	case verb == "MAIL", verb == "RCPT":
+		return reply.Parameter()
+	case verb == "AUTH" && code == "503":
+		return reply.BadSequence("Already authenticated")
+	case verb == "AUTH" && code == "501":
+		return reply.AuthCancelled()
+	case verb == "AUTH":
+		return reply.AuthEncoding()
+	}
+	return reply.Unknown()
+}
+
+// ehlo writes the reply to EHLO: what this listener can do, not what the
+// library can.
+func (c *Conn) ehlo() {
+	lines := []string{c.Settings.Hostname}
+	if c.Settings.Capabilities != nil {
+		lines = append(lines, c.Settings.Capabilities(c)...)
+	}
+	if c.tls == nil && c.Settings.offersTLS() {
+		lines = append(lines, "STARTTLS")
+	}
+	for i, l := range lines {
+		sep := "-"
+		if i == len(lines)-1 {
+			sep = " "
+		}
+		c.append("250" + sep + l)
+	}
+}
