@@ -51,7 +51,7 @@ func (l *loader) file(name string, b []byte) {
 		if err != nil {
 			line := 1
 			if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-				line, _ = strconv.Atoi(m[1])
+				line, _ = strconv.Atoi(m[1]) //nolint:errcheck // digits
 			}
 			document{l: l, file: name}.problem("", line, "is not YAML: %v", strings.TrimPrefix(err.Error(), "yaml: "))
 			return

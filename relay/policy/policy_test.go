@@ -50,8 +50,10 @@ func TestAtMail(t *testing.T) {
 		{Name: "trial", DryRun: true, Rules: []Rule{{Policy: "trial", Name: "none", Action: Reject, Match: Match{Networks: nets("10.0.0.0/8")}}}},
 		{Name: "office", Rules: []Rule{
 			{Policy: "office", Name: "blocked", Action: Reject, Match: Match{Networks: nets("10.9.0.0/16")}},
-			{Policy: "office", Name: "finance", Action: Allow, Match: Match{Networks: nets("10.20.3.0/24", "2001:db8::/32")},
-				Connection: Connection{TLSRequired: true, MinimumTLS: tls.VersionTLS12}, Senders: Senders{Allowed: patterns(t, "*@copier.example")}},
+			{
+				Policy: "office", Name: "finance", Action: Allow, Match: Match{Networks: nets("10.20.3.0/24", "2001:db8::/32")},
+				Connection: Connection{TLSRequired: true, MinimumTLS: tls.VersionTLS12}, Senders: Senders{Allowed: patterns(t, "*@copier.example")},
+			},
 			{Policy: "office", Name: "both", Action: Hold, Match: Match{Networks: nets("10.30.0.0/16"), Users: []string{"mfp1"}}},
 			{Policy: "office", Name: "rewrite", Action: Allow, Match: Match{Networks: nets("10.40.0.0/16")}, Senders: Senders{Allowed: patterns(t, "*@copier.example"), Rewrite: true}},
 			{Policy: "office", Name: "by-sender", Action: Allow, Match: Match{Networks: nets("10.50.0.0/16"), Senders: patterns(t, "a@copier.example")}},

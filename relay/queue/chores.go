@@ -56,7 +56,7 @@ func (q *Queue) nextChore(it *item, now int64) int64 {
 		at = max(now, it.noticeAt)
 	}
 	switch {
-	case it.ended != 0 && it.all(accepted):
+	case it.ended != 0 && it.allAccepted():
 		return now
 	case it.ended != 0:
 		return earlier(at, it.ended+int64(d.KeepFailed))
@@ -160,7 +160,7 @@ func (q *Queue) doChore(it *item) {
 	var st *step
 	kind := kindFailed
 	switch {
-	case it.removed && it.trying == 0, it.ended != 0 && it.all(accepted):
+	case it.removed && it.trying == 0, it.ended != 0 && it.allAccepted():
 		st = &step{rec: &record{}, remove: true}
 	case it.ticket == nil && it.has(failed) && n >= it.noticeAt:
 		st = &step{rec: &record{At: now, Event: evTold}}

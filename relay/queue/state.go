@@ -246,10 +246,10 @@ func (it *item) settled(at int64) {
 	}
 }
 
-// all tells whether every recipient has status s.
-func (it *item) all(s status) bool {
+// allAccepted tells whether an upstream took the message for every recipient.
+func (it *item) allAccepted() bool {
 	for i := range it.rcpts {
-		if it.rcpts[i].status != s {
+		if it.rcpts[i].status != accepted {
 			return false
 		}
 	}

@@ -83,8 +83,10 @@ func TestMetaSurvivesItsJSON(t *testing.T) {
 }
 
 func TestSettingsOfAPlan(t *testing.T) {
-	p := &plan.Plan{Namespace: "ns", Name: "office", Hostname: "relay.corp.example", Routes: []plan.Route{{Upstream: "a"}}, Fallbacks: []string{"b"},
-		Upstreams: map[string]*plan.Upstream{"a": {}}, Delivery: plan.Delivery{Expire: time.Hour}}
+	p := &plan.Plan{
+		Namespace: "ns", Name: "office", Hostname: "relay.corp.example", Routes: []plan.Route{{Upstream: "a"}}, Fallbacks: []string{"b"},
+		Upstreams: map[string]*plan.Upstream{"a": {}}, Delivery: plan.Delivery{Expire: time.Hour},
+	}
 	v := reflect.ValueOf(SettingsOf(p))
 	for i := range v.NumField() {
 		if v.Field(i).IsZero() {

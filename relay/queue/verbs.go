@@ -17,7 +17,7 @@ const verbWorkers = 16 // messages that a verb works on at once, to share the sp
 // their full time again. Held messages stay held.
 func (q *Queue) Retry(ctx context.Context, f Filter) ([]string, error) {
 	return q.each(ctx, f, func(it *item, now time.Time) *step {
-		if it.held != "" || it.all(accepted) {
+		if it.held != "" || it.allAccepted() {
 			return nil
 		}
 		return &step{rec: &record{At: now, Event: evRetry}}
@@ -59,7 +59,7 @@ func (q *Queue) Reroute(ctx context.Context, f Filter, to string) ([]string, err
 		return nil, fmt.Errorf("upstream %q is not part of this relay: name one of its upstreams", to)
 	}
 	return q.each(ctx, f, func(it *item, now time.Time) *step {
-		if it.all(accepted) {
+		if it.allAccepted() {
 			return nil
 		}
 		return &step{rec: &record{At: now, Event: evReroute, Upstream: to}}

@@ -344,10 +344,10 @@ func TestVerbsAmidDeliveries(t *testing.T) {
 			for range 20 {
 				r.q.Hold(r.Context(), Filter{All: true}, "") //nolint:errcheck // races with the end of messages
 				r.q.Update(settings())
-				r.q.Release(r.Context(), Filter{All: true})      //nolint:errcheck
-				r.q.Retry(r.Context(), Filter{State: Deferred})  //nolint:errcheck
-				r.q.Reroute(r.Context(), Filter{All: true}, "b") //nolint:errcheck
-				r.q.Reroute(r.Context(), Filter{All: true}, "")  //nolint:errcheck
+				r.q.Release(r.Context(), Filter{All: true})      //nolint:errcheck // the race is what is tested
+				r.q.Retry(r.Context(), Filter{State: Deferred})  //nolint:errcheck // the race is what is tested
+				r.q.Reroute(r.Context(), Filter{All: true}, "b") //nolint:errcheck // the race is what is tested
+				r.q.Reroute(r.Context(), Filter{All: true}, "")  //nolint:errcheck // the race is what is tested
 				time.Sleep(time.Second)
 			}
 		}()
