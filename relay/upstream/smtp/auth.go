@@ -29,7 +29,7 @@ func (s *session) authenticate(ctx context.Context) error {
 		return err
 	}
 	if strings.ContainsRune(user+password, 0) {
-		return fmt.Errorf("Secret %q: username or password holds a NUL, which no mechanism can send", name) //nolint:staticcheck // Secret is a kind's name
+		return fmt.Errorf("secret %q: username or password holds a NUL, which no mechanism can send", name)
 	}
 	verified := s.tls && s.t.c.SMTP.TLS != plan.TLSOpportunistic
 	mechanism, err := chooseMechanism(s.t.c.SMTP.Mechanism, strings.Fields(strings.ToUpper(s.ext["AUTH"])), verified)
@@ -42,7 +42,7 @@ func (s *session) authenticate(ctx context.Context) error {
 	}
 	if r.Code != 235 {
 		r.Text = scrub(r.Text, user, password)
-		return &replyError{r, fmt.Sprintf("AUTH %s as the user of Secret %s", mechanism, name)}
+		return &replyError{r, fmt.Sprintf("AUTH %s as the user of secret %q", mechanism, name)}
 	}
 	return nil
 }

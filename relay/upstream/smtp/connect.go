@@ -228,7 +228,7 @@ func (t *Transport) tlsConfig() (*tls.Config, error) {
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM([]byte(ca)) {
-			return nil, fmt.Errorf("Secret %q: ca.crt holds no certificate in PEM form", o.CASecret) //nolint:staticcheck // Secret is a kind's name
+			return nil, fmt.Errorf("secret %q: ca.crt holds no certificate in PEM form", o.CASecret)
 		}
 	}
 	if o.CertSecret == "" {
@@ -244,7 +244,7 @@ func (t *Transport) tlsConfig() (*tls.Config, error) {
 	}
 	cert, err := tls.X509KeyPair([]byte(crt), []byte(key))
 	if err != nil { // its words may hold parts of the key
-		return nil, fmt.Errorf("Secret %q: tls.crt and tls.key are no pair of certificate and key in PEM form", o.CertSecret) //nolint:staticcheck // Secret is a kind's name
+		return nil, fmt.Errorf("secret %q: tls.crt and tls.key are no pair of certificate and key in PEM form", o.CertSecret)
 	}
 	c.Certificates = []tls.Certificate{cert}
 	return c, nil

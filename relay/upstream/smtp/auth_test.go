@@ -1,0 +1,150 @@
+package smtp
+
+import (
+	"crypto/hmac"
+	"crypto/md5"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/upstream"
+)
+
+// login is the server's side of AUTH for relay / hunter2.
+func login(line string) string {
+	const challenge = "<1.2@mx.test>"
+	mac := hmac.New(md5.New, []byte("hunter2"))
+	mac.Write([]byte(challenge))
+	switch line {
+	case "AUTH PLAIN " + b64("\x00relay\x00hunter2"), b64("hunter2"), b64("relay " + fmt.Sprintf("%x", mac.Sum(nil))):
+		return "235 2.7.0 welcome"
+	case "AUTH LOGIN":
+		return "334 VXNlcm5hbWU6"
+	case b64("relay"):
+		return "334 UGFzc3dvcmQ6"
+	case "AUTH CRAM-MD5":
+		return "334 " + b64(challenge)
+	}
+	verb, _, _ := strings.Cut(line, " ")
+	switch verb {
+	case "", "EHLO", "STARTTLS", "MAIL", "RCPT", "DATA", ".", "RSET", "QUIT":
+		return ""
+	}
+	return "535 5.7.8 wrong: " + line
+}
+
+func TestAUTH(t *testing.T) {
+	for _, c := range []struct {
+		tls       plan.TLSMode
+		mechanism string
+		offered   string
+		used      string // beginning of the AUTH command
+		want      string
+	}{
+		{plan.TLSStartTLS, "", "AUTH LOGIN PLAIN CRAM-MD5", "AUTH PLAIN", "Accepted"},
+		{plan.TLSStartTLS, "", "AUTH LOGIN", "AUTH LOGIN", "Accepted"},
+		{plan.TLSStartTLS, "", "AUTH=LOGIN", "AUTH LOGIN", "Accepted"},
+		{plan.TLSStartTLS, "", "AUTH CRAM-MD5", "AUTH CRAM-MD5", "Accepted"},
+		{plan.TLSStartTLS, "", "auth cram-md5 plain", "AUTH PLAIN", "Accepted"},
+		{plan.TLSStartTLS, "LOGIN", "AUTH PLAIN LOGIN", "AUTH LOGIN", "Accepted"},
+		{plan.TLSStartTLS, "CRAM-MD5", "AUTH PLAIN LOGIN", "", "Deferred/Upstream"},
+		{plan.TLSStartTLS, "", "AUTH GSSAPI", "", "Deferred/Upstream"},
+		{plan.TLSStartTLS, "", "SIZE 0", "", "Deferred/Upstream"},
+		{plan.TLSNone, "", "AUTH PLAIN LOGIN", "", "Deferred/Upstream"},
+		{plan.TLSNone, "PLAIN", "AUTH PLAIN LOGIN", "", "Deferred/Upstream"},
+		{plan.TLSNone, "", "AUTH PLAIN CRAM-MD5", "AUTH CRAM-MD5", "Accepted"},
+		{plan.TLSOpportunistic, "", "AUTH PLAIN LOGIN", "", "Deferred/Upstream"}, // whoever answers may be anybody
+		{plan.TLSOpportunistic, "", "AUTH PLAIN CRAM-MD5", "AUTH CRAM-MD5", "Accepted"},
+	} {
+		t.Run(fmt.Sprint(c.tls, c.mechanism, c.offered), func(t *testing.T) {
+			p := newPKI(t, "mx.test")
+			f := &fake{tcp: true, tls: p.server, ext: []string{"PIPELINING", c.offered, "STARTTLS"}, answer: login}
+			o := plan.SMTP{TLS: c.tls, Mechanism: c.mechanism, AuthSecret: "login"}
+			if c.tls == plan.TLSStartTLS {
+				o.CASecret = "ca"
+			}
+			out := f.start(t, p.use(o)).Deliver(t.Context(), message(t, text))
+			commands, _, _, _ := f.seen()
+			used := ""
+			for _, line := range commands {
+				if strings.HasPrefix(line, "AUTH") {
+					used = line
+				}
+			}
+			if brief(out) != c.want || !strings.HasPrefix(used, c.used) || c.used == "" && used != "" {
+				t.Errorf("%s by %q, want %s by %q: %s", brief(out), used, c.want, c.used, out[0].Text)
+			}
+		})
+	}
+}
+
+// A wrong password defers, speaks of the upstream, names the Secret and shows
+// nothing of it, although the server repeats what it got.
+func TestWrongPassword(t *testing.T) {
+	for _, mechanism := range []string{"PLAIN", "LOGIN", "CRAM-MD5"} {
+		p := newPKI(t, "mx.test")
+		p.secrets["login"]["password"] = []byte("s3cr3t-canary")
+		f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH " + mechanism}, answer: func(line string) string {
+			a := login(line)
+			if strings.HasPrefix(a, "535") {
+				a += " s3cr3t-canary"
+			}
+			return a
+		}}
+		o := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", AuthSecret: "login"})).Deliver(t.Context(), message(t, text))[0]
+		if brief([]upstream.Outcome{o}) != "Deferred/Upstream" || o.Code != 535 || o.Enhanced != "5.7.8" || !strings.Contains(o.Text, `secret "login"`) {
+			t.Errorf("%s: %+v", mechanism, o)
+		}
+		for _, s := range []string{o.Text, o.Cause.Error()} {
+			for _, leak := range []string{"s3cr3t-canary", b64("s3cr3t-canary"), b64("\x00relay\x00s3cr3t-canary")} {
+				if strings.Contains(s, leak) {
+					t.Errorf("%s: %q holds the password", mechanism, s)
+				}
+			}
+		}
+	}
+}
+
+// The Secret is read at each connection.
+func TestRotatedPassword(t *testing.T) {
+	p := newPKI(t, "mx.test")
+	right := p.secrets["login"]
+	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH PLAIN"}, answer: login}
+	tr := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", AuthSecret: "login"}))
+	for _, c := range []struct {
+		data map[string][]byte
+		want string
+	}{
+		{nil, "Deferred/Upstream"},
+		{map[string][]byte{"username": []byte("relay"), "password": []byte("old")}, "Deferred/Upstream"},
+		{map[string][]byte{"username": []byte("relay"), "password": []byte("a\x00b")}, "Deferred/Upstream"},
+		{right, "Accepted"},
+	} {
+		if p.secrets["login"] = c.data; c.data == nil {
+			delete(p.secrets, "login")
+		}
+		if got := brief(tr.Deliver(t.Context(), message(t, text))); got != c.want {
+			t.Errorf("%v: got %s, want %s", c.data, got, c.want)
+		}
+	}
+}
+
+// A long response does not fit into the AUTH command (RFC 4954 4).
+func TestLongPassword(t *testing.T) {
+	p := newPKI(t, "mx.test")
+	long := strings.Repeat("p", 400)
+	p.secrets["login"]["password"] = []byte(long)
+	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH PLAIN"}, answer: func(line string) string {
+		switch line {
+		case "AUTH PLAIN":
+			return "334 "
+		case b64("\x00relay\x00" + long):
+			return "235 2.7.0 welcome"
+		}
+		return ""
+	}}
+	if out := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", AuthSecret: "login"})).Deliver(t.Context(), message(t, text)); brief(out) != "Accepted" {
+		t.Errorf("%s", out[0].Text)
+	}
+}
