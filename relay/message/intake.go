@@ -201,11 +201,11 @@ func (k *intake) header() error {
 // loop refuses a message that was here too often (RFC 5321 6.3).
 func (k *intake) loop(h *Header) error {
 	hops, own := 0, 0
-	by := " by " + strings.ToLower(k.o.Hostname) + " (Printer Relay"
+	by := "by " + strings.ToLower(k.o.Hostname) + " (printer relay)"
 	for _, f := range h.Fields {
 		if f.Is("Received") {
 			hops++
-			if strings.Contains(strings.ToLower(" "+f.Value()), strings.ToLower(by)) {
+			if strings.Contains(strings.ToLower(strings.Join(strings.Fields(f.Value()), " ")), by) {
 				own++
 			}
 		}
