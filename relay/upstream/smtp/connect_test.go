@@ -83,7 +83,7 @@ func (p *pki) use(o plan.SMTP) func(*Config) {
 
 func TestTLS(t *testing.T) {
 	const (
-		clear = "Accepted in clear"
+		bare  = "Accepted in clear"
 		byTLS = "Accepted by TLS"
 		no    = "Deferred/Upstream"
 	)
@@ -109,9 +109,9 @@ func TestTLS(t *testing.T) {
 		{name: "Implicit", o: plan.SMTP{TLS: plan.TLSImplicit, CASecret: "ca"}, want: byTLS},
 		{name: "Implicit, another authority", o: plan.SMTP{TLS: plan.TLSImplicit}, want: no, words: "authority"},
 		{name: "Opportunistic, not verified", cert: "other.test", ext: offer, o: plan.SMTP{TLS: plan.TLSOpportunistic}, want: byTLS},
-		{name: "Opportunistic, not offered", ext: []string{"PIPELINING"}, o: plan.SMTP{TLS: plan.TLSOpportunistic}, want: clear},
-		{name: "Opportunistic, refused", ext: offer, answer: "454 4.7.0 not now", o: plan.SMTP{TLS: plan.TLSOpportunistic}, want: clear},
-		{name: "Opportunistic, handshake fails", ext: offer, o: plan.SMTP{TLS: plan.TLSOpportunistic}, server: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 }, want: clear},
+		{name: "Opportunistic, not offered", ext: []string{"PIPELINING"}, o: plan.SMTP{TLS: plan.TLSOpportunistic}, want: bare},
+		{name: "Opportunistic, refused", ext: offer, answer: "454 4.7.0 not now", o: plan.SMTP{TLS: plan.TLSOpportunistic}, want: bare},
+		{name: "Opportunistic, handshake fails", ext: offer, o: plan.SMTP{TLS: plan.TLSOpportunistic}, server: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 }, want: bare},
 		{name: "too old", ext: offer, o: plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca"}, server: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 }, want: no, words: "TLS: "},
 		{name: "old, as asked for", ext: offer, o: plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", MinimumTLS: tls.VersionTLS11}, server: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 }, want: byTLS},
 		{name: "minimum version", ext: offer, o: plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", MinimumTLS: tls.VersionTLS13}, server: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, want: no, words: "TLS: "},
@@ -139,7 +139,7 @@ func TestTLS(t *testing.T) {
 			out := tr.Deliver(t.Context(), message(t, text))
 			got := brief(out)
 			if got == "Accepted" {
-				got = clear
+				got = bare
 				if tr.idle[0].tls {
 					got = byTLS
 				}

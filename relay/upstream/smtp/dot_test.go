@@ -1,15 +1,15 @@
 package smtp
 
 import (
+	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"net/textproto"
 	"regexp"
 	"strings"
 	"testing"
 	"testing/iotest"
-
-	"bufio"
 )
 
 func stuffed(t testing.TB, r io.Reader) string {
@@ -47,7 +47,7 @@ func TestDotWriter(t *testing.T) {
 
 func TestDotWriterErrors(t *testing.T) {
 	w := &dotWriter{write: func([]byte) error { return io.ErrClosedPipe }}
-	if err := w.copy(strings.NewReader("a\r\n")); err != io.ErrClosedPipe {
+	if err := w.copy(strings.NewReader("a\r\n")); !errors.Is(err, io.ErrClosedPipe) {
 		t.Error(err)
 	}
 	var out bytes.Buffer

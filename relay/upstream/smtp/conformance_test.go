@@ -1,0 +1,153 @@
+package smtp
+
+import (
+	"errors"
+	"io"
+	"log"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/emersion/go-sasl"
+	gosmtp "github.com/emersion/go-smtp"
+
+	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/secrets"
+	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
+)
+
+// The common suite, by STARTTLS and AUTH, against a server that is not ours.
+func TestConformance(t *testing.T) {
+	conformance.Run(t, conformance.Harness{
+		Start: func(t *testing.T, f conformance.Fault) *conformance.Upstream {
+			s := startServer(t, f)
+			return &conformance.Upstream{Transport: s.transport(t), Received: s.received, Reached: s.reached}
+		},
+		Faults: []conformance.Fault{
+			conformance.RefusesSome, conformance.RefusesMessage, conformance.CutsEarly, conformance.CutsLate,
+			conformance.Stalls, conformance.WrongCredentials,
+		},
+		Secrets: []string{"hunter2", b64("hunter2"), b64("\x00relay\x00hunter2")},
+	})
+}
+
+// server is go-smtp's, with a fault.
+type server struct {
+	fault   conformance.Fault
+	pki     *pki
+	port    int
+	reached chan struct{}
+	ended   chan struct{} // closed with the test
+
+	mu   sync.Mutex
+	mail []conformance.Received
+}
+
+func startServer(t *testing.T, f conformance.Fault) *server {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{fault: f, pki: newPKI(t, "mx.test"), port: l.Addr().(*net.TCPAddr).Port, reached: make(chan struct{}), ended: make(chan struct{})}
+	srv := gosmtp.NewServer(s)
+	srv.Domain, srv.TLSConfig, srv.EnableSMTPUTF8 = "mx.test", s.pki.server, true
+	srv.ErrorLog = log.New(io.Discard, "", 0)
+	done := make(chan struct{})
+	go func() { defer close(done); srv.Serve(l) }() //nolint:errcheck // ends with the listener
+	t.Cleanup(func() { close(s.ended); srv.Close(); <-done })
+	return s
+}
+
+func (s *server) transport(t *testing.T) *Transport {
+	tr := New(Config{Name: "out", Private: true, Secrets: func() secrets.Source { return s.pki.secrets }, SMTP: plan.SMTP{
+		Host: "127.0.0.1", Port: s.port, TLS: plan.TLSStartTLS, ServerName: "mx.test", CASecret: "ca", AuthSecret: "login", HeloName: "relay.test",
+	}})
+	t.Cleanup(func() { tr.Close() })
+	return tr
+}
+
+func (s *server) received(*testing.T) []conformance.Received {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]conformance.Received(nil), s.mail...)
+}
+
+func (s *server) NewSession(c *gosmtp.Conn) (gosmtp.Session, error) {
+	return &serverSession{s: s, c: c}, nil
+}
+
+type serverSession struct {
+	s      *server
+	c      *gosmtp.Conn
+	authed bool
+	m      conformance.Received
+}
+
+func (x *serverSession) AuthMechanisms() []string { return []string{"PLAIN"} }
+
+func (x *serverSession) Auth(string) (sasl.Server, error) {
+	return sasl.NewPlainServer(func(_, user, password string) error {
+		x.authed = user == "relay" && password == "hunter2" && x.s.fault != conformance.WrongCredentials
+		if !x.authed {
+			return &gosmtp.SMTPError{Code: 535, EnhancedCode: gosmtp.EnhancedCode{5, 7, 8}, Message: "wrong: " + password}
+		}
+		return nil
+	}), nil
+}
+
+func (x *serverSession) Mail(from string, _ *gosmtp.MailOptions) error {
+	if !x.authed {
+		return gosmtp.ErrAuthRequired
+	}
+	if _, ok := x.c.TLSConnectionState(); !ok {
+		return errors.New("no TLS")
+	}
+	x.m = conformance.Received{Sender: from}
+	return nil
+}
+
+func (x *serverSession) Rcpt(to string, _ *gosmtp.RcptOptions) error {
+	if x.s.fault == conformance.RefusesSome {
+		switch to {
+		case conformance.Refused:
+			return &gosmtp.SMTPError{Code: 550, EnhancedCode: gosmtp.EnhancedCode{5, 1, 1}, Message: "no such user"}
+		case conformance.Delayed:
+			return &gosmtp.SMTPError{Code: 450, EnhancedCode: gosmtp.EnhancedCode{4, 7, 1}, Message: "greylisted"}
+		}
+	}
+	i := strings.LastIndexByte(to, '@')
+	x.m.Recipients = append(x.m.Recipients, envelope.Address{Local: to[:i], Domain: to[i+1:]}.String()) // go-smtp takes the quotes off
+	return nil
+}
+
+func (x *serverSession) Data(r io.Reader) error {
+	if x.s.fault == conformance.CutsEarly {
+		if _, err := io.CopyN(io.Discard, r, 1000); err != nil {
+			return err
+		}
+		return x.c.Conn().Close()
+	}
+	if err := x.m.Read(r); err != nil {
+		return err
+	}
+	switch x.s.fault {
+	case conformance.RefusesMessage:
+		return &gosmtp.SMTPError{Code: 554, EnhancedCode: gosmtp.EnhancedCode{5, 6, 0}, Message: "not that"}
+	case conformance.Stalls:
+		close(x.s.reached)
+		<-x.s.ended
+	}
+	x.s.mu.Lock()
+	x.s.mail = append(x.s.mail, x.m)
+	x.s.mu.Unlock()
+	if x.s.fault == conformance.CutsLate {
+		return x.c.Conn().Close()
+	}
+	return nil
+}
+
+func (x *serverSession) Reset()        {}
+func (x *serverSession) Logout() error { return nil }
