@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/printerrelay/printer-relay/test/env"
@@ -46,6 +47,9 @@ type Server struct {
 	options Options
 	postfix *env.Process
 	dovecot *env.Process
+
+	mu   sync.Mutex
+	read map[string]Message // by file
 }
 
 // Start starts an instance and waits until it answers. It ends with the test.
@@ -60,7 +64,7 @@ func Start(t testing.TB, o Options) *Server {
 	if o.MessageSize == 0 {
 		o.MessageSize = 100 << 20
 	}
-	s := &Server{Hostname: o.Hostname, dir: env.SharedDir(t), options: o}
+	s := &Server{Hostname: o.Hostname, dir: env.SharedDir(t), options: o, read: map[string]Message{}}
 	s.CA = env.NewCA(t, s.path("tls"))
 	s.CA.Issue(t, o.Hostname, "localhost", "127.0.0.1")
 	s.layOut(t)
