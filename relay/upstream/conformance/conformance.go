@@ -1,0 +1,205 @@
+// Package conformance is what every upstream type has to pass: the contract of
+// relay/upstream as tests. A type's own tests give a Harness and call Run; what
+// only that type has (TLS, time limits of a step) it tests itself.
+//
+// Only tests import it. It may import relay/upstream, relay/envelope and
+// relay/message.
+package conformance
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/upstream"
+)
+
+// Fault is what is wrong with an upstream that a Harness starts.
+type Fault uint8
+
+// The faults. Nothing is wrong with None.
+const (
+	None             Fault = iota
+	RefusesSome            // Refused is refused for good, Delayed for now
+	RefusesMessage         // for good, for its content or size
+	CutsEarly              // the connection breaks in the middle of the content
+	CutsLate               // ... when the whole message is there, before a reply
+	Stalls                 // no reply when the whole message is there
+	WrongCredentials       // ours
+)
+
+// The recipients that an upstream with RefusesSome does not take.
+const (
+	Refused = "refused@conformance.test"
+	Delayed = "delayed@conformance.test"
+)
+
+// Harness starts upstreams of one type.
+type Harness struct {
+	// Start starts an upstream with a transport to it, both of which end with the
+	// test.
+	Start func(t *testing.T, f Fault) *Upstream
+	// Faults are those that the type can meet, beside None.
+	Faults []Fault
+	// Secrets are values that no outcome may show.
+	Secrets []string
+}
+
+// Upstream is one upstream under test.
+type Upstream struct {
+	Transport upstream.Transport
+	// Received gives what the upstream took whole until now. It waits for what is
+	// under way at its side.
+	Received func(t *testing.T) []Received
+	// Reached is closed when the upstream stalls.
+	Reached <-chan struct{}
+}
+
+// Received is one message as it arrived, without what the type adds on top.
+type Received struct {
+	Sender     string // empty: <>
+	Recipients []string
+	Size       int64
+	Sum        [sha256.Size]byte // of the content
+}
+
+// Read fills in what the content tells, and does not hold it.
+func (r *Received) Read(content io.Reader) error {
+	h := sha256.New()
+	n, err := io.Copy(h, content)
+	r.Size = n
+	h.Sum(r.Sum[:0])
+	return err
+}
+
+// Run runs the suite.
+func Run(t *testing.T, h Harness) {
+	t.Helper()
+	for _, c := range []struct {
+		name  string
+		fault Fault
+		run   func(*testing.T, Harness, *Upstream)
+	}{
+		{"Content", None, content},
+		{"EnvelopeAloneDecides", None, envelopeAlone},
+		{"Addresses", None, addresses},
+		{"NullSender", None, nullSender},
+		{"Smuggling", None, smuggling},
+		{"BoundedMemory", None, boundedMemory},
+		{"BrokenSource", None, brokenSource},
+		{"AtOnce", None, atOnce},
+		{"EndedContext", None, endedContext},
+		{"Close", None, closeTransport},
+		{"OutcomePerRecipient", RefusesSome, perRecipient},
+		{"MessageRefused", RefusesMessage, messageRefused},
+		{"CutEarly", CutsEarly, cutEarly},
+		{"CutLate", CutsLate, cutLate},
+		{"Stall", Stalls, stalls},
+		{"WrongCredentials", WrongCredentials, wrongCredentials},
+	} {
+		if c.fault != None && !slices.Contains(h.Faults, c.fault) {
+			continue // the type cannot meet it
+		}
+		t.Run(c.name, func(t *testing.T) { c.run(t, h, h.Start(t, c.fault)) })
+	}
+}
+
+func address(t *testing.T, s string) envelope.Address {
+	t.Helper()
+	a, err := envelope.ParseAddress(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+const sender = "mfp@copier.test"
+
+// scan is content from sender to the recipients.
+func scan(t *testing.T, id, content string, to ...string) *upstream.Message {
+	t.Helper()
+	m := &upstream.Message{ID: id, Sender: address(t, sender), Size: int64(len(content)), Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader(content)), nil
+	}}
+	for _, line := range strings.Split(content, "\r\n") {
+		m.MaxLine = max(m.MaxLine, len(line))
+	}
+	_, body, _ := strings.Cut(content, "\r\n\r\n")
+	m.EightBit = strings.ContainsFunc(body, func(r rune) bool { return r >= 0x80 })
+	for _, a := range to {
+		m.Recipients = append(m.Recipients, address(t, a))
+	}
+	return m
+}
+
+// deliver makes one attempt and checks what holds of every result.
+func deliver(t *testing.T, h Harness, u *Upstream, m *upstream.Message) []upstream.Outcome {
+	t.Helper()
+	out := u.Transport.Deliver(t.Context(), m)
+	check(t, h, m, out)
+	return out
+}
+
+func check(t *testing.T, h Harness, m *upstream.Message, out []upstream.Outcome) {
+	t.Helper()
+	if len(out) != len(m.Recipients) {
+		t.Fatalf("%d outcomes for %d recipients", len(out), len(m.Recipients))
+	}
+	for i, o := range out {
+		if o.Kind < upstream.Accepted || o.Kind > upstream.Unknown || o.Kind != upstream.Accepted && (o.Scope < upstream.ScopeRecipient || o.Scope > upstream.ScopeUpstream) {
+			t.Fatalf("%s: an outcome that does not exist: %+v", m.Recipients[i], o)
+		}
+		if o.Text == "" || o.Remote == "" || strings.ContainsAny(o.Text, "\r\n\x00") {
+			t.Errorf("%s: an outcome without words or remote, or of more than a line: %+v", m.Recipients[i], o)
+		}
+		for _, s := range h.Secrets {
+			if strings.Contains(o.Text, s) || o.Cause != nil && strings.Contains(o.Cause.Error(), s) {
+				t.Errorf("%s: a secret in %q (%v)", m.Recipients[i], o.Text, o.Cause)
+			}
+		}
+	}
+}
+
+func want(t *testing.T, out []upstream.Outcome, kinds ...string) {
+	t.Helper()
+	for i, o := range out {
+		got := o.Kind.String()
+		if o.Kind != upstream.Accepted {
+			got += "/" + o.Scope.String()
+		}
+		if got != kinds[min(i, len(kinds)-1)] {
+			t.Errorf("recipient %d: %s, want %s: %s", i, got, kinds[min(i, len(kinds)-1)], o)
+		}
+	}
+}
+
+// arrived checks that exactly one message arrived, and as it was sent.
+func arrived(t *testing.T, u *Upstream, from, content string, to ...string) {
+	t.Helper()
+	all := u.Received(t)
+	if len(all) != 1 {
+		t.Fatalf("%d messages arrived, want 1", len(all))
+	}
+	same(t, all[0], from, content, to...)
+}
+
+func same(t *testing.T, r Received, from, content string, to ...string) {
+	t.Helper()
+	if r.Sender != from || fmt.Sprint(r.Recipients) != fmt.Sprint(to) {
+		t.Errorf("envelope %q -> %q, want %q -> %q", r.Sender, r.Recipients, from, to)
+	}
+	if r.Size != int64(len(content)) || r.Sum != sha256.Sum256([]byte(content)) {
+		t.Errorf("%d octets arrived that are not the %d sent", r.Size, len(content))
+	}
+}
+
+func none(t *testing.T, u *Upstream) {
+	t.Helper()
+	if all := u.Received(t); len(all) != 0 {
+		t.Errorf("%d messages arrived, want none", len(all))
+	}
+}
