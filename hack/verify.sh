@@ -29,8 +29,18 @@ formatted() {
   [[ -z $diff ]] || { echo "$diff"; return 1; }
 }
 
+# A test that sleeps does so in a synctest bubble, where the clock is not real.
+awake() {
+  local file status=0
+  while read -r file; do
+    grep -q '"testing/synctest"' "$file" || { echo "$file: time.Sleep outside a synctest bubble"; status=1; }
+  done < <(grep -rl --include='*_test.go' 'time\.Sleep(' api relay)
+  return "$status"
+}
+
 step "generated files" "run make generate, commit what changes" generated
 step "format" "run make fmt" formatted
+step "tests that sleep" "wait for what happens, or use testing/synctest" awake
 step "go.mod" "run go mod tidy" go mod tidy -diff
 step "imports and lint" "see above" go tool -modfile=hack/tools/lint/go.mod golangci-lint run
 
