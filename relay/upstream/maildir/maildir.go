@@ -183,7 +183,7 @@ func content(ctx context.Context, w io.Writer, m *upstream.Message) error {
 func (t *Transport) name(m *upstream.Message) string {
 	h := fnv.New64a()
 	for _, r := range m.Recipients {
-		io.WriteString(h, r.Key()+"\x00")
+		io.WriteString(h, r.Key()+"\x00") //nolint:errcheck // a hash takes everything
 	}
 	return fmt.Sprintf("%s.%x.%s", m.ID, h.Sum64(), t.hostname)
 }
