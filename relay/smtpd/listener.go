@@ -64,6 +64,7 @@ func (s *Server) newListener(raw net.Listener) *listener {
 			})
 		},
 		Handshake: func(version string, err error, client netip.Addr) {
+			version = strings.TrimPrefix(version, "TLS ")
 			s.Metrics.TLSHandshakes.WithLabelValues(l.plan().Name, version).Inc()
 			if err != nil {
 				s.Log.Warn("TLS handshake failed", "listener", l.plan().Name, "client", client, "cause", reply.Line(err.Error(), 200))

@@ -57,7 +57,9 @@ func startServer(t *testing.T, f conformance.Fault) *server {
 	srv.ErrorLog = log.New(io.Discard, "", 0)
 	done := make(chan struct{})
 	go func() { defer close(done); srv.Serve(l) }() //nolint:errcheck // ends with the listener
-	t.Cleanup(func() { close(s.ended); srv.Close(); <-done })
+	// Close of the server knows no listener before Serve has begun: the listener
+	// is closed on its own, so that a Serve that comes later ends as well.
+	t.Cleanup(func() { close(s.ended); l.Close(); srv.Close(); <-done })
 	return s
 }
 
