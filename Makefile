@@ -66,7 +66,7 @@ fuzz: ## Run every fuzz target for FUZZTIME
 
 .PHONY: bench
 bench: test-deps ## Measure throughput and memory beside Postfix
-	go run ./test/bench
+	go test -tags bench -v -run '^TestBench$$' -count=1 -timeout 60m ./test/bench $(BENCHFLAGS)
 
 ##@ Change
 .PHONY: generate

@@ -112,6 +112,9 @@ func (p *Process) Pid() int { return p.cmd.Process.Pid }
 // Output is all that the program printed until now.
 func (p *Process) Output() string { return p.out.String() }
 
+// Tail is the end of what the program printed until now, at most n octets.
+func (p *Process) Tail(n int) string { return p.out.tail(n) }
+
 // buffer collects output; it is safe for concurrent use.
 type buffer struct {
 	mu sync.Mutex
@@ -128,4 +131,11 @@ func (b *buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
+}
+
+func (b *buffer) tail(n int) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := b.b.Bytes()
+	return string(all[max(0, len(all)-n):])
 }

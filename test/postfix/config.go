@@ -67,7 +67,29 @@ func (s *Server) mainCF(t testing.TB) string {
 		"smtpd_sasl_path = " + s.path("sasl", "auth"),
 		"smtpd_sasl_authenticated_header = yes",
 	}
-	return strings.Join(lines, "\n") + "\n" + s.options.Extra + "\n"
+	if s.options.RelayPort > 0 {
+		lines = append(lines, "virtual_mailbox_domains =", "mynetworks = 127.0.0.0/8",
+			"smtpd_recipient_restrictions = permit_mynetworks, reject",
+			fmt.Sprintf("relayhost = [127.0.0.1]:%d", s.options.RelayPort))
+	}
+	return settings(append(lines, strings.Split(s.options.Extra, "\n")...))
+}
+
+// settings keeps the last of the lines that set one parameter: postconf warns
+// of the others.
+func settings(lines []string) string {
+	last := map[string]int{}
+	name := func(line string) string { k, _, _ := strings.Cut(line, "="); return strings.TrimSpace(k) }
+	for i, l := range lines {
+		last[name(l)] = i
+	}
+	out := ""
+	for i, l := range lines {
+		if last[name(l)] == i {
+			out += l + "\n"
+		}
+	}
+	return out
 }
 
 const recipients = `/^unknown@refused\.example$/ 550 5.1.1 no such user here
@@ -94,6 +116,7 @@ func (s *Server) masterCF() string {
 		"error unix - - n - - error",
 		"retry unix - - n - - error",
 		"virtual unix - n n - - virtual",
+		"smtp unix - - n - - smtp",
 		"anvil unix - - n - 1 anvil",
 		"showq unix n - n - - showq",
 		"postlog unix-dgram n - n - 1 postlogd",

@@ -27,6 +27,7 @@ type Options struct {
 	MessageSize int    // largest message in octets; 0: 100 MiB
 	Hostname    string // of banner, EHLO and certificate; default mx.example.test
 	Users       map[string]string
+	RelayPort   int    // 0: mail is kept; else it goes on to this loopback port, as to a smarthost
 	Extra       string // further lines of main.cf
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"testing"
 
@@ -47,8 +48,23 @@ func StartSink(t testing.TB, keep bool, args ...string) *Sink {
 	return nil
 }
 
+// Stop ends the sink.
+func (s *Sink) Stop() { s.process.Stop() }
+
 // Pid is the process ID of smtp-sink.
 func (s *Sink) Pid() int { return s.process.Pid() }
+
+var counted = regexp.MustCompile(`mesg=(\d+)`)
+
+// Count is how many mails a sink that was started with -c has taken.
+func (s *Sink) Count() int {
+	all := counted.FindAllStringSubmatch(s.process.Tail(200), -1)
+	if len(all) == 0 {
+		return 0
+	}
+	n, _ := strconv.Atoi(all[len(all)-1][1]) // digits only
+	return n
+}
 
 // Files are the mails that a sink with keep has taken.
 func (s *Sink) Files(t testing.TB) []string {

@@ -1,0 +1,87 @@
+//go:build bench
+
+// Package bench measures a relay beside Debian's Postfix: Postfix's smtp-source
+// sends through each of them to its smtp-sink, in turn, on one machine in one
+// run, and the tools once more with nothing between. It asserts nothing on
+// time: `make bench` prints a table for README and docs/performance.md. A test
+// by its form only, so that it shares what the interop tests run.
+package bench
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/printerrelay/printer-relay/test/env"
+	"github.com/printerrelay/printer-relay/test/postfix"
+)
+
+var (
+	rounds = flag.Int("rounds", 3, "how often each load runs; the median counts")
+	only   = flag.String("load", "", "the one load to run, by name")
+	binary = flag.String("relay", "", "the relay's binary; empty: built from this checkout")
+)
+
+// load is what smtp-source sends.
+type load struct {
+	name     string
+	size     int // octets of a body
+	messages int
+	sessions int // at once
+	memory   bool
+}
+
+var loads = []load{
+	{name: "4 kB", size: 4 << 10, messages: 10000, sessions: 20},
+	{name: "200 kB", size: 200_000, messages: 1000, sessions: 20},
+	{name: "10 MB", size: 10_000_000, messages: 40, sessions: 10},
+	{name: "25 MB from 100 at once", size: 25_000_000, messages: 100, sessions: 100, memory: true},
+}
+
+// upstreamConnections are as many for both.
+const upstreamConnections = 20
+
+func TestBench(t *testing.T) {
+	env.NeedRoot(t)
+	postfix.Installed(t)
+	if *binary == "" {
+		*binary = build(t)
+	}
+	fmt.Printf("%d cores, %s, %s\n\n", runtime.NumCPU(), runtime.Version(), time.Now().UTC().Format(time.DateOnly))
+	for _, l := range loads {
+		if *only != "" && *only != l.name {
+			continue
+		}
+		n := *rounds
+		if l.memory {
+			n = 1
+		}
+		results := map[string][]result{}
+		for range n {
+			for _, x := range starters {
+				sink := postfix.StartSink(t, false, "-c")
+				s := x.start(t, sink.Port)
+				results[x.name] = append(results[x.name], measure(t, l, s, sink))
+				s.stop()
+				sink.Stop()
+			}
+		}
+		report(l, results)
+	}
+}
+
+func build(t *testing.T) string {
+	bin := filepath.Join(t.TempDir(), "printer-relay")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-buildvcs=false", "-o", bin, ".")
+	cmd.Dir = env.Root(t)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as the image is built
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return bin
+}
