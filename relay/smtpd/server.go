@@ -149,7 +149,9 @@ func (s *Server) open(p *plan.Plan) (map[string]net.Listener, error) {
 			continue
 		}
 		addr := net.JoinHostPort(s.Bind, strconv.Itoa(l.Port+s.PortOffset))
-		raw, err := net.Listen("tcp", addr)
+		// No keep-alive probes: every wait on a connection has a deadline already.
+		lc := net.ListenConfig{KeepAlive: -1}
+		raw, err := lc.Listen(context.Background(), "tcp", addr)
 		if err != nil {
 			for _, o := range opened {
 				o.Close() //nolint:errcheck // nothing was served on it

@@ -8,7 +8,7 @@ import (
 
 // wholeVolumeFrom is the number of waiting files from which one syncfs of the
 // volume costs less than a sync of each (measured: docs/performance.md).
-const wholeVolumeFrom = 4
+const wholeVolumeFrom = 2
 
 // committer makes files and the names in one folder durable, for all who wait
 // at a time with as few syncs as can be: while one batch is being synced the

@@ -33,7 +33,7 @@ func (s *Spool) open(id string) (*os.File, error) {
 	if !validID(id) {
 		return nil, ErrNotFound
 	}
-	f, err := os.Open(s.path(id))
+	f, err := openFile(s.path(id), os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotFound
 	}
@@ -154,7 +154,7 @@ func (s *Spool) Append(id string, record []byte) error {
 	if !validID(id) {
 		return ErrNotFound
 	}
-	f, err := os.OpenFile(s.path(id), os.O_RDWR, 0)
+	f, err := openFile(s.path(id), os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ErrNotFound
 	}

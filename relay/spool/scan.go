@@ -75,7 +75,7 @@ func (s *Spool) scanOne(name string, buf []byte) (Entry, error) {
 	if !validID(name) || !info.Mode().IsRegular() {
 		return Entry{}, s.setAside(name, errors.New("it is no spool entry"))
 	}
-	f, err := os.Open(path)
+	f, err := openFile(path, os.O_RDONLY, 0)
 	if err != nil {
 		return Entry{}, fmt.Errorf("spool: %w", err)
 	}

@@ -29,6 +29,20 @@ func syncData(f *os.File) error {
 	}
 }
 
+// openFile is os.OpenFile without its attempt to wait for a regular file by
+// epoll, which costs five system calls and always fails.
+func openFile(path string, flag int, perm uint32) (*os.File, error) {
+	for {
+		fd, err := unix.Open(path, flag|unix.O_CLOEXEC, perm)
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(fd), path), nil
+		case !errors.Is(err, unix.EINTR):
+			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
+}
+
 // takeLock keeps a second relay away from the folder. The lock goes with the
 // process, however it ends.
 func takeLock(path string) (*os.File, error) {

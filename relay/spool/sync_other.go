@@ -14,6 +14,10 @@ func syncVolume(dir *os.File) error { return dir.Sync() }
 
 func syncData(f *os.File) error { return f.Sync() }
 
+func openFile(path string, flag int, perm uint32) (*os.File, error) {
+	return os.OpenFile(path, flag, os.FileMode(perm))
+}
+
 // takeLock locks nothing: it is for development only; releases are built for
 // Linux.
 func takeLock(path string) (*os.File, error) {

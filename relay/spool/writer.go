@@ -37,7 +37,7 @@ func (s *Spool) Create(id string) (*Writer, error) {
 	if err := s.Full(0); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(s.path(id), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	f, err := openFile(s.path(id), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil, ErrExists
 	}
