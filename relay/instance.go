@@ -99,7 +99,11 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source) error {
 		CarriesUTF8: in.delivery.CarriesUTF8, Metrics: in.metrics, Log: in.log,
 	})
 	in.missing(pl, src)
-	return in.server.Update(pl, src)
+	if err := in.server.Update(pl, src); err != nil {
+		return err
+	}
+	in.savePlan(pl)
+	return nil
 }
 
 // registrations remembers what was registered, so that a relay that goes takes
@@ -168,6 +172,7 @@ func (in *instance) apply(pl *plan.Plan, src secrets.Source) error {
 		return fmt.Errorf("PrinterRelay %s: %w", key(pl), err)
 	}
 	in.plan.Store(pl)
+	in.savePlan(pl)
 	in.missing(pl, src)
 	if pl.Hash != old.Hash {
 		in.log.Info("plan applied", "hash", pl.Hash, "was", old.Hash)
@@ -243,10 +248,7 @@ func (in *instance) loadLimits() error {
 func (in *instance) saveLimits() {
 	b, err := json.Marshal(in.limiter)
 	if err == nil {
-		tmp := in.limitsFile() + ".tmp"
-		if err = os.WriteFile(tmp, b, 0o600); err == nil {
-			err = os.Rename(tmp, in.limitsFile())
-		}
+		err = replaceFile(in.limitsFile(), b)
 	}
 	if err != nil {
 		in.log.Warn("rate limits were not saved", "cause", err)

@@ -20,23 +20,55 @@ import (
 // no further message.
 var errSaid = errors.New("")
 
+// usageError is a command line that makes no sense: exit status 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
 // Main runs the command line args and returns the exit status: 0 success, 1
-// failure. SIGINT and SIGTERM end the command's context; a second one kills.
+// failure, 2 a command line that makes no sense. SIGINT and SIGTERM end the
+// command's context; a second one kills.
 func Main(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // from then on a signal has its default effect
+	return run(ctx, args, stdout, stderr)
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	if err := root.ExecuteContext(ctx); err != nil {
-		if !errors.Is(err, errSaid) {
-			fmt.Fprintf(stderr, "printer-relay: %v\n", err)
-		}
+	began := false
+	noteBegin(root, &began)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	if errors.Is(err, errSaid) {
 		return 1
 	}
-	return 0
+	fmt.Fprintf(stderr, "printer-relay: %v\n", err)
+	if !began || errors.As(err, new(usageError)) {
+		fmt.Fprintln(stderr, "printer-relay --help lists the commands, printer-relay COMMAND --help the flags of one")
+		return 2
+	}
+	return 1
+}
+
+// noteBegin tells apart what cobra finds wrong with a command line from what a
+// command finds when it runs.
+func noteBegin(c *cobra.Command, began *bool) {
+	if do := c.RunE; do != nil {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			*began = true
+			return do(c, args)
+		}
+	}
+	for _, sub := range c.Commands() {
+		noteBegin(sub, began)
+	}
 }
 
 func newRoot() *cobra.Command {
@@ -47,6 +79,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newRelay(), newValidate(), newExplain(), newQueue())
 	return root
 }

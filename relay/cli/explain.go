@@ -22,21 +22,21 @@ func newExplain() *cobra.Command {
 		Short: "Say which rule decides for a client, a sender and a recipient, and why",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			conf, err := relay.LoadConfiguration(dir, name)
-			if err != nil {
-				return err
-			}
 			addr, err := netip.ParseAddr(client)
 			if err != nil {
-				return fmt.Errorf("--client %q: want an IP address", client)
+				return usageError{fmt.Errorf("--client %q: want an IP address", client)}
 			}
 			sender, err := envelope.ParseAddress(from)
 			if err != nil {
-				return fmt.Errorf("--from %q: %w", from, err)
+				return usageError{fmt.Errorf("--from %q: %w", from, err)}
 			}
 			rcpt, err := envelope.ParseAddress(to)
 			if err != nil || rcpt.IsNull() {
-				return fmt.Errorf("--to %q: want an address", to)
+				return usageError{fmt.Errorf("--to %q: want an address", to)}
+			}
+			conf, err := relay.LoadConfiguration(dir, name)
+			if err != nil {
+				return err
 			}
 			who := policy.Client{Addr: addr.Unmap(), User: user}
 			if withTLS {

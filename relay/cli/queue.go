@@ -3,26 +3,26 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/printerrelay/printer-relay/relay"
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/spool"
 )
 
 // queueFlags are the flags that all queue commands share.
 type queueFlags struct {
-	addr, relay                     string
-	upstream, sender, client, state string
-	olderThan                       time.Duration
-	all, json                       bool
+	addr, state, relay string
+	json               bool
+	filter             queue.Filter
 }
 
 func newQueue() *cobra.Command {
@@ -30,79 +30,80 @@ func newQueue() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "queue",
 		Short: "Look at and change the mail that waits or failed",
-		Long: `Talks to the admin port of a running relay. Messages are selected by queue ID or
-by --upstream, --sender, --client, --older-than, --state and --all together.`,
+		Long: `Talks to the admin port of a relay that runs (--admin), or works on the state
+folder of one that does not (--state). Messages are selected by queue ID or by
+--upstream, --sender, --client, --older-than and --status together, or with
+--all.`,
+		RunE: needVerb,
 	}
 	p := c.PersistentFlags()
-	p.StringVar(&f.addr, "admin", "127.0.0.1:8080", "admin port of the relay")
-	p.StringVar(&f.relay, "relay", "", "namespace/name, where the process runs more than one relay")
+	p.StringVar(&f.addr, "admin", "127.0.0.1:8080", "admin port of a relay that runs")
+	p.StringVar(&f.state, "state", "", "state folder of a relay that does not run, as `relay --state` has it")
+	p.StringVar(&f.relay, "relay", "", "namespace/name, where there is more than one relay")
 	p.BoolVar(&f.json, "json", false, "print JSON")
+	c.MarkFlagsMutuallyExclusive("admin", "state")
 	c.AddCommand(f.list(), f.show(), f.export())
 	c.AddCommand(
-		f.verb("retry", "Try messages now; failed ones get their full time again", nil),
-		f.verb("hold", "Keep messages from being tried", map[string]string{"reason": "why"}),
-		f.verb("release", "Let held messages go", nil),
-		f.verb("bounce", "Give messages up and notify", map[string]string{"reason": "why"}),
-		f.verb("reroute", "Send messages by one upstream only", map[string]string{"to": `upstream; "" lets the routes decide again`}),
-		f.verb("remove", "Delete messages without a word to anybody", nil),
+		f.verb("retry", "Try messages now; failed ones get their full time again", "", "", func(ctx context.Context, q admin.Queue, s queue.Filter, _ string) ([]string, error) {
+			return q.Retry(ctx, s)
+		}),
+		f.verb("hold", "Keep messages from being tried", "reason", "why", func(ctx context.Context, q admin.Queue, s queue.Filter, reason string) ([]string, error) {
+			return q.Hold(ctx, s, reason)
+		}),
+		f.verb("release", "Let held messages go", "", "", func(ctx context.Context, q admin.Queue, s queue.Filter, _ string) ([]string, error) {
+			return q.Release(ctx, s)
+		}),
+		f.verb("bounce", "Give messages up and notify", "reason", "why", func(ctx context.Context, q admin.Queue, s queue.Filter, reason string) ([]string, error) {
+			return q.Bounce(ctx, s, reason)
+		}),
+		f.verb("reroute", "Send messages by one upstream only", "to", `upstream; "" lets the routes decide again`, func(ctx context.Context, q admin.Queue, s queue.Filter, to string) ([]string, error) {
+			return q.Reroute(ctx, s, to)
+		}),
+		f.verb("remove", "Delete messages without a word to anybody", "", "", func(ctx context.Context, q admin.Queue, s queue.Filter, _ string) ([]string, error) {
+			return q.Remove(ctx, s)
+		}),
 	)
 	return c
 }
 
+func needVerb(c *cobra.Command, args []string) error {
+	var verbs []string
+	for _, sub := range c.Commands() {
+		verbs = append(verbs, sub.Name())
+	}
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unknown command %q for %q: use %s", args[0], c.CommandPath(), strings.Join(verbs, ", "))}
+	}
+	return usageError{fmt.Errorf("%s: say what to do: %s", c.CommandPath(), strings.Join(verbs, ", "))}
+}
+
 func (f *queueFlags) selectors(c *cobra.Command) {
 	p := c.Flags()
-	p.StringVar(&f.upstream, "upstream", "", "that wait for this upstream")
-	p.StringVar(&f.sender, "sender", "", `from this address or pattern, or "<>"`)
-	p.StringVar(&f.client, "client", "", "from this address, network or login")
-	p.StringVar(&f.state, "state", "", "pending, deferred, held or failed")
-	p.DurationVar(&f.olderThan, "older-than", 0, "that came in so long ago")
-	p.BoolVar(&f.all, "all", false, "every message")
+	p.StringVar(&f.filter.Upstream, "upstream", "", "that wait for this upstream")
+	p.StringVar(&f.filter.Sender, "sender", "", `from this address or pattern, or "<>"`)
+	p.StringVar(&f.filter.Client, "client", "", "from this address, network or login")
+	p.StringVar((*string)(&f.filter.State), "status", "", "pending, deferred, held or failed")
+	p.DurationVar(&f.filter.OlderThan, "older-than", 0, "that came in so long ago")
+	p.BoolVar(&f.filter.All, "all", false, "every message")
 }
 
-func (f *queueFlags) query(ids []string) url.Values {
-	q := url.Values{"id": ids}
-	for k, v := range map[string]string{"relay": f.relay, "upstream": f.upstream, "sender": f.sender, "client": f.client, "state": f.state} {
-		if v != "" {
-			q.Set(k, v)
-		}
+// with runs do on the queue that the flags name.
+func (f *queueFlags) with(c *cobra.Command, do func(admin.Queue) error) error {
+	if f.state == "" {
+		return do(admin.NewClient(c.Context(), f.addr, f.relay))
 	}
-	if f.olderThan > 0 {
-		q.Set("older-than", f.olderThan.String())
-	}
-	if f.all {
-		q.Set("all", "true")
-	}
-	return q
-}
-
-// call asks the admin port; the caller closes the body.
-func (f *queueFlags) call(ctx context.Context, method, path string, q url.Values) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+f.addr+path+"?"+q.Encode(), nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := (&http.Client{Timeout: 10 * time.Minute}).Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("no relay answers at %s: start it, or name its admin port with --admin (%w)", f.addr, err)
-	}
-	if resp.StatusCode == http.StatusOK {
-		return resp.Body, nil
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
-	if err != nil {
-		return nil, err
-	}
-	return nil, fmt.Errorf("%s", strings.TrimSpace(string(b)))
-}
-
-func (f *queueFlags) ask(c *cobra.Command, method, path string, q url.Values, into any) error {
-	body, err := f.call(c.Context(), method, path, q)
+	log, err := newLogger(c.ErrOrStderr(), "text", "error")
 	if err != nil {
 		return err
 	}
-	defer body.Close()
-	return json.NewDecoder(body).Decode(into)
+	q, err := relay.OpenQueue(f.state, f.relay, log)
+	if errors.Is(err, spool.ErrLocked) {
+		return fmt.Errorf("a relay that runs has %s: ask it at its admin port, with --admin in place of --state, or stop it first (%w)", f.state, err)
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(q), q.Close())
 }
 
 func printJSON(c *cobra.Command, v any) error {
@@ -115,47 +116,53 @@ func (f *queueFlags) list() *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "List messages; all of them without a selection", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			q := f.query(nil)
-			if f.upstream+f.sender+f.client+f.state == "" && f.olderThan == 0 {
-				q.Set("all", "true")
-			}
-			q.Set("limit", "1000")
-			var all []queue.Summary
-			for {
-				var page queue.Page
-				if err := f.ask(c, http.MethodGet, "/queue", q, &page); err != nil {
-					return err
+			return f.with(c, func(q admin.Queue) error {
+				s := f.filter
+				s.Limit = 1000
+				all := []queue.Summary{}
+				for {
+					page, err := q.List(s)
+					if err != nil {
+						return err
+					}
+					all = append(all, page.Messages...)
+					if page.Next == "" {
+						break
+					}
+					s.Cursor = page.Next
 				}
-				all = append(all, page.Messages...)
-				if page.Next == "" {
-					break
+				if f.json {
+					return printJSON(c, all)
 				}
-				q.Set("cursor", page.Next)
-			}
-			if f.json {
-				return printJSON(c, all)
-			}
-			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 4, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tSTATE\tAGE\tSIZE\tCLIENT\tSENDER\tRCPT\tUPSTREAM\tREASON")
-			for _, m := range all {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t<%s>\t%d/%d\t%s\t%s\n", m.ID, m.State, time.Since(m.Arrived).Round(time.Second), m.Size, m.Client, m.Sender, m.Waiting, m.Recipients, strings.Join(m.Upstreams, ","), m.Reason)
-			}
-			return w.Flush()
+				return printList(c.OutOrStdout(), all, time.Now())
+			})
 		},
 	}
 	f.selectors(c)
 	return c
 }
 
+func printList(out io.Writer, all []queue.Summary, now time.Time) error {
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tSTATUS\tAGE\tSIZE\tCLIENT\tSENDER\tRCPT\tUPSTREAM\tREASON")
+	for _, m := range all {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t<%s>\t%d/%d\t%s\t%s\n", m.ID, m.State, now.Sub(m.Arrived).Round(time.Second), m.Size, m.Client, m.Sender,
+			m.Waiting, m.Recipients, strings.Join(m.Upstreams, ","), m.Reason)
+	}
+	return w.Flush()
+}
+
 func (f *queueFlags) show() *cobra.Command {
 	return &cobra.Command{
 		Use: "show ID", Short: "Show one message with every attempt", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			var d queue.Detail
-			if err := f.ask(c, http.MethodGet, "/queue/"+url.PathEscape(args[0]), f.query(nil), &d); err != nil {
-				return err
-			}
-			return printJSON(c, d)
+			return f.with(c, func(q admin.Queue) error {
+				d, err := q.Show(args[0])
+				if err != nil {
+					return err
+				}
+				return printJSON(c, d)
+			})
 		},
 	}
 }
@@ -164,42 +171,48 @@ func (f *queueFlags) export() *cobra.Command {
 	return &cobra.Command{
 		Use: "export ID", Short: "Write a message as it was taken in (RFC 5322) to standard output", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			body, err := f.call(c.Context(), http.MethodGet, "/queue/"+url.PathEscape(args[0])+"/export", f.query(nil))
-			if err != nil {
-				return err
-			}
-			defer body.Close()
-			_, err = io.Copy(c.OutOrStdout(), body)
-			return err
+			return f.with(c, func(q admin.Queue) error {
+				body, err := q.Export(args[0])
+				if err != nil {
+					return err
+				}
+				defer body.Close()
+				if _, err = io.Copy(c.OutOrStdout(), body); err != nil {
+					return fmt.Errorf("%s: what was written is not whole: %w", args[0], err)
+				}
+				return nil
+			})
 		},
 	}
 }
 
-func (f *queueFlags) verb(name, short string, params map[string]string) *cobra.Command {
-	values := map[string]*string{}
+// verb makes a command that changes messages; param, if there is one, is its
+// own flag.
+func (f *queueFlags) verb(name, short, param, help string, do func(context.Context, admin.Queue, queue.Filter, string) ([]string, error)) *cobra.Command {
+	var value string
 	c := &cobra.Command{
 		Use: name + " [ID...]", Short: short,
 		RunE: func(c *cobra.Command, ids []string) error {
-			q := f.query(ids)
-			for k, v := range values {
-				q.Set(k, *v)
-			}
-			var done admin.Changed
-			if err := f.ask(c, http.MethodPost, "/queue/"+name, q, &done); err != nil {
-				return err
-			}
-			if f.json {
-				return printJSON(c, done)
-			}
-			for _, id := range done.Changed {
-				fmt.Fprintln(c.OutOrStdout(), id)
-			}
-			return nil
+			return f.with(c, func(q admin.Queue) error {
+				s := f.filter
+				s.IDs = ids
+				changed, err := do(c.Context(), q, s, value)
+				if err != nil {
+					return err
+				}
+				if f.json {
+					return printJSON(c, admin.Changed{Changed: changed})
+				}
+				for _, id := range changed {
+					fmt.Fprintln(c.OutOrStdout(), id)
+				}
+				return nil
+			})
 		},
 	}
 	f.selectors(c)
-	for k, help := range params {
-		values[k] = c.Flags().String(k, "", help)
+	if param != "" {
+		c.Flags().StringVar(&value, param, "", help)
 	}
 	return c
 }

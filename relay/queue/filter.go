@@ -40,7 +40,7 @@ type Filter struct {
 }
 
 // ErrNoSelection says that a Filter selects nothing.
-var ErrNoSelection = errors.New("no message is selected: name queue IDs, or use --upstream, --sender, --client, --older-than, --state or --all")
+var ErrNoSelection = errors.New("no message is selected: name queue IDs, or use --upstream, --sender, --client, --older-than, --status or --all")
 
 // ErrNotFound says that no message has the ID.
 var ErrNotFound = errors.New("no message in the queue has this ID")

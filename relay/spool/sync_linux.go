@@ -52,7 +52,7 @@ func takeLock(path string) (*os.File, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("spool: another process uses this folder (%s is locked): stop it, or give each its own --state", path)
+		return nil, fmt.Errorf("spool: %w (%s is locked): stop it, or give each its own --state", ErrLocked, path)
 	}
 	return f, nil
 }

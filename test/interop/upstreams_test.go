@@ -151,7 +151,7 @@ func TestUpstreamRefusesRecipients(t *testing.T) {
 	if kind := dsn.Header.Get("Content-Type"); !strings.HasPrefix(kind, "multipart/report") {
 		t.Errorf("notification of type %s", kind)
 	}
-	list := r.queue(t, "list", "--state", "deferred", "--json")
+	list := r.queue(t, "list", "--status", "deferred", "--json")
 	id := regexp.MustCompile(`"id": "([^"]+)"`).FindStringSubmatch(list)
 	if id == nil {
 		t.Fatalf("nothing is deferred: %s", list)

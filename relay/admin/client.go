@@ -1,0 +1,157 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/printerrelay/printer-relay/relay/queue"
+)
+
+// Client is the queue of a relay that runs, by its admin port. It implements
+// Queue.
+type Client struct {
+	ctx   context.Context // of the command that it serves
+	addr  string
+	relay string
+	http  http.Client
+}
+
+// callTime bounds one call: an export of a large scan, or a verb over a full queue.
+const callTime = 10 * time.Minute
+
+// NewClient makes a client of the admin port at addr (host:port). relay is
+// namespace/name; it may be empty where only one runs. ctx ends all calls.
+func NewClient(ctx context.Context, addr, relay string) *Client {
+	return &Client{ctx: ctx, addr: addr, relay: relay, http: http.Client{Timeout: callTime}}
+}
+
+// Query is what Selection reads f from.
+func Query(f queue.Filter) url.Values {
+	q := url.Values{}
+	for _, id := range f.IDs {
+		q.Add("id", id)
+	}
+	for k, v := range map[string]string{"upstream": f.Upstream, "sender": f.Sender, "client": f.Client, "state": string(f.State), "cursor": f.Cursor} {
+		if v != "" {
+			q.Set(k, v)
+		}
+	}
+	if f.OlderThan != 0 {
+		q.Set("older-than", f.OlderThan.String())
+	}
+	if f.All {
+		q.Set("all", "true")
+	}
+	if f.Limit != 0 {
+		q.Set("limit", strconv.Itoa(f.Limit))
+	}
+	return q
+}
+
+// call gives the body of a good answer; the caller closes it.
+func (c *Client) call(ctx context.Context, method, path string, q url.Values) (io.ReadCloser, error) {
+	if q == nil {
+		q = url.Values{}
+	}
+	if c.relay != "" {
+		q.Set("relay", c.relay)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.addr+path+"?"+q.Encode(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("admin port %q: want host:port", c.addr)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("no relay answers at %s: start it, or name its admin port with --admin, or the folder of one that does not run with --state (%w)", c.addr, err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	if err != nil {
+		return nil, fmt.Errorf("%s: HTTP status %d: %w", c.addr, resp.StatusCode, err)
+	}
+	text := strings.TrimSpace(string(b))
+	if text == "" {
+		text = fmt.Sprintf("%s: HTTP status %d", c.addr, resp.StatusCode)
+	}
+	return nil, errors.New(text)
+}
+
+func (c *Client) ask(ctx context.Context, method, path string, q url.Values, into any) error {
+	body, err := c.call(ctx, method, path, q)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if err := json.NewDecoder(body).Decode(into); err != nil {
+		return fmt.Errorf("%s gave no answer of a relay's admin port: %w", c.addr, err)
+	}
+	return nil
+}
+
+// List implements Queue.
+func (c *Client) List(f queue.Filter) (p queue.Page, err error) {
+	err = c.ask(c.ctx, http.MethodGet, "/queue", Query(f), &p)
+	return p, err
+}
+
+// Show implements Queue.
+func (c *Client) Show(id string) (d queue.Detail, err error) {
+	err = c.ask(c.ctx, http.MethodGet, "/queue/"+url.PathEscape(id), nil, &d)
+	return d, err
+}
+
+// Export implements Queue.
+func (c *Client) Export(id string) (io.ReadCloser, error) {
+	return c.call(c.ctx, http.MethodGet, "/queue/"+url.PathEscape(id)+"/export", nil)
+}
+
+func (c *Client) verb(ctx context.Context, name string, f queue.Filter, param, value string) ([]string, error) {
+	q := Query(f)
+	if param != "" {
+		q.Set(param, value)
+	}
+	var done Changed
+	err := c.ask(ctx, http.MethodPost, "/queue/"+name, q, &done)
+	return done.Changed, err
+}
+
+// Retry implements Queue.
+func (c *Client) Retry(ctx context.Context, f queue.Filter) ([]string, error) {
+	return c.verb(ctx, "retry", f, "", "")
+}
+
+// Hold implements Queue.
+func (c *Client) Hold(ctx context.Context, f queue.Filter, reason string) ([]string, error) {
+	return c.verb(ctx, "hold", f, "reason", reason)
+}
+
+// Release implements Queue.
+func (c *Client) Release(ctx context.Context, f queue.Filter) ([]string, error) {
+	return c.verb(ctx, "release", f, "", "")
+}
+
+// Bounce implements Queue.
+func (c *Client) Bounce(ctx context.Context, f queue.Filter, reason string) ([]string, error) {
+	return c.verb(ctx, "bounce", f, "reason", reason)
+}
+
+// Reroute implements Queue.
+func (c *Client) Reroute(ctx context.Context, f queue.Filter, to string) ([]string, error) {
+	return c.verb(ctx, "reroute", f, "to", to)
+}
+
+// Remove implements Queue.
+func (c *Client) Remove(ctx context.Context, f queue.Filter) ([]string, error) {
+	return c.verb(ctx, "remove", f, "", "")
+}
