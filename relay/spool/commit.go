@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"os"
+	"slices"
 	"sync"
 )
 
@@ -57,7 +58,7 @@ func (c *committer) join(f *os.File, names bool) error {
 		return ErrClosed
 	}
 	b := c.batch
-	if f != nil {
+	if f != nil && !slices.Contains(b.files, f) {
 		b.files = append(b.files, f)
 	}
 	b.names = b.names || names

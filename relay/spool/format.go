@@ -11,7 +11,7 @@ import (
 //
 //	preamble  32 octets: magic, body length, CRC-32C of the body, CRC-32C of the preamble
 //	body      the message
-//	records   each: length uint32, CRC-32C uint32, payload; the first is the Meta
+//	records   each: length uint32, CRC-32C uint32 of length and payload, payload; the first is the Meta
 //
 // All integers are big-endian. The preamble is zero until Commit, so that a
 // file that was never committed cannot be taken for one that was.
@@ -68,8 +68,14 @@ func decodePreamble(b []byte) (preamble, error) {
 // appendRecord adds one record to b.
 func appendRecord(b, payload []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(payload)))
-	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(payload, castagnoli))
+	b = binary.BigEndian.AppendUint32(b, recordSum(b[len(b)-4:], payload))
 	return append(b, payload...)
+}
+
+// recordSum covers the length, so that the zeros that a power cut leaves are
+// no record without a payload.
+func recordSum(length, payload []byte) uint32 {
+	return crc32.Update(crc32.Checksum(length, castagnoli), castagnoli, payload)
 }
 
 // decodeRecords splits b into records. good is the octets of whole records;
@@ -86,7 +92,7 @@ func decodeRecords(b []byte) (records [][]byte, good int, err error) {
 			return records, good, errTorn // cut, or a length that cannot be followed: nothing behind it can be read
 		}
 		payload := rest[recordHead : recordHead+n]
-		if binary.BigEndian.Uint32(rest[4:]) != crc32.Checksum(payload, castagnoli) {
+		if binary.BigEndian.Uint32(rest[4:]) != recordSum(rest[:4], payload) {
 			if int64(len(rest)) == recordHead+n {
 				return records, good, errTorn
 			}

@@ -19,28 +19,43 @@ type Entry struct {
 
 // Read gives the entry id.
 func (s *Spool) Read(id string) (Entry, error) {
-	f, err := s.open(id)
+	f, size, err := s.open(id)
 	if err != nil {
 		return Entry{}, err
 	}
 	defer f.Close()
-	e, _, err := readEntry(f, make([]byte, scanBuffer))
+	e, _, err := readEntry(f, size, make([]byte, scanBuffer))
 	e.ID = id
 	return e, err
 }
 
-func (s *Spool) open(id string) (*os.File, error) {
+// image is what an entry consists of, wherever it lies.
+type image interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// open gives the image of the entry id and its octets.
+func (s *Spool) open(id string) (image, int64, error) {
 	if !validID(id) {
-		return nil, ErrNotFound
+		return nil, 0, ErrNotFound
+	}
+	if i, ok := s.slots.open(id); ok {
+		return i, i.Size(), nil
 	}
 	f, err := openFile(s.path(id), os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, ErrNotFound
+		return nil, 0, ErrNotFound
 	}
 	if err != nil {
-		return nil, fmt.Errorf("spool: %w", err)
+		return nil, 0, fmt.Errorf("spool: %w", err)
 	}
-	return f, nil
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, 0, fmt.Errorf("spool: %w", err)
+	}
+	return f, info.Size(), nil
 }
 
 // scanBuffer holds the whole file of a small message.
@@ -48,11 +63,7 @@ const scanBuffer = 8 << 10
 
 // readEntry reads all but the body. end is where the last whole record ends;
 // the results do not refer to buf. A torn last record is no error.
-func readEntry(f *os.File, buf []byte) (e Entry, end int64, err error) {
-	info, err := f.Stat()
-	if err != nil {
-		return e, 0, fmt.Errorf("spool: %w", err)
-	}
+func readEntry(f io.ReaderAt, size int64, buf []byte) (e Entry, end int64, err error) {
 	n, err := f.ReadAt(buf, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return e, 0, fmt.Errorf("spool: %w", err)
@@ -63,17 +74,17 @@ func readEntry(f *os.File, buf []byte) (e Entry, end int64, err error) {
 		return e, 0, corrupt(err)
 	}
 	start := preambleSize + p.size
-	if start < 0 || start > info.Size() {
-		return e, 0, corrupt(fmt.Errorf("its body is cut: %d octets of %d", max(info.Size()-preambleSize, 0), p.size))
+	if start < 0 || start > size {
+		return e, 0, corrupt(fmt.Errorf("its body is cut: %d octets of %d", max(size-preambleSize, 0), p.size))
 	}
-	if info.Size()-start > 4*maxRecord {
-		return e, 0, corrupt(fmt.Errorf("it has %d octets behind its body", info.Size()-start))
+	if size-start > 4*maxRecord {
+		return e, 0, corrupt(fmt.Errorf("it has %d octets behind its body", size-start))
 	}
 	var tail []byte
-	if info.Size() <= int64(len(buf)) {
+	if size <= int64(len(buf)) {
 		tail = append(tail, buf[start:]...)
 	} else {
-		tail = make([]byte, info.Size()-start)
+		tail = make([]byte, size-start)
 		if _, err := f.ReadAt(tail, start); err != nil {
 			return e, 0, fmt.Errorf("spool: %w", err)
 		}
@@ -94,7 +105,8 @@ func corrupt(why error) error { return fmt.Errorf("%w: %w", ErrCorrupt, why) }
 // was what Commit stored; otherwise ErrCorrupt, behind octets that may be wrong:
 // a transport must not complete the message before it saw io.EOF.
 type Reader struct {
-	f    *os.File
+	f    image
+	at   int64
 	size int64
 	left int64
 	want uint32
@@ -103,13 +115,13 @@ type Reader struct {
 
 // Body opens the body of the entry id. The caller closes it.
 func (s *Spool) Body(id string) (*Reader, error) {
-	f, err := s.open(id)
+	f, _, err := s.open(id)
 	if err != nil {
 		return nil, err
 	}
 	var head [preambleSize]byte
-	n, err := io.ReadFull(f, head[:])
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	n, err := f.ReadAt(head[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
 		f.Close()
 		return nil, fmt.Errorf("spool: %w", err)
 	}
@@ -118,7 +130,7 @@ func (s *Spool) Body(id string) (*Reader, error) {
 		f.Close()
 		return nil, corrupt(err)
 	}
-	return &Reader{f: f, size: p.size, left: p.size, want: p.crc}, nil
+	return &Reader{f: f, at: preambleSize, size: p.size, left: p.size, want: p.crc}, nil
 }
 
 // Size is the octets of the whole body.
@@ -132,11 +144,15 @@ func (r *Reader) Read(b []byte) (int, error) {
 		}
 		return 0, io.EOF
 	}
-	n, err := r.f.Read(b[:min(int64(len(b)), r.left)])
+	n, err := r.f.ReadAt(b[:min(int64(len(b)), r.left)], r.at)
+	r.at += int64(n)
 	r.crc = crc32.Update(r.crc, castagnoli, b[:n])
 	r.left -= int64(n)
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) && r.left > 0 {
 		return n, corrupt(errors.New("its body is cut"))
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil // the next Read says whether all was right
 	}
 	return n, err
 }
@@ -153,6 +169,11 @@ func (s *Spool) Append(id string, record []byte) error {
 	}
 	if !validID(id) {
 		return ErrNotFound
+	}
+	if s.slots.has(id) {
+		if err := s.moveOut(id); err != nil {
+			return err
+		}
 	}
 	f, err := openFile(s.path(id), os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -194,7 +215,7 @@ func (s *Spool) appendAt(id string, f *os.File) (int64, error) {
 	if !broken {
 		return info.Size(), nil
 	}
-	_, end, err := readEntry(f, make([]byte, scanBuffer))
+	_, end, err := readEntry(f, info.Size(), make([]byte, scanBuffer))
 	if err != nil {
 		return 0, err
 	}
@@ -206,4 +227,37 @@ func (s *Spool) appendAt(id string, f *os.File) (int64, error) {
 	delete(s.broken, id)
 	s.mu.Unlock()
 	return end, nil
+}
+
+// moveOut gives an entry that lies in a slot a file of its own, under the same
+// ID. A crash leaves the one, the other or both; Scan takes the file if it is
+// whole. The slot is cleared for certain before this returns: the file may be
+// removed next, and the slot must not bring the entry back.
+func (s *Spool) moveOut(id string) error {
+	in, ok := s.slots.open(id)
+	if !ok {
+		return ErrNotFound
+	}
+	defer in.Close()
+	b := make([]byte, in.Size())
+	if _, err := in.ReadAt(b, 0); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	f, err := openFile(s.path(id), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fullOr(err)
+	}
+	defer f.Close()
+	if _, err = f.Write(b); err == nil {
+		err = s.sync.wait(f)
+	}
+	if err != nil {
+		os.Remove(s.path(id)) //nolint:errcheck // the slot still holds the entry
+		return fullOr(err)
+	}
+	x, err := s.slots.clear(id)
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	return s.freeSlot(x)
 }

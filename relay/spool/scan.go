@@ -3,6 +3,8 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +17,9 @@ import (
 // never committed is deleted; what is corrupt, or no entry at all, is moved to
 // quarantine. An error of fn ends the scan.
 func (s *Spool) Scan(fn func(Entry) error) error {
+	if err := s.scanSlots(fn); err != nil {
+		return err
+	}
 	names, err := readNames(s.dir)
 	if err != nil {
 		return err
@@ -80,7 +85,7 @@ func (s *Spool) scanOne(name string, buf []byte) (Entry, error) {
 		return Entry{}, fmt.Errorf("spool: %w", err)
 	}
 	defer f.Close()
-	e, end, err := readEntry(f, buf)
+	e, end, err := readEntry(f, info.Size(), buf)
 	switch {
 	case errors.Is(err, errUncommitted):
 		s.entries.Add(-1)
@@ -99,4 +104,114 @@ func (s *Spool) scanOne(name string, buf []byte) (Entry, error) {
 	}
 	e.ID = name
 	return e, nil
+}
+
+// scanSlots gives the entries that lie in slots.
+func (s *Spool) scanSlots(fn func(Entry) error) error {
+	numbers, content, err := s.slots.takeDamaged()
+	if err != nil {
+		return err
+	}
+	for i, n := range numbers {
+		if err := s.setSlotAside(n, content[i]); err != nil {
+			return err
+		}
+	}
+	for _, id := range s.slots.ids() {
+		moved, err := s.settleMove(id)
+		if err != nil {
+			return err
+		}
+		if moved {
+			continue // its file comes with the others
+		}
+		in, ok := s.slots.open(id)
+		if !ok {
+			continue
+		}
+		e, _, err := readEntry(in, in.Size(), make([]byte, in.Size()))
+		in.Close()
+		s.entries.Add(1)
+		s.bytes.Add(in.Size())
+		switch {
+		case err != nil:
+			err = s.Quarantine(id, err)
+		default:
+			e.ID = id
+			err = fn(e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setSlotAside keeps what a damaged slot holds for a person to look at: a
+// message that a power cut tore before it was acknowledged, or one that the disk
+// has spoilt.
+func (s *Spool) setSlotAside(number int, content []byte) error {
+	name := fmt.Sprintf("slot-%d", number)
+	to := s.asidePath(name)
+	if err := os.WriteFile(to, content, 0o600); err != nil {
+		return fmt.Errorf("spool: quarantine: %w", err)
+	}
+	s.o.Log.Error("spool slot copied to quarantine", "id", name, "to", to, "cause", "it was being written when the power failed, or the disk has spoilt it")
+	if s.o.Corrupt != nil {
+		s.o.Corrupt()
+	}
+	if err := s.slots.zero(number); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	return s.freeSlot(&slot{number: number})
+}
+
+// settleMove ends what a crash in moveOut left: of two copies of the entry id
+// the file stays if all of it is there, otherwise the slot.
+func (s *Spool) settleMove(id string) (moved bool, err error) {
+	f, err := openFile(s.path(id), os.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("spool: %w", err)
+	}
+	defer f.Close()
+	if !whole(f) {
+		if err := os.Remove(s.path(id)); err != nil {
+			return false, fmt.Errorf("spool: %w", err)
+		}
+		return false, s.sync.wait(nil)
+	}
+	if err := s.sync.wait(f); err != nil { // before the other copy goes
+		return false, fmt.Errorf("spool: %w", err)
+	}
+	x, err := s.slots.clear(id)
+	if err != nil {
+		return false, fmt.Errorf("spool: %w", err)
+	}
+	return true, s.freeSlot(x)
+}
+
+// whole tells whether a file is an entry whose body is what its preamble says.
+func whole(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	e, _, err := readEntry(f, info.Size(), make([]byte, scanBuffer))
+	if err != nil {
+		return false
+	}
+	var head [preambleSize]byte
+	if _, err := f.ReadAt(head[:], 0); err != nil {
+		return false
+	}
+	p, err := decodePreamble(head[:])
+	if err != nil {
+		return false
+	}
+	sum := crc32.New(castagnoli)
+	_, err = io.Copy(sum, io.NewSectionReader(f, preambleSize, e.Size))
+	return err == nil && sum.Sum32() == p.crc
 }

@@ -1,5 +1,6 @@
-// Package spool is the crash-safe store of messages: one message, one entry,
-// one file. It knows octets, not mail. What Commit and Append acknowledged is
+// Package spool is the crash-safe store of messages: one message, one entry, in
+// a file of its own or, if it is small, in a slot of one that all share. It knows
+// octets, not mail. What Commit and Append acknowledged is
 // on stable storage; what Remove acknowledged is gone for certain.
 //
 // It imports the standard library and golang.org/x/sys only.
@@ -37,6 +38,7 @@ type Options struct {
 	MaxBytes   int64 // octets of all entries together; 0: what the volume has
 	MaxEntries int   // default 1,000,000
 	MinFree    int64 // octets that stay free on the volume; default 64 MiB
+	Slots      int   // small entries that share one file, at most; default 1024, negative: none
 	NoSyncFS   bool  // never sync the whole volume at once (it may be shared with another program)
 	Log        *slog.Logger
 	Corrupt    func() // called for each entry moved to quarantine, from any goroutine; may be nil
@@ -49,14 +51,16 @@ type Spool struct {
 	quarantine string
 	lock       *os.File
 	sync       *committer
+	slots      *slots
 	ids        idMaker
 
 	entries atomic.Int64
 	bytes   atomic.Int64
 	free    freeSpace
 
-	mu     sync.Mutex
-	broken map[string]bool // IDs whose last Append failed: the tail of the file is not known
+	mu      sync.Mutex
+	broken  map[string]bool // IDs whose last Append failed: the tail of the file is not known
+	writing map[string]bool // IDs that have a Writer
 }
 
 // Open opens the spool in dir, which it creates and locks.
@@ -67,10 +71,13 @@ func Open(dir string, o Options) (*Spool, error) {
 	if o.MinFree == 0 {
 		o.MinFree = 64 << 20
 	}
+	if o.Slots == 0 {
+		o.Slots = slotsMax
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Spool{o: o, dir: filepath.Join(dir, "messages"), quarantine: filepath.Join(dir, "quarantine"), broken: map[string]bool{}}
+	s := &Spool{o: o, dir: filepath.Join(dir, "messages"), quarantine: filepath.Join(dir, "quarantine"), broken: map[string]bool{}, writing: map[string]bool{}}
 	for _, d := range []string{s.dir, s.quarantine} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("spool: %w", err)
@@ -80,12 +87,16 @@ func Open(dir string, o Options) (*Spool, error) {
 	if s.lock, err = takeLock(filepath.Join(dir, "lock")); err != nil {
 		return nil, err
 	}
-	if err := syncDirs(dir, filepath.Dir(dir)); err != nil {
+	s.free.dir = s.dir
+	if s.slots, err = openSlots(filepath.Join(dir, "slots"), o.Slots); err != nil {
 		s.lock.Close()
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	s.free.dir = s.dir
-	if s.sync, err = newCommitter(s.dir, !o.NoSyncFS); err != nil {
+	if err = syncDirs(dir, filepath.Dir(dir)); err == nil {
+		s.sync, err = newCommitter(s.dir, !o.NoSyncFS)
+	}
+	if err != nil {
+		s.slots.f.Close()
 		s.lock.Close()
 		return nil, fmt.Errorf("spool: %w", err)
 	}
@@ -95,6 +106,7 @@ func Open(dir string, o Options) (*Spool, error) {
 // Close waits for syncs under way and releases the lock. Writers must be done.
 func (s *Spool) Close() error {
 	s.sync.close()
+	s.slots.f.Close()
 	return s.lock.Close()
 }
 
@@ -142,9 +154,11 @@ func (s *Spool) Full(size int64) error {
 
 func (s *Spool) path(id string) string { return filepath.Join(s.dir, id) }
 
+const maxID = 64
+
 // validID keeps names that could leave the folder, or hide in it, away.
 func validID(id string) bool {
-	if id == "" || len(id) > 64 {
+	if id == "" || len(id) > maxID {
 		return false
 	}
 	for i := range len(id) {
@@ -161,6 +175,9 @@ func validID(id string) bool {
 func (s *Spool) Remove(id string) error {
 	if !validID(id) {
 		return ErrNotFound
+	}
+	if s.slots.has(id) {
+		return s.removeSlot(id)
 	}
 	info, err := os.Lstat(s.path(id))
 	if err == nil {
@@ -183,11 +200,43 @@ func (s *Spool) Remove(id string) error {
 	return nil
 }
 
+func (s *Spool) removeSlot(id string) error {
+	x, err := s.slots.clear(id)
+	if err != nil {
+		return fmt.Errorf("spool: remove %s: %w", id, err)
+	}
+	s.entries.Add(-1)
+	s.bytes.Add(-x.size)
+	return s.freeSlot(x)
+}
+
+// freeSlot makes durable that x was cleared.
+func (s *Spool) freeSlot(x *slot) error {
+	if err := s.syncSlots(); err != nil {
+		return err
+	}
+	s.slots.freed(x)
+	return nil
+}
+
+func (s *Spool) syncSlots() error {
+	if err := s.sync.data(s.slots.f); err != nil {
+		s.slots.fail()
+		return fmt.Errorf("spool: %w", err)
+	}
+	return nil
+}
+
 // Quarantine takes an entry out of the spool, because its content is not what
 // was written, and keeps the file for a person to look at.
 func (s *Spool) Quarantine(id string, why error) error {
 	if !validID(id) {
 		return ErrNotFound
+	}
+	if s.slots.has(id) {
+		if err := s.moveOut(id); err != nil {
+			return err
+		}
 	}
 	return s.setAside(id, why)
 }
@@ -197,7 +246,7 @@ func (s *Spool) setAside(name string, why error) error {
 	if info, err := os.Lstat(filepath.Join(s.dir, name)); err == nil {
 		size = info.Size()
 	}
-	to := filepath.Join(s.quarantine, strings.TrimLeft(name, ".")+"."+time.Now().UTC().Format("20060102T150405.000"))
+	to := s.asidePath(name)
 	if err := os.Rename(filepath.Join(s.dir, name), to); err != nil {
 		return fmt.Errorf("spool: quarantine: %w", err)
 	}
@@ -208,4 +257,8 @@ func (s *Spool) setAside(name string, why error) error {
 		s.o.Corrupt()
 	}
 	return s.sync.wait(nil)
+}
+
+func (s *Spool) asidePath(name string) string {
+	return filepath.Join(s.quarantine, strings.TrimLeft(name, ".")+"."+time.Now().UTC().Format("20060102T150405.000"))
 }

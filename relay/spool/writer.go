@@ -19,17 +19,16 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 0, bufferSize); retu
 type Writer struct {
 	s     *Spool
 	id    string
-	f     *os.File
-	buf   *[]byte // what is not written yet; begins with the preamble while written is 0
-	size  int64   // octets of the body
+	f     *os.File // nil until the buffer was full once: a small entry may do without
+	buf   *[]byte  // what is not written yet; while f is nil, behind room for a slot's head and the preamble
+	size  int64    // octets of the body
 	crc   uint32
 	done  bool
 	wrote int64 // octets in the file
 	err   error
 }
 
-// Create begins the entry id. The file exists from then on, under its final
-// name and without a valid preamble; Commit or Abort must follow.
+// Create begins the entry id; Commit or Abort must follow.
 func (s *Spool) Create(id string) (*Writer, error) {
 	if !validID(id) {
 		return nil, fmt.Errorf("spool: %q is not an entry ID", id)
@@ -37,16 +36,34 @@ func (s *Spool) Create(id string) (*Writer, error) {
 	if err := s.Full(0); err != nil {
 		return nil, err
 	}
-	f, err := openFile(s.path(id), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil, ErrExists
-	}
-	if err != nil {
-		return nil, fullOr(err)
+	if err := s.claim(id); err != nil {
+		return nil, err
 	}
 	buf := buffers.Get().(*[]byte)
-	*buf = append((*buf)[:0], make([]byte, preambleSize)...)
-	return &Writer{s: s, id: id, f: f, buf: buf}, nil
+	*buf = append((*buf)[:0], make([]byte, slotHead+preambleSize)...)
+	return &Writer{s: s, id: id, buf: buf}, nil
+}
+
+// claim makes id a Writer's alone, until disclaim.
+func (s *Spool) claim(id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writing[id] || s.slots.has(id) {
+		return ErrExists
+	}
+	if _, err := os.Lstat(s.path(id)); err == nil {
+		return ErrExists
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("spool: %w", err)
+	}
+	s.writing[id] = true
+	return nil
+}
+
+func (s *Spool) disclaim(id string) {
+	s.mu.Lock()
+	delete(s.writing, id)
+	s.mu.Unlock()
 }
 
 // fullOr makes ErrFull of what a full volume says.
@@ -90,8 +107,18 @@ func errDone(done bool) error {
 	return nil
 }
 
+// flush writes the buffer to the entry's file, which the first call creates
+// under its final name.
 func (w *Writer) flush() error {
-	n, err := w.f.Write(*w.buf)
+	b := *w.buf
+	if w.f == nil {
+		f, err := openFile(w.s.path(w.id), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err != nil {
+			return fullOr(err)
+		}
+		w.f, b = f, b[slotHead:]
+	}
+	n, err := w.f.Write(b)
 	w.wrote += int64(n)
 	*w.buf = (*w.buf)[:0]
 	if err != nil {
@@ -103,33 +130,32 @@ func (w *Writer) flush() error {
 // Commit makes the entry durable with meta as its first record. When it
 // returns nil the message may be acknowledged; otherwise the entry is gone.
 //
-// The order, and why a crash between any two steps is harmless:
+// The order for a small entry, and why a crash between any two steps is harmless:
+//  1. Head and image are written into a free slot, at once. Without a sync the
+//     disk may hold any part of them; their checksums tell, and nobody was told
+//     250.
+//  2. One fdatasync makes them durable, with what else is waiting.
+//  3. Commit returns, and the caller says 250.
+//
+// And for one with a file of its own:
 //  1. The file was created under its final name. Its preamble is zero, so a
 //     start after a crash deletes it; nobody was told 250.
 //  2. Body, Meta and preamble are written. Without a sync the disk may hold any
 //     part of them; the checksums tell, and nobody was told 250.
 //  3. One sync makes the file's data, its size and its name durable: either
 //     fdatasync of the file and fsync of the folder, or syncfs of the volume for
-//     many entries at once. An error fails every entry of the batch: after a
-//     failed fsync the pages count as clean and a second one would lie.
+//     many entries at once.
 //  4. Commit returns, and the caller says 250.
+//
+// An error fails every entry of the batch: after a failed fsync the pages count
+// as clean and a second one would lie.
 func (w *Writer) Commit(meta []byte) error {
 	if w.err == nil && w.done {
 		return fs.ErrClosed
 	}
 	err := w.err
 	if err == nil {
-		err = w.finish(meta)
-	}
-	if err == nil {
-		// Counted before the sync: Scan and Remove see a file that is whole.
-		w.s.entries.Add(1)
-		w.s.bytes.Add(w.wrote)
-		if err = w.s.sync.wait(w.f); err != nil {
-			w.s.entries.Add(-1)
-			w.s.bytes.Add(-w.wrote)
-			err = fmt.Errorf("spool: %w", err)
-		}
+		err = w.store(meta)
 	}
 	if err != nil {
 		w.Abort()
@@ -139,25 +165,53 @@ func (w *Writer) Commit(meta []byte) error {
 	return nil
 }
 
-func (w *Writer) finish(meta []byte) error {
+func (w *Writer) store(meta []byte) error {
 	if len(meta) > maxRecord {
 		return fmt.Errorf("spool: the meta record has %d octets, more than %d", len(meta), maxRecord)
 	}
 	head := preamble{size: w.size, crc: w.crc}.encode()
-	small := w.wrote == 0
-	if small {
-		copy(*w.buf, head[:])
-	}
-	*w.buf = appendRecord(*w.buf, meta)
-	if err := w.flush(); err != nil {
-		return err
-	}
-	if !small {
+	if w.f == nil {
+		copy((*w.buf)[slotHead:], head[:])
+		*w.buf = appendRecord(*w.buf, meta)
+		size := int64(len(*w.buf) - slotHead)
+		inSlot, err := w.s.slots.put(w.id, *w.buf)
+		if err != nil {
+			return fullOr(err)
+		}
+		if inSlot {
+			return w.counted(size, w.s.syncSlots)
+		}
+		if err := w.flush(); err != nil {
+			return err
+		}
+	} else {
+		*w.buf = appendRecord(*w.buf, meta)
+		if err := w.flush(); err != nil {
+			return err
+		}
 		if _, err := w.f.WriteAt(head[:], 0); err != nil {
 			return fullOr(err)
 		}
 	}
-	return nil
+	return w.counted(w.wrote, func() error {
+		if err := w.s.sync.wait(w.f); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+		return nil
+	})
+}
+
+// counted runs sync with the entry's octets counted: what looks at the spool
+// meanwhile sees an entry that is whole.
+func (w *Writer) counted(size int64, sync func() error) error {
+	w.s.entries.Add(1)
+	w.s.bytes.Add(size)
+	err := sync()
+	if err != nil {
+		w.s.entries.Add(-1)
+		w.s.bytes.Add(-size)
+	}
+	return err
 }
 
 // Abort drops the entry. After Commit it does nothing.
@@ -165,13 +219,20 @@ func (w *Writer) Abort() {
 	if w.done {
 		return
 	}
-	os.Remove(w.s.path(w.id)) //nolint:errcheck // it is not committed: the next start deletes what stays
+	if w.f != nil {
+		os.Remove(w.s.path(w.id)) //nolint:errcheck // it is not committed: the next start deletes what stays
+	} else if x, err := w.s.slots.clear(w.id); err == nil {
+		w.s.slots.freed(x)
+	}
 	w.release()
 }
 
 func (w *Writer) release() {
 	w.done = true
-	w.f.Close()
+	w.s.disclaim(w.id)
+	if w.f != nil {
+		w.f.Close()
+	}
 	if cap(*w.buf) <= 2*bufferSize {
 		buffers.Put(w.buf)
 	}
