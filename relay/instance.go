@@ -151,6 +151,15 @@ func (in *instance) gauges(r prometheus.Registerer, pl *plan.Plan) {
 		metrics.SpoolBytes:    func() float64 { return float64(in.spool.Usage().Bytes) },
 		metrics.SpoolFree:     func() float64 { return float64(in.spool.Usage().Free) },
 	})
+	metrics.Upstreams(r, key(pl), func() []metrics.Upstream {
+		var out []metrics.Upstream
+		for _, u := range in.queue.Snapshot().Upstreams {
+			out = append(out, metrics.Upstream{
+				Name: u.Name, Circuit: u.Circuit, Suspended: u.Suspended, Waiting: u.Pending, Deferred: u.Deferred, Active: u.Active,
+			})
+		}
+		return out
+	})
 }
 
 // apply brings the relay to another plan without a restart. If it cannot be
@@ -261,6 +270,10 @@ func (in *instance) Key() string { return key(in.plan.Load()) }
 // Queue implements admin.Relay.
 func (in *instance) Queue() admin.Queue { return in.queue }
 
+// smallMessage is the size in octets below which there is no scan: a relay
+// without room for it is not ready.
+const smallMessage = 64 << 10
+
 // State implements admin.Relay.
 func (in *instance) State() admin.RelayState {
 	pl := in.plan.Load()
@@ -271,7 +284,10 @@ func (in *instance) State() admin.RelayState {
 		Spool: admin.SpoolState{Entries: u.Entries, Bytes: u.Bytes, Free: u.Free},
 	}
 	for _, l := range in.server.Listeners() {
-		st.Listeners = append(st.Listeners, admin.ListenerState{Name: l.Name, Address: l.Address, Connections: l.Connections})
+		st.Listeners = append(st.Listeners, admin.ListenerState{Name: l.Name, Address: l.Address, Error: l.Problem, Connections: l.Connections})
+		if l.Problem != "" {
+			st.Problems = append(st.Problems, l.Problem)
+		}
 	}
 	for _, up := range q.Upstreams {
 		st.Upstreams = append(st.Upstreams, admin.UpstreamState{
@@ -282,7 +298,7 @@ func (in *instance) State() admin.RelayState {
 		}
 	}
 	st.Problems = append(st.Problems, MissingSecrets(pl, *in.secrets.Load())...)
-	if err := in.spool.Full(0); err != nil {
+	if err := in.spool.Full(smallMessage); err != nil {
 		st.Ready = false
 		st.Problems = append(st.Problems, err.Error())
 	}

@@ -1,0 +1,192 @@
+package metrics
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var update = flag.Bool("update", false, "write docs/metrics.md anew")
+
+// all is a registry with every metric of a relay.
+func all(up []Upstream) (*prometheus.Registry, *Set) {
+	r := prometheus.NewRegistry()
+	s := New(r, "ns/office")
+	zero := func() float64 { return 0 }
+	Sampled(r, "ns/office", map[Gauge]func() float64{
+		QueuePending: zero, QueueDeferred: zero, QueueHeld: zero, QueueFailed: zero, QueueOldest: zero, SpoolBytes: zero, SpoolFree: zero,
+	})
+	Upstreams(r, "ns/office", func() []Upstream { return up })
+	return r, s
+}
+
+// touched is all after one of each labelled metric was used.
+func touched(t *testing.T) map[string]*dto.MetricFamily {
+	t.Helper()
+	r, s := all([]Upstream{{Name: "out", Circuit: "Open", Waiting: 1, Deferred: 2, Active: 3}})
+	s.Connections.WithLabelValues("legacy").Set(1)
+	s.ConnectionsTotal.WithLabelValues("legacy").Inc()
+	s.ConnectionsRefused.WithLabelValues("legacy", "limit").Inc()
+	s.TLSHandshakes.WithLabelValues("legacy", "1.2").Inc()
+	s.AuthAttempts.WithLabelValues("legacy", "LOGIN", "ok").Inc()
+	s.Refusals.WithLabelValues("legacy", "PR101").Inc()
+	s.PolicyDecisions.WithLabelValues("ns/p", "r", "Allow", "enforce").Inc()
+	s.MessagesReceived.WithLabelValues("legacy").Inc()
+	s.BytesReceived.WithLabelValues("legacy").Add(7)
+	s.Recipients.WithLabelValues("out", "Accepted", "none").Inc()
+	s.AttemptDuration.WithLabelValues("out").Observe(1)
+	s.Notifications.WithLabelValues("failed").Inc()
+	s.Reloads.WithLabelValues("ok").Inc()
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]*dto.MetricFamily{}
+	for _, f := range families {
+		out[f.GetName()] = f
+	}
+	return out
+}
+
+func TestNamesFollowPrometheusConventions(t *testing.T) {
+	var b bytes.Buffer
+	families := touched(t)
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(&b, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	problems, err := promlint.New(&b).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	for name := range families {
+		if !strings.HasPrefix(name, "printer_relay_") {
+			t.Errorf("%s is not under printer_relay_", name)
+		}
+	}
+}
+
+// A label that a peer can fill would let it grow the series without end.
+func TestLabelsAreBounded(t *testing.T) {
+	// Named by the manifests, or one of a fixed set of words.
+	bounded := []string{"relay", "listener", "upstream", "policy", "rule", "reason", "version", "mechanism", "result", "action", "mode", "outcome", "scope", "kind", "state"}
+	for name, f := range touched(t) {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if !slices.Contains(bounded, l.GetName()) {
+					t.Errorf("%s has the label %s: is it bounded?", name, l.GetName())
+				}
+			}
+		}
+	}
+}
+
+func TestUpstreamGauges(t *testing.T) {
+	up := []Upstream{{Name: "out", Circuit: "HalfOpen", Suspended: true, Waiting: 4, Deferred: 5, Active: 6}}
+	r, _ := all(up)
+	values := func() map[string]float64 {
+		families, err := r.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]float64{}
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				if name, ok := strings.CutPrefix(f.GetName(), "printer_relay_upstream_"); ok {
+					for _, l := range m.GetLabel() {
+						if l.GetName() != "relay" {
+							name += "," + l.GetValue()
+						}
+					}
+					out[name] = m.GetGauge().GetValue()
+				}
+			}
+		}
+		return out
+	}
+	want := map[string]float64{
+		"circuit_state,closed,out": 0, "circuit_state,halfopen,out": 1, "circuit_state,open,out": 0,
+		"suspended,out": 1, "waiting_messages,out": 4, "deferred_messages,out": 5, "active_attempts,out": 6,
+	}
+	if got := values(); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	up[0] = Upstream{Name: "other", Circuit: "Open"}
+	if got := values(); got["circuit_state,open,other"] != 1 || len(got) != 7 {
+		t.Errorf("after a reload that renames it: %v", got)
+	}
+}
+
+var descText = regexp.MustCompile(`^Desc\{fqName: "([^"]+)", help: "([^"]+)", unit: "[^"]*", constLabels: \{([^}]*)\}, variableLabels: \{([^}]*)\}\}$`)
+
+// TestEveryMetricIsDocumented holds docs/metrics.md to the code: -update writes it.
+func TestEveryMetricIsDocumented(t *testing.T) {
+	types := map[string]string{}
+	for name, f := range touched(t) {
+		types[name] = strings.ToLower(f.GetType().String())
+	}
+	r, _ := all(nil)
+	ch := make(chan *prometheus.Desc, 1000)
+	r.Describe(ch)
+	close(ch)
+	rows := map[string]string{}
+	for d := range ch {
+		m := descText.FindStringSubmatch(d.String())
+		if m == nil {
+			t.Fatalf("a Desc has another form: %s", d)
+		}
+		labels := []string{"relay"}
+		for _, l := range strings.Split(m[3]+","+m[4], ",") {
+			l, _, _ = strings.Cut(l, "=")
+			if l != "" && l != "relay" {
+				labels = append(labels, l)
+			}
+		}
+		if types[m[1]] == "" {
+			t.Errorf("%s is not used by touched", m[1])
+		}
+		rows[m[1]] = fmt.Sprintf("| `%s` | %s | %s | %s |\n", m[1], types[m[1]], strings.Join(labels, ", "), m[2])
+	}
+	var want strings.Builder
+	want.WriteString("# Metrics\n\nWhat `/metrics` of the admin port gives, beside Go's own `go_` and `process_` metrics. `relay` is namespace/name. Labels hold\n" +
+		"names from the manifests or fixed words only, so that no client can grow their number.\nWritten by `go test ./relay/metrics -update`.\n\n" +
+		"| name | type | labels | meaning |\n|---|---|---|---|\n")
+	names := make([]string, 0, len(rows))
+	for name := range rows {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		want.WriteString(rows[name])
+	}
+	const path = "../../docs/metrics.md"
+	if *update {
+		if err := os.WriteFile(path, []byte(want.String()), 0o644); err != nil { //nolint:gosec // documentation
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want.String() {
+		t.Errorf("docs/metrics.md is not what the code has: run go test ./relay/metrics -update\n%s", &want)
+	}
+}
