@@ -83,13 +83,13 @@ func storedRelay(state, name string) (string, error) {
 	if _, err := os.ReadDir(state); err != nil { // Glob does not say so
 		return "", fmt.Errorf("state folder: %w", err)
 	}
-	found, err := filepath.Glob(filepath.Join(globEscape(state), "*", "*", "spool"))
+	found, err := filepath.Glob(filepath.Join(globEscape(state), "*", "*", "spool", "lock"))
 	if err != nil {
 		return "", err
 	}
 	var names []string
 	for _, path := range found {
-		dir := filepath.Dir(path)
+		dir := filepath.Dir(filepath.Dir(path))
 		n := filepath.Base(filepath.Dir(dir)) + "/" + filepath.Base(dir)
 		if n == name || name == "" && len(found) == 1 {
 			return dir, nil

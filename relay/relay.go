@@ -51,13 +51,14 @@ type Process struct {
 	mu        sync.Mutex
 	instances []*instance
 	problems  []string // why what stands in the manifests is not what runs
+	phase     string   // starting, draining; empty: it runs
 }
 
 // Run loads the manifests and runs their relays until ctx ends, then drains.
 // It fails at once if the manifests are bad, an address cannot be bound, or a
 // state folder cannot be used; later bad edits are reported and not applied.
 func Run(ctx context.Context, o Options) error {
-	p := &Process{Options: o, registry: prometheus.NewRegistry()}
+	p := &Process{Options: o, registry: prometheus.NewRegistry(), phase: "starting"}
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	seen, err := p.fingerprint()
 	if err != nil {
@@ -67,11 +68,10 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := p.start(c); err != nil {
-		p.stop()
-		return err
-	}
-	defer p.stop()
+	// The admin port is there before the relays and after them: it tells that
+	// they start, and that they drain.
+	adminCtx, closeAdmin := context.WithCancel(context.WithoutCancel(ctx))
+	defer closeAdmin()
 	g, ctx := errgroup.WithContext(ctx)
 	if o.Admin != "" {
 		var lc net.ListenConfig
@@ -80,10 +80,24 @@ func Run(ctx context.Context, o Options) error {
 			return fmt.Errorf("admin port %s: %w; choose another with --admin", o.Admin, err)
 		}
 		o.Log.Info("admin port open", "address", l.Addr().String())
-		g.Go(func() error { return p.adminServer().Serve(ctx, l) })
+		g.Go(func() error { return p.adminServer().Serve(adminCtx, l) })
 	}
-	g.Go(func() error { return p.watch(ctx, seen) })
+	g.Go(func() error {
+		defer closeAdmin()
+		defer p.stop()
+		if err := p.start(c); err != nil {
+			return err
+		}
+		p.enter("")
+		return p.watch(ctx, seen)
+	})
 	return g.Wait()
+}
+
+func (p *Process) enter(phase string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.phase = phase
 }
 
 func (p *Process) adminServer() *admin.Server {
@@ -100,6 +114,11 @@ func (p *Process) adminServer() *admin.Server {
 			}
 			return out
 		},
+		Phase: func() string {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return p.phase
+		},
 		Problems: func() []string {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -111,9 +130,7 @@ func (p *Process) adminServer() *admin.Server {
 // start makes and starts an instance for each plan; on an error those that
 // run already are in p.instances, for stop.
 func (p *Process) start(c *Configuration) error {
-	for _, w := range c.Warnings {
-		p.Log.Warn("manifests", "warning", w)
-	}
+	p.warn(c)
 	for _, pl := range c.Plans {
 		in, err := newInstance(p, pl, p.secretsOf(c, pl.Namespace))
 		if err != nil {
@@ -125,6 +142,12 @@ func (p *Process) start(c *Configuration) error {
 		in.reloaded(true)
 	}
 	return nil
+}
+
+func (p *Process) warn(c *Configuration) {
+	for _, w := range c.Warnings {
+		p.Log.Warn("manifests", "warning", w)
+	}
 }
 
 func (p *Process) secretsOf(c *Configuration, namespace string) secrets.Source {
@@ -140,8 +163,8 @@ func (p *Process) secretsOf(c *Configuration, namespace string) secrets.Source {
 // stop drains all instances at once.
 func (p *Process) stop() {
 	p.mu.Lock()
-	instances := p.instances
-	p.instances = nil
+	instances := slices.Clone(p.instances)
+	p.phase = "draining"
 	p.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, in := range instances {

@@ -10,12 +10,17 @@ import (
 	"github.com/printerrelay/printer-relay/relay/plan"
 )
 
+// retryReload is how often a configuration that could not be applied is tried
+// again though no file has changed: a port or a folder may have become free.
+const retryReload = 10 * time.Second
+
 // watch applies changes of the manifests and Secrets until ctx ends. seen is
 // the fingerprint of what runs.
 func (p *Process) watch(ctx context.Context, seen string) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	last := seen
+	var again time.Time // when to try what failed once more; zero: nothing did
 	for {
 		select {
 		case <-ctx.Done():
@@ -25,23 +30,37 @@ func (p *Process) watch(ctx context.Context, seen string) error {
 		now, err := p.fingerprint()
 		switch {
 		case err != nil:
-			p.report(err)
+			if last+seen != "" { // once
+				p.report(err)
+			}
+			last, seen = "", "" // what comes back is read, whatever it is
+			continue
 		case now != last: // still being written: look again
 			last = now
-		case now != seen:
-			seen = now
-			p.report(p.reload())
+			continue
+		case now == seen && (again.IsZero() || time.Now().Before(again)):
+			continue
 		}
+		c, err := LoadConfiguration(p.Manifests, p.Name)
+		if after, ferr := p.fingerprint(); ferr != nil || after != now {
+			last = after // it changed while it was read: this may be some of each
+			continue
+		}
+		if err == nil {
+			err = p.reload(c)
+		}
+		seen, again = now, time.Time{}
+		if err != nil {
+			again = time.Now().Add(retryReload)
+		}
+		p.report(err)
 	}
 }
 
 // reload brings the relays to what the manifests say. What cannot be applied
 // leaves the relay with its last good plan.
-func (p *Process) reload() error {
-	c, err := LoadConfiguration(p.Manifests, p.Name)
-	if err != nil {
-		return err
-	}
+func (p *Process) reload(c *Configuration) error {
+	p.warn(c)
 	running := map[string]*instance{}
 	p.mu.Lock()
 	for _, in := range p.instances {
@@ -49,21 +68,23 @@ func (p *Process) reload() error {
 	}
 	p.mu.Unlock()
 
-	var errs []error
 	wanted := map[string]bool{}
 	for _, pl := range c.Plans {
 		wanted[key(pl)] = true
-		if in := running[key(pl)]; in != nil {
-			errs = append(errs, in.apply(pl, p.secretsOf(c, pl.Namespace)))
-		} else {
-			errs = append(errs, p.start(&Configuration{Plans: []*plan.Plan{pl}, Secrets: c.Secrets}))
-		}
 	}
-	for k, in := range running {
+	for k, in := range running { // first: another may get their ports
 		if !wanted[k] {
 			p.Log.Info("relay removed: draining; its queue stays in its state folder", "relay", k)
 			p.forget(in)
 			in.stop()
+		}
+	}
+	var errs []error
+	for _, pl := range c.Plans {
+		if in := running[key(pl)]; in != nil {
+			errs = append(errs, in.apply(pl, p.secretsOf(c, pl.Namespace)))
+		} else {
+			errs = append(errs, p.start(&Configuration{Plans: []*plan.Plan{pl}, Secrets: c.Secrets}))
 		}
 	}
 	return errors.Join(errs...)

@@ -36,6 +36,7 @@ type Config struct {
 	Version  string
 	Relays   func() []Relay
 	Problems func() []string // of the process: a reload that did not apply
+	Phase    func() string   // starting, draining; empty: it runs
 	Registry *prometheus.Registry
 	Log      *slog.Logger
 
@@ -61,6 +62,7 @@ func New(c Config) *Server {
 		Handler:           s.routes(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      time.Minute, // of an answer; what can take longer says so itself
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
@@ -131,7 +133,8 @@ func loopbackOnly(r *http.Request) error {
 // readyz is 200 while every relay takes mail. Its body names what is not well
 // in either case: a bad edit keeps the last good plan running, and says so.
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
-	ready, lines := true, []string(nil)
+	phase := s.Phase()
+	ready, lines := phase == "", []string(nil)
 	for _, p := range s.Problems() {
 		lines = append(lines, "configuration: "+p)
 	}
@@ -146,7 +149,7 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if !ready || len(relays) == 0 {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintln(w, "not ready")
+		fmt.Fprintln(w, strings.TrimSuffix("not ready: "+phase, ": "))
 	} else {
 		fmt.Fprintln(w, "ready")
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/queue"
@@ -63,7 +64,7 @@ func (s *Server) queueRoutes(mux *http.ServeMux) {
 		}
 		defer body.Close()
 		w.Header().Set("Content-Type", "message/rfc822")
-		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(10 * time.Minute)) //nolint:errcheck // best effort
+		takesLong(w)
 		if _, err := io.Copy(w, body); err != nil {
 			panic(http.ErrAbortHandler) // the caller must not take a part for the whole
 		}
@@ -78,6 +79,7 @@ func (s *Server) verb(w http.ResponseWriter, r *http.Request, q Queue) error {
 	if err != nil {
 		return err
 	}
+	takesLong(w)
 	var ids []string
 	verb := r.PathValue("verb")
 	switch verb {
@@ -104,6 +106,11 @@ func (s *Server) verb(w http.ResponseWriter, r *http.Request, q Queue) error {
 	return nil
 }
 
+// takesLong gives an answer as long as a Client waits for it.
+func takesLong(w http.ResponseWriter) {
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(callTime)) //nolint:errcheck // fails where there is no connection, and so no deadline
+}
+
 func (s *Server) withQueue(h func(http.ResponseWriter, *http.Request, Queue) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q, err := s.queueOf(r.URL.Query().Get("relay"))
@@ -125,12 +132,20 @@ func (s *Server) queueOf(name string) (Queue, error) {
 	if name == "" && len(relays) == 1 {
 		return relays[0].Queue(), nil
 	}
+	var names []string
 	for _, r := range relays {
 		if r.Key() == name {
 			return r.Queue(), nil
 		}
+		names = append(names, r.Key())
 	}
-	return nil, fmt.Errorf("no relay %q runs here: name one as namespace/name", name)
+	if len(names) == 0 {
+		return nil, errors.New("no relay runs here yet")
+	}
+	if name == "" {
+		return nil, fmt.Errorf("%d relays run here: name one with --relay: %s", len(names), strings.Join(names, ", "))
+	}
+	return nil, fmt.Errorf("no relay %q runs here: name one of %s with --relay", name, strings.Join(names, ", "))
 }
 
 // Selection reads a queue.Filter from a query: id (repeated), upstream, sender,

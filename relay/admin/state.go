@@ -17,7 +17,6 @@ type RelayState struct {
 	PlanHash  string          `json:"planHash"`
 	Ready     bool            `json:"ready"`
 	Problems  []string        `json:"problems,omitempty"` // what keeps it from being ready, or from being wholly well
-	Warnings  []string        `json:"warnings,omitempty"` // of the plan that runs
 	Listeners []ListenerState `json:"listeners"`
 	Upstreams []UpstreamState `json:"upstreams"`
 	Queue     QueueState      `json:"queue"`
