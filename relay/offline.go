@@ -56,7 +56,7 @@ func OpenQueue(state, name string, log *slog.Logger) (*Stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := sameOwner(filepath.Join(dir, "spool")); err != nil {
+	if err := sameOwner(filepath.Join(dir, "spool"), os.Geteuid()); err != nil {
 		return nil, err
 	}
 	pl, err := loadPlan(dir)
