@@ -78,7 +78,9 @@ func (s *Server) routes() http.Handler {
 	guarded := http.NewServeMux()
 	guarded.HandleFunc("GET /state", s.state)
 	s.queueRoutes(guarded)
-	mux.Handle("/", http.NewCrossOriginProtection().Handler(s.guard(guarded)))
+	for _, path := range []string{"/state", "/queue", "/queue/"} {
+		mux.Handle(path, http.NewCrossOriginProtection().Handler(s.guard(guarded)))
+	}
 	return mux
 }
 
