@@ -1,0 +1,118 @@
+package reload
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/printerrelay/printer-relay/test/env"
+	"github.com/printerrelay/printer-relay/test/rig"
+)
+
+// process runs the relay as a program of its own on the folders of r.
+func process(t *testing.T, r *rig.Relay) *env.Process {
+	t.Helper()
+	t.Setenv(asRelay, "yes")
+	p := env.Start(t, t.TempDir(), os.Args[0], "relay", "--manifests", r.Manifests, "--state", r.State, "--bind", "127.0.0.1", "--admin", r.Admin, "--grace", "20s")
+	r.Eventually("the process is ready", func() bool {
+		if !p.Running() {
+			t.Fatalf("it ended: %s", p.Output())
+		}
+		code, _ := r.Get("/readyz")
+		return code == 200
+	})
+	return p
+}
+
+// TestSIGTERMDrains: transactions end, the queue stays, the status is 0, and
+// the next start goes on where it was.
+func TestSIGTERMDrains(t *testing.T) {
+	u := rig.StartUpstream(t, greylist)
+	r := rig.Start(t, setup{upstreams: []string{u.YAML("out", "")}}.yaml())
+	r.Stop() // it is run as a process from here on
+	p := process(t, r)
+	rig.QueueID(t, send(r.Dial()))
+	deferred(r, 1)
+	idle, busy := r.Dial(), r.Dial()
+	busy.Begin("mfp@copier.test", "a@corp.example")
+	busy.Write("From: mfp@copier.test\r\n")
+	if err := p.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	r.Eventually("it says that it drains", func() bool {
+		code, body := r.Get("/readyz")
+		return code == 503 && strings.HasPrefix(body, "not ready: draining\n")
+	})
+	if code, _ := r.Get("/healthz"); code != 200 {
+		t.Errorf("/healthz while it drains: %d", code)
+	}
+	if got := idle.Reply(); !strings.HasPrefix(got, "421 ") {
+		t.Errorf("an idle connection gets %q, want 421", got)
+	}
+	r.Eventually("no new connections", func() bool { return !dials(r.Port) })
+	busy.Write("Subject: half\r\n\r\npage\r\n.\r\n")
+	rig.QueueID(t, busy.Reply())
+	if err := p.Wait(); err != nil {
+		t.Errorf("it ended with %v\n%s", err, p.Output())
+	}
+	if n := len(u.Messages()); n != 0 {
+		t.Fatalf("%d messages at the upstream", n)
+	}
+
+	u.Script(rig.Script{})
+	p = process(t, r)
+	arrived(r, u, 2)
+	if got := fmt.Sprint(u.Messages()); !strings.Contains(got, "Subject: half") || !strings.Contains(got, "Subject: Scan") {
+		t.Errorf("got %s", got)
+	}
+	if err := p.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Wait(); err != nil {
+		t.Errorf("SIGINT: it ended with %v\n%s", err, p.Output())
+	}
+}
+
+// A client that never ends its transaction does not keep the relay.
+func TestTheGraceEnds(t *testing.T) {
+	u := rig.StartUpstream(t, rig.Script{})
+	r := rig.Start(t, setup{upstreams: []string{u.YAML("out", "")}}.yaml())
+	r.Stop()
+	t.Setenv(asRelay, "yes")
+	p := env.Start(t, t.TempDir(), os.Args[0], "relay", "--manifests", r.Manifests, "--state", r.State, "--bind", "127.0.0.1", "--admin", r.Admin, "--grace", "100ms")
+	r.Eventually("the process is ready", func() bool { code, _ := r.Get("/readyz"); return code == 200 })
+	c := r.Dial()
+	c.Begin("mfp@copier.test", "a@corp.example")
+	if err := p.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Wait(); err != nil {
+		t.Errorf("it ended with %v\n%s", err, p.Output())
+	}
+	if got := c.Reply(); strings.HasPrefix(got, "250") {
+		t.Errorf("the half message got %q", got)
+	}
+}
+
+// A bad start says what is wrong and ends with 1.
+func TestABadStart(t *testing.T) {
+	u := rig.StartUpstream(t, rig.Script{})
+	r := rig.Start(t, setup{upstreams: []string{u.YAML("out", "")}}.yaml())
+	t.Setenv(asRelay, "yes")
+	for name, tc := range map[string]struct{ manifests, state, admin, want string }{
+		"admin port is taken": {r.Manifests, t.TempDir(), r.Admin, "choose another with --admin"},
+		"port is taken":       {r.Manifests, t.TempDir(), "127.0.0.1:0", "choose another port in spec.listeners"},
+		"state is in use":     {r.Manifests, r.State, "127.0.0.1:0", "another process uses this folder"},
+		"no manifests":        {t.TempDir(), t.TempDir(), "127.0.0.1:0", "holds no PrinterRelay"},
+		"state is a file":     {r.Manifests, "/dev/null", "127.0.0.1:0", "name another with --state"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := env.Start(t, t.TempDir(), os.Args[0], "relay", "--manifests", tc.manifests, "--state", tc.state, "--bind", "127.0.0.1", "--admin", tc.admin)
+			if err := p.Wait(); err == nil || !strings.Contains(err.Error(), "exit status 1") || !strings.Contains(p.Output(), tc.want) {
+				t.Errorf("%v\n%s", err, p.Output())
+			}
+		})
+	}
+}
