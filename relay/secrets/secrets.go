@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,3 +86,13 @@ func Key(s Source, name, key string) (string, error) {
 	}
 	return strings.TrimRight(string(v), "\r\n"), nil
 }
+
+// String, GoString and LogValue keep what a Map holds out of logs and errors
+// that somebody formats it into by mistake.
+func (m Map) String() string { return fmt.Sprintf("%d secrets", len(m)) }
+
+// GoString implements fmt.GoStringer.
+func (m Map) GoString() string { return m.String() }
+
+// LogValue implements slog.LogValuer.
+func (m Map) LogValue() slog.Value { return slog.StringValue(m.String()) }

@@ -1,7 +1,10 @@
 package secrets
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,5 +100,19 @@ func TestKey(t *testing.T) {
 	// What is wrong with a Secret is said without what is in it.
 	if _, err := Key(m, "ses", "lost"); strings.Contains(err.Error(), "p ss") {
 		t.Errorf("the value is in the error: %v", err)
+	}
+}
+
+func TestAMapIsNotPrinted(t *testing.T) {
+	m := Map{"ses": {"password": []byte("hunter2")}}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "secrets", m)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secrets", m, "in", map[string]any{"a": Source(m)}["a"])
+	for _, text := range []string{fmt.Sprint(m), fmt.Sprintf("%+v", m), fmt.Sprintf("%#v", m), fmt.Sprintf("%s", Source(m)), log.String()} {
+		for _, form := range []string{"hunter2", "104 117 110", "0x68, 0x75", "aHVudGVyMg"} {
+			if strings.Contains(text, form) {
+				t.Errorf("%q is in %s", form, text)
+			}
+		}
 	}
 }
