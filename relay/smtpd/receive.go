@@ -18,6 +18,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/policy"
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/reply"
+	"github.com/printerrelay/printer-relay/relay/smtpd/wire"
 	"github.com/printerrelay/printer-relay/relay/spool"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
@@ -145,9 +146,7 @@ func (s *session) submit(tx *transaction, w *spool.Writer, m *queue.Message) err
 	if !m.Relayed || m.Held != "" || !m.NotBefore.IsZero() {
 		return s.queued(tx, m)
 	}
-	ctx, cancel := context.WithTimeout(s.srv.ctx, tx.plan.Ack.Timeout)
-	defer cancel()
-	result, _ := t.Wait(ctx)
+	result := s.wait(t, m.ID, tx.plan.Ack.Timeout)
 	switch result.Verdict {
 	case queue.Accepted:
 		return &gosmtp.SMTPError{Code: 250, EnhancedCode: gosmtp.EnhancedCode{2, 0, 0}, Message: "Relayed as " + m.ID}
@@ -155,6 +154,20 @@ func (s *session) submit(tx *transaction, w *spool.Writer, m *queue.Message) err
 		return s.refuse("DATA", remote(result.First()), "every recipient was refused by the upstream")
 	}
 	return s.queued(tx, m)
+}
+
+// wait waits for the first round of attempts, unless the time is over, the
+// relay stops, or the client hangs up: who is not told hears by notification.
+func (s *session) wait(t *queue.Ticket, id string, timeout time.Duration) (result queue.Result) {
+	ctx, cancel := context.WithTimeout(s.srv.ctx, timeout)
+	defer cancel()
+	s.conn.Watch(ctx, func(ctx context.Context) {
+		result, _ = t.Wait(ctx)
+		if errors.Is(context.Cause(ctx), wire.ErrGone) {
+			s.log.Info("the client hung up before it was answered; the message goes on", "id", id, "session", s.conn.ID, "client", s.conn.Addr.Addr())
+		}
+	})
+	return result
 }
 
 // queued says 250: the message is on stable storage. Where storage is not

@@ -75,6 +75,53 @@ func TestRelayedCopierHangsUpAndTheMessageGoesOn(t *testing.T) {
 	}
 }
 
+// Who hung up was told nothing: a refusal is reported as any other.
+func TestRelayedRefusalBehindAHangUpIsADSN(t *testing.T) {
+	for _, tls := range []bool{false, true} {
+		hold, came := make(chan struct{}), make(chan struct{}, 1)
+		u := rig.StartUpstream(t, rig.Script{Rcpt: func(to string) error {
+			if to != "gone@corp.example" {
+				return nil
+			}
+			came <- struct{}{}
+			<-hold
+			return rig.Reply(550, "5.1.1", "no such user here")
+		}})
+		yaml := manifests(relayed+toPostmaster, anyCorp, u.YAML("out", ""))
+		if tls {
+			yaml = strings.Replace(yaml, "{mode: None}", "{mode: StartTLS}", 1)
+		}
+		r := rig.Start(t, yaml)
+		c := r.Dial()
+		if tls {
+			c.StartTLS()
+		}
+		c.Begin("mfp@copier.test", "gone@corp.example")
+		c.Write(rig.Scan("mfp@copier.test", "gone@corp.example") + "\r\n.\r\n")
+		<-came
+		c.Close()
+		r.Eventually("the relay notices", func() bool { return strings.Contains(r.Log.String(), "hung up before it was answered") })
+		close(hold)
+		if d := notification(r, u); !strings.Contains(d.Data, "gone@corp.example") {
+			t.Errorf("the notification is about something else:\n%s", d.Data)
+		}
+	}
+}
+
+// What a copier sends while it waits for the reply is not lost.
+func TestRelayedCommandsBehindTheMessageAreAnswered(t *testing.T) {
+	u := rig.StartUpstream(t, rig.Script{})
+	r := rig.Start(t, manifests(relayed, anyCorp, u.YAML("out", "")))
+	c := r.Dial()
+	c.Begin("mfp@copier.test", "a@corp.example")
+	c.Write(rig.Scan("mfp@copier.test", "a@corp.example") + "\r\n.\r\nNOOP\r\nQUIT\r\n")
+	for _, want := range []string{"250 2.0.0 Relayed as ", "250 2.0.0 ", "221 2.0.0 "} {
+		if got := c.Reply(); !strings.HasPrefix(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestEphemeralSpoolSays451InPlaceOfQueued(t *testing.T) {
 	u := rig.StartUpstream(t, rig.Script{Rcpt: func(string) error { return rig.Reply(450, "4.2.0", "greylisted") }})
 	r := rig.Start(t, manifests(relayed+"  spool: {type: Ephemeral}\n", anyCorp, u.YAML("out", "")))
