@@ -82,18 +82,23 @@ func (f failing) Read([]byte) (int, error) {
 func (f *fake) Retry(_ context.Context, x queue.Filter) ([]string, error) {
 	return f.note("retry %v", x.IDs)
 }
+
 func (f *fake) Hold(_ context.Context, x queue.Filter, why string) ([]string, error) {
 	return f.note("hold %v %s", x.IDs, why)
 }
+
 func (f *fake) Release(_ context.Context, x queue.Filter) ([]string, error) {
 	return f.note("release %v", x.IDs)
 }
+
 func (f *fake) Bounce(_ context.Context, x queue.Filter, why string) ([]string, error) {
 	return f.note("bounce %v %s", x.IDs, why)
 }
+
 func (f *fake) Reroute(_ context.Context, x queue.Filter, to string) ([]string, error) {
 	return f.note("reroute %v %s", x.IDs, to)
 }
+
 func (f *fake) Remove(_ context.Context, x queue.Filter) ([]string, error) {
 	return f.note("remove %v", x.IDs)
 }

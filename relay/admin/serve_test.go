@@ -140,6 +140,7 @@ func TestBodiesAreNotRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer resp.Body.Close()
 		b, err := io.ReadAll(resp.Body)
 		if err != nil || resp.StatusCode != 200 || !resp.Close {
 			t.Errorf("%d %s close %t %v", resp.StatusCode, b, resp.Close, err)
