@@ -28,12 +28,8 @@ func (s *session) AuthMechanisms() []string {
 	if logins == nil {
 		return nil
 	}
-	wanted := a.Mechanisms
-	if s.override != nil && len(s.override.Mechanisms) > 0 {
-		wanted = s.override.Mechanisms
-	}
 	var out []string
-	for _, m := range wanted {
+	for _, m := range s.configuredMechanisms() {
 		if m == "CRAM-MD5" && !logins.plain {
 			continue
 		}
@@ -45,6 +41,22 @@ func (s *session) AuthMechanisms() []string {
 	return out
 }
 
+// configuredMechanisms are those that this client may use, on some connection.
+func (s *session) configuredMechanisms() []string {
+	if s.override != nil && len(s.override.Mechanisms) > 0 {
+		return s.override.Mechanisms
+	}
+	return s.listener.Auth.Mechanisms
+}
+
+// needsTLS tells whether it is only for want of TLS that the client cannot log
+// in with a mechanism; "" asks for any.
+func (s *session) needsTLS(mechanism string) bool {
+	a := &s.listener.Auth
+	return a.Mode != plan.AuthNone && !a.Plaintext && s.conn.TLS() == nil && s.listener.TLS.Mode != plan.TLSNone &&
+		(mechanism == "" && len(s.AuthMechanisms()) == 0 || slices.Contains(s.configuredMechanisms(), mechanism))
+}
+
 // logins are those of the listener's Secret; nil where it is missing.
 func (s *session) logins() *logins { return s.srv.users.Load().get(s.listener.Auth.Secret) }
 
@@ -54,6 +66,9 @@ func (s *session) Auth(mechanism string) (sasl.Server, error) {
 		return nil, s.refuse("AUTH", reply.BadSequence("AUTH comes before MAIL"), "AUTH within a transaction")
 	}
 	if !slices.Contains(s.AuthMechanisms(), mechanism) {
+		if s.needsTLS(mechanism) {
+			return nil, s.refuse("AUTH", reply.TLSRequired(), "mechanism "+mechanism+" would show the password in clear text (authentication.plaintext)")
+		}
 		return nil, s.refuse("AUTH", reply.AuthMechanism(), "mechanism "+reply.Line(mechanism, 32)+" is not offered on this connection")
 	}
 	switch mechanism {

@@ -98,6 +98,9 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 		return s.refuse("MAIL", reply.IntakeRefused(), "intake is Refuse")
 	}
 	if s.listener.Auth.Mode == plan.AuthRequired && s.user == "" {
+		if s.needsTLS("") {
+			return s.refuse("MAIL", reply.TLSRequired(), "the listener requires authentication, which it takes inside TLS only")
+		}
 		return s.refuse("MAIL", reply.AuthRequired(), "the listener requires authentication")
 	}
 	sender := address(from)
