@@ -238,7 +238,7 @@ func (s *Spool) moveOut(id string) error {
 	if !ok {
 		return ErrNotFound
 	}
-	defer in.Close()
+	defer in.Close() //nolint:errcheck // it only reads
 	b := make([]byte, in.Size())
 	if _, err := in.ReadAt(b, 0); err != nil {
 		return fmt.Errorf("spool: %w", err)

@@ -130,7 +130,7 @@ func (s *Spool) scanSlots(fn func(Entry) error) error {
 			continue
 		}
 		e, _, err := readEntry(in, in.Size(), make([]byte, in.Size()))
-		in.Close()
+		in.Close() //nolint:errcheck // it only reads
 		s.entries.Add(1)
 		s.bytes.Add(in.Size())
 		switch {

@@ -373,6 +373,27 @@ func TestGap19FailedHandshakeCloses(t *testing.T) {
 	}
 }
 
+func TestImplicitTLSComesBeforeTheGreeting(t *testing.T) {
+	r := start(t, implicit)
+	c := r.dial()
+	c.conn = tls.Client(c.conn, clientTLS)
+	c.r.Reset(c.conn)
+	c.want("220 relay.test ")
+	c.begin()
+	c.write("x\r\n.\r\n")
+	c.want("250 2.0.0")
+	if r.one().conn.TLS() == nil {
+		t.Error("the session does not know of TLS")
+	}
+	plain := r.dial()
+	plain.write("EHLO x.test\r\nQUIT\r\n")
+	for line, err := plain.r.ReadString('\n'); err == nil; line, err = plain.r.ReadString('\n') {
+		if strings.HasPrefix(line, "2") {
+			t.Errorf("goes on in clear: %q", line)
+		}
+	}
+}
+
 func TestGap20RepliesGoOutInOneWrite(t *testing.T) {
 	p := newPipes()
 	startOn(t, p)

@@ -60,6 +60,8 @@ func scope(at step, code int, enhanced string) upstream.Scope {
 		return upstream.ScopeUpstream
 	case subject == "3": // its disk, its configuration
 		return upstream.ScopeUpstream
+	case rest == "4.6" && at == stepEnd: // this message goes round in a loop
+		return upstream.ScopeMessage
 	case subject == "6" && at != stepRcpt: // content and conversion
 		return upstream.ScopeMessage
 	}

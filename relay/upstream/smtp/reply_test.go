@@ -91,6 +91,7 @@ func TestClassify(t *testing.T) {
 		{stepEnd, "452 4.3.1 no space", deferred, system},
 		{stepEnd, "554 5.3.5 misconfigured", failed, system},
 		{stepEnd, "451 4.4.1 no way on", deferred, system},
+		{stepEnd, "554 5.4.6 mail loop", failed, mail}, // of this message: no reason to stop the others
 		{stepData, "451 try later", deferred, system},
 		{stepData, "554 5.5.1 no", failed, system},
 		{stepMail, "503 5.5.1 out of step", failed, system},
