@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"net"
+	"unicode/utf8"
 
 	"github.com/printerrelay/printer-relay/relay/reply"
 )
@@ -39,8 +40,18 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// append adds one line of a reply to what goes out next. It wants mu held.
+//
+// What is beyond ASCII goes out as question marks: a panel cannot show it, and
+// only a client that used SMTPUTF8 may be sent it (RFC 6531 3.7.4.2).
 func (c *Conn) append(line string) {
-	c.out = append(append(c.out, line...), '\r', '\n')
+	for _, r := range line {
+		if r >= utf8.RuneSelf {
+			r = '?'
+		}
+		c.out = append(c.out, byte(r))
+	}
+	c.out = append(c.out, '\r', '\n')
 }
 
 // take keeps one reply for the client, in the relay's words. It wants mu held.
