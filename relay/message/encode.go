@@ -42,13 +42,19 @@ func FormatMailbox(name, address string) string {
 // encodeName writes a display name as an atom, a quoted string or encoded words.
 func encodeName(s string) string {
 	if !isASCII([]byte(s)) {
-		return foldWords(mime.QEncoding.Encode("utf-8", s))
+		return foldWords(phrase(s))
 	}
 	if strings.IndexFunc(s, func(r rune) bool { return strings.ContainsRune("()<>[]:;@\\,.\"=", r) }) < 0 {
 		return s
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
+
+// phrase writes words of a display name, or of a quoted string, that are not
+// ASCII. In base64: Q would leave brackets, commas and quotes as they are, which
+// an encoded word may not hold there (RFC 2047 5) and which would let a name
+// pass for an address.
+func phrase(s string) string { return mime.BEncoding.Encode("utf-8", s) }
 
 // foldWords puts each encoded word on a line of its own (RFC 2047 2).
 func foldWords(s string) string { return strings.ReplaceAll(s, "?= =?", "?=\r\n =?") }
@@ -102,7 +108,7 @@ func encodeTokens(v string) string {
 				n = len(v) - i
 			}
 			if q := v[i : i+n]; !isASCII([]byte(q)) && !strings.HasPrefix(v[i+n:], "@") {
-				b.WriteString(mime.QEncoding.Encode("utf-8", unquote(q)))
+				b.WriteString(phrase(unquote(q)))
 				i += n
 				continue
 			}
@@ -115,7 +121,7 @@ func encodeTokens(v string) string {
 				n++
 			}
 			if w := v[i : i+n]; !isASCII([]byte(w)) && !strings.Contains(w, "@") {
-				b.WriteString(mime.QEncoding.Encode("utf-8", w))
+				b.WriteString(phrase(w))
 				i += n
 				continue
 			}
@@ -138,7 +144,7 @@ func encodeQuoted(v string) string {
 			}
 			q := v[i : i+n]
 			if !isASCII([]byte(q)) {
-				b.WriteString(`"` + mime.QEncoding.Encode("utf-8", strings.Trim(q, `"`)) + `"`)
+				b.WriteString(`"` + phrase(strings.Trim(q, `"`)) + `"`)
 			} else {
 				b.WriteString(q)
 			}
@@ -154,7 +160,7 @@ func encodeQuoted(v string) string {
 		for i+n < len(v) && v[i+n] >= utf8.RuneSelf {
 			n++
 		}
-		b.WriteString(mime.QEncoding.Encode("utf-8", v[i:i+n]))
+		b.WriteString(phrase(v[i:i+n]))
 		i += n
 	}
 	return b.String()

@@ -49,7 +49,7 @@ func (d Identity) Rewrites(sender envelope.Address, header []envelope.Address) b
 // and requests that speak of the original go too.
 func (d Identity) Rewrite(h *Header, sender envelope.Address) envelope.Address {
 	header, err := h.Senders()
-	if err == nil && !d.Rewrites(sender, header) {
+	if d.Never || err == nil && !d.Rewrites(sender, header) {
 		return sender
 	}
 	name, original := original(h, sender)

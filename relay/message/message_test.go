@@ -53,8 +53,8 @@ func TestIntakeRepairs(t *testing.T) {
 		"address as its own name":   {"From: a@b.example <a@b.example>\r\nDate: x\r\nMessage-ID: <1@b.example>\r\n\r\nb\r\n", "From: \"a@b.example\" <a@b.example>\r\nDate: x\r\nMessage-ID: <1@b.example>\r\n\r\nb\r\n"},
 		"8-bit subject":             {head + "Subject: Gr\xc3\xbc\xc3\x9fe\r\n\r\nb\r\n", head + "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\r\nb\r\n"},
 		"Latin-1 subject":           {head + "Subject: Gr\xfc\xdfe\r\n\r\nb\r\n", head + "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\r\nb\r\n"},
-		"8-bit display name":        {"From: J\xf6rg <a@b.example>\r\nDate: x\r\nMessage-ID: <1@b.example>\r\n\r\nb\r\n", "From: =?utf-8?q?J=C3=B6rg?= <a@b.example>\r\nDate: x\r\nMessage-ID: <1@b.example>\r\n\r\nb\r\n"},
-		"8-bit file name":           {head + "Content-Type: application/pdf; name=\"B\xfcro.pdf\"\r\nMIME-Version: 1.0\r\n\r\nb\r\n", head + "Content-Type: application/pdf; name=\"=?utf-8?q?B=C3=BCro.pdf?=\"\r\nMIME-Version: 1.0\r\n\r\nb\r\n"},
+		"8-bit display name":        {"From: J\xf6rg <a@b.example>\r\nDate: x\r\nMessage-ID: <1@b.example>\r\n\r\nb\r\n", "From: =?utf-8?b?SsO2cmc=?= <a@b.example>\r\nDate: x\r\nMessage-ID: <1@b.example>\r\n\r\nb\r\n"},
+		"8-bit file name":           {head + "Content-Type: application/pdf; name=\"B\xfcro.pdf\"\r\nMIME-Version: 1.0\r\n\r\nb\r\n", head + "Content-Type: application/pdf; name=\"=?utf-8?b?QsO8cm8ucGRm?=\"\r\nMIME-Version: 1.0\r\n\r\nb\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, _, err := take(t, tc.in, options())
@@ -177,9 +177,9 @@ func TestIdentity(t *testing.T) {
 		from         string
 		want, wantNo []string
 	}{
-		"outside":            {id, "From: Jörg <md@corp.example>\r\nSender: x@y.example\r\n", md, "scans@out.example", []string{"<scans@out.example>", "Reply-To: =?utf-8?q?J=C3=B6rg?= <md@corp.example>"}, []string{"Sender:"}},
+		"outside":            {id, "From: Jörg <md@corp.example>\r\nSender: x@y.example\r\n", md, "scans@out.example", []string{"<scans@out.example>", "Reply-To: =?utf-8?b?SsO2cmc=?= <md@corp.example>"}, []string{"Sender:"}},
 		"outside, no name":   {id, "From: md@corp.example\r\n", md, "scans@out.example", []string{`From: "md@corp.example via mfp-3" <scans@out.example>`, "Reply-To: "}, nil},
-		"folded and encoded": {id, "From: =?utf-8?q?J=C3=B6rg?=\r\n <md@corp.example>\r\n", md, "scans@out.example", []string{"From: =?utf-8?q?J=C3=B6rg_via_mfp-3?= <scans@out.example>"}, []string{"From: =?utf-8?q?J=C3=B6rg?=\r\n"}},
+		"folded and encoded": {id, "From: =?utf-8?q?J=C3=B6rg?=\r\n <md@corp.example>\r\n", md, "scans@out.example", []string{"From: =?utf-8?b?SsO2cmcgdmlhIG1mcC0z?= <scans@out.example>"}, []string{"From: =?utf-8?q?J=C3=B6rg?=\r\n"}},
 		"inside stays":       {id, "From: mfp@out.example\r\nDKIM-Signature: x\r\n", inside, "mfp@Out.example", []string{"From: mfp@out.example", "DKIM-Signature"}, []string{"Reply-To"}},
 		"inside but header":  {id, "From: md@corp.example\r\nDKIM-Signature: x\r\n", inside, "scans@out.example", []string{"<scans@out.example>"}, []string{"DKIM-Signature"}},
 		"always":             {always, "From: mfp@out.example\r\n", inside, "scans@out.example", []string{"<scans@out.example>"}, []string{"Reply-To"}},

@@ -13,6 +13,7 @@ import (
 
 	gosmtp "github.com/emersion/go-smtp"
 
+	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/message"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
@@ -48,6 +49,9 @@ func (s *session) receive(tx *transaction) error {
 			}
 			f, r := rule.CheckHeader(senders)
 			force = force || f
+			if r == nil && !force {
+				r = headerFits(tx.plan, senders)
+			}
 			return r
 		},
 	})
@@ -68,6 +72,17 @@ func (s *session) receive(tx *transaction) error {
 		return s.refuse("DATA", refused, fmt.Sprintf("rate limit of rule %s/%s", rule.Policy, rule.Name))
 	}
 	return s.submit(tx, w, m)
+}
+
+// headerFits refuses a sender of the header that every upstream would have to
+// rewrite and none may: MAIL was looked at likewise.
+func headerFits(p *plan.Plan, senders []envelope.Address) *reply.Reply {
+	for _, a := range senders {
+		if domain, ok := neverFits(p, a); !ok {
+			return reply.SenderDomain(domain)
+		}
+	}
+	return nil
 }
 
 func (s *session) notStored(err error) error {
