@@ -167,7 +167,7 @@ type SESUpstream struct {
 	Tags map[string]string `json:"tags,omitempty"`
 	// credentials: Ambient (IRSA, Pod Identity, instance role) or Secret.
 	// +optional
-	// +kubebuilder:default={}
+	// +kubebuilder:default={type: Ambient}
 	Credentials SESCredentials `json:"credentials,omitempty"`
 }
 

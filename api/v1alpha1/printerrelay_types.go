@@ -272,7 +272,7 @@ type Delivery struct {
 	OnUnknown UnknownMode `json:"onUnknown,omitempty"`
 	// retry is the back-off between attempts.
 	// +optional
-	// +kubebuilder:default={}
+	// +kubebuilder:default={initialSeconds: 30, maximumSeconds: 3600}
 	Retry Retry `json:"retry,omitempty"`
 	// bounce says who hears of failed mail.
 	// +optional

@@ -224,7 +224,7 @@ type RuleRecipients struct {
 	// +optional
 	// +kubebuilder:default={}
 	// +listType=set
-	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:MaxItems=128
 	Allowed []AddressPattern `json:"allowed,omitempty"`
 	// maximum recipients of one message; the default is the listener's.
 	// +optional

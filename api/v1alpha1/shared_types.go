@@ -23,13 +23,13 @@ type CIDR string
 // the null sender <>.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=254
-// +kubebuilder:validation:XValidation:rule="self == '*' || self.matches('^[^@ \\t\\r\\n<>,;]+@(\\\\*\\\\.)?[^@ \\t\\r\\n<>,;*]+$')",message="must be *, *@domain, *@*.domain or local@domain"
+// +kubebuilder:validation:XValidation:rule="self == '*' || self.matches('^[^@\\\\s<>,;]+@([*][.])?[^@\\\\s<>,;*]+$')",message="must be *, *@domain, *@*.domain or local@domain"
 type AddressPattern string
 
 // MailAddress is one mail address: it@corp.example.
 // +kubebuilder:validation:MinLength=3
 // +kubebuilder:validation:MaxLength=254
-// +kubebuilder:validation:XValidation:rule="self.matches('^[^@ \\t\\r\\n<>,;*]+@[^@ \\t\\r\\n<>,;*]+$')",message="must be one address: local@domain"
+// +kubebuilder:validation:XValidation:rule="self.matches('^[^@\\\\s<>,;*]+@[^@\\\\s<>,;*]+$')",message="must be one address: local@domain"
 type MailAddress string
 
 // DomainName is a DNS domain in its ASCII or Unicode form: corp.example.
