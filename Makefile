@@ -70,9 +70,10 @@ bench: test-deps ## Measure throughput and memory beside Postfix
 
 ##@ Change
 .PHONY: generate
-generate: ## Generate deep copies and CRDs from api/
-	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
-	$(TOOL) controller-gen crd paths=./api/... output:crd:dir=config/crd/bases
+generate: ## Generate deep copies, CRDs and apply configurations from api/
+	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/v1alpha1
+	$(TOOL) controller-gen crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
+	$(TOOL) controller-gen applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/v1alpha1
 
 .PHONY: fmt
 fmt: ## Format the code

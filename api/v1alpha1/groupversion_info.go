@@ -5,6 +5,8 @@
 // It imports apimachinery and k8s.io/api/core/v1 only.
 //
 // +kubebuilder:object:generate=true
+// +kubebuilder:ac:generate=true
+// +kubebuilder:ac:output:package=applyconfiguration
 // +groupName=printerrelay.dev
 package v1alpha1
 
@@ -16,6 +18,9 @@ import (
 
 // GroupVersion is the group and version of the kinds in this package.
 var GroupVersion = schema.GroupVersion{Group: "printerrelay.dev", Version: "v1alpha1"}
+
+// SchemeGroupVersion is GroupVersion, under the name that generated code uses.
+var SchemeGroupVersion = GroupVersion
 
 // SchemeBuilder collects the kinds; AddToScheme registers them with a scheme.
 var (
