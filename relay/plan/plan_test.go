@@ -1,0 +1,189 @@
+package plan_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/printerrelay/printer-relay/api/v1alpha1"
+	"github.com/printerrelay/printer-relay/relay/manifest"
+	"github.com/printerrelay/printer-relay/relay/plan"
+)
+
+var update = flag.Bool("update", false, "write the golden files; read the difference")
+
+// compile compiles the one PrinterRelay of a folder of manifests, which the
+// kinds' own schema and rules have accepted.
+func compile(t *testing.T, dir string) (*plan.Plan, plan.Diagnostics) {
+	t.Helper()
+	set, problems, err := manifest.Load(dir)
+	if err != nil || len(problems) > 0 {
+		t.Fatalf("%v\n%v", err, problems)
+	}
+	if len(set.Relays) != 1 {
+		t.Fatalf("%d relays, want 1", len(set.Relays))
+	}
+	return plan.Compile(input(set))
+}
+
+func input(set *manifest.Set) plan.Input {
+	in := plan.Input{Relay: set.Relays[0], Upstreams: map[string]*v1alpha1.MailUpstream{}, Policies: map[string]*v1alpha1.SenderPolicy{}}
+	for _, u := range set.Upstreams {
+		in.Upstreams[u.Name] = u
+	}
+	for _, p := range set.Policies {
+		in.Policies[p.Name] = p
+	}
+	return in
+}
+
+func compileYAML(t *testing.T, yaml string) (*plan.Plan, plan.Diagnostics) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "m.yaml"), []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return compile(t, dir)
+}
+
+// TestGolden compiles each folder of testdata to its plan.json.
+func TestGolden(t *testing.T) {
+	dirs, err := filepath.Glob("testdata/*")
+	if err != nil || len(dirs) == 0 {
+		t.Fatalf("no testdata: %v", err)
+	}
+	for _, dir := range dirs {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			p, found := compile(t, filepath.Join(dir, "manifests"))
+			got := golden(t, p, found)
+			path := filepath.Join(dir, "plan.json")
+			if *update {
+				if err := os.WriteFile(path, got, 0o644); err != nil { //nolint:gosec // it is read by everybody
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(got) != string(want) {
+				t.Errorf("%s is out of date: run go test ./relay/plan -update, and read the difference. Now:\n%s", path, got)
+			}
+		})
+	}
+}
+
+func golden(t *testing.T, p *plan.Plan, found plan.Diagnostics) []byte {
+	t.Helper()
+	notes := []string{}
+	for _, d := range found {
+		notes = append(notes, string(d.Severity)+": "+d.Error())
+	}
+	b, err := json.MarshalIndent(map[string]any{"plan": p, "diagnostics": notes}, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(b, '\n')
+}
+
+const small = `apiVersion: printerrelay.dev/v1alpha1
+kind: PrinterRelay
+metadata: {name: office}
+spec:
+  hostname: relay.example
+  upstreamRef: {name: out}
+  senderPolicyRefs: [{name: office}]
+  listeners: [{name: smtp, port: 25}]
+  delivery: {bounce: {to: None}}
+---
+apiVersion: printerrelay.dev/v1alpha1
+kind: MailUpstream
+metadata: {name: out}
+spec:
+  type: SMTP
+  smtp: {host: mail.example}
+---
+apiVersion: printerrelay.dev/v1alpha1
+kind: SenderPolicy
+metadata: {name: office}
+spec:
+  rules:
+  - name: lan
+    match: {clientNetworks: [10.0.0.0/8]}
+    senders: {allowed: ["*@copier.example"]}
+    recipients: {allowed: ["*@corp.example"]}
+`
+
+// Each case replaces old by new in the small manifests; want is the finding,
+// whole: severity, object, field, what to do.
+func TestFindings(t *testing.T) {
+	const smtp = "  type: SMTP\n  smtp: {host: mail.example}"
+	for name, tc := range map[string]struct{ old, new, want string }{
+		"upstream missing":       {"upstreamRef: {name: out}", "upstreamRef: {name: gone}", `error: PrinterRelay default/office: spec.upstreamRef: MailUpstream "gone" is not in namespace "default": create it, or correct the name`},
+		"fallback missing":       {"  listeners:", "  fallbackUpstreamRefs: [{name: gone}]\n  listeners:", `error: PrinterRelay default/office: spec.fallbackUpstreamRefs[0]: MailUpstream "gone" is not in namespace "default": create it, or correct the name`},
+		"route's missing":        {"  listeners:", "  routes: [{name: r, recipientDomains: [a.example], upstreamRef: {name: gone}}]\n  listeners:", `error: PrinterRelay default/office: spec.routes[0].upstreamRef: MailUpstream "gone" is not in namespace "default": create it, or correct the name`},
+		"bounce's missing":       {"{bounce: {to: None}}", "{bounce: {postmaster: it@corp.example, upstreamRef: {name: gone}}}", `error: PrinterRelay default/office: spec.delivery.bounce.upstreamRef: MailUpstream "gone" is not in namespace "default": create it, or correct the name`},
+		"policy missing":         {"senderPolicyRefs: [{name: office}]", "senderPolicyRefs: [{name: gone}]", `error: PrinterRelay default/office: spec.senderPolicyRefs[0]: SenderPolicy "gone" is not in namespace "default": create it, or correct the name`},
+		"SES":                    {smtp, "  type: SES\n  ses: {region: eu-west-1}", "error: MailUpstream default/out: spec.type: SES is not supported in this build: use SMTP or Maildir"},
+		"MX":                     {smtp, "  type: MX\n  mx: {}", "error: MailUpstream default/out: spec.type: MX is not supported in this build: use SMTP or Maildir"},
+		"SendGrid":               {smtp, "  type: SendGrid\n  sendGrid: {secretRef: {name: x}}", "error: MailUpstream default/out: spec.type: SendGrid is not supported in this build: use SMTP or Maildir"},
+		"Mailgun":                {smtp, "  type: Mailgun\n  mailgun: {domain: a.example, secretRef: {name: x}}", "error: MailUpstream default/out: spec.type: Mailgun is not supported in this build: use SMTP or Maildir"},
+		"Postmark":               {smtp, "  type: Postmark\n  postmark: {secretRef: {name: x}}", "error: MailUpstream default/out: spec.type: Postmark is not supported in this build: use SMTP or Maildir"},
+		"Microsoft 365":          {smtp, "  type: Microsoft365\n  microsoft365: {tenantID: t, clientID: c, mailbox: scans@corp.example, credentials: {type: Secret, secretRef: {name: x}}}", "error: MailUpstream default/out: spec.type: Microsoft365 is not supported in this build: use SMTP or Maildir"},
+		"DKIM":                   {smtp, smtp + "\n  sender: {domain: a.example}\n  dkim: {selector: s, secretRef: {name: k}}", "error: MailUpstream default/out: spec.dkim: not supported in this build"},
+		"OAuth":                  {"{host: mail.example}", "{host: mail.example, authentication: {mechanism: XOAuth2, secretRef: {name: x}, oauth2: {tokenURL: https://login.example/token, clientID: c}}}", "error: MailUpstream default/out: spec.smtp.authentication.mechanism: XOAuth2 is not supported in this build: use Auto, Plain, Login or CRAMMD5"},
+		"clear text":             {"{host: mail.example}", "{host: mail.example, tls: {mode: None}}", "warning: MailUpstream default/out: spec.smtp.tls.mode: None: scans may pass in clear"},
+		"opportunistic":          {"{host: mail.example}", "{host: mail.example, tls: {mode: Opportunistic}}", "warning: MailUpstream default/out: spec.smtp.tls.mode: Opportunistic: scans may pass in clear"},
+		"nobody hears":           {"  delivery: {bounce: {to: None}}\n", "", "warning: PrinterRelay default/office: spec.delivery.bounce.postmaster: is not set: nobody hears of failed scans by mail; set it, or bounce.to: None"},
+		"can never fit":          {smtp, smtp + "\n  sender: {domain: other.example, rewrite: Never}", "error: SenderPolicy default/office: spec.rules[0].senders.allowed: no sender of it is in other.example, and every upstream has sender.rewrite: Never: allow that domain, or let the upstream rewrite"},
+		"spool too small a size": {"  delivery:", "  spool: {persistentVolume: {size: 0}}\n  delivery:", `error: PrinterRelay default/office: spec.spool.persistentVolume.size: "0" is not a size: give octets as 40Mi or 25M`},
+		"ephemeral":              {"  delivery:", "  acknowledge: Relayed\n  spool: {type: Ephemeral}\n  delivery:", "warning: PrinterRelay default/office: spec.spool.type: Ephemeral: a scan that the upstream does not take at once is refused with 451, and copiers do not try again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !strings.Contains(small, tc.old) {
+				t.Fatalf("%q is not in the manifests", tc.old)
+			}
+			_, found := compileYAML(t, strings.Replace(small, tc.old, tc.new, 1))
+			var got []string
+			for _, d := range found {
+				got = append(got, string(d.Severity)+": "+d.Error())
+			}
+			if !slices.Contains(got, tc.want) {
+				t.Errorf("want %s\ngot  %s", tc.want, strings.Join(got, "\n     "))
+			}
+			if found.Failed() != strings.HasPrefix(tc.want, "error") {
+				t.Errorf("failed: %v", found.Failed())
+			}
+		})
+	}
+}
+
+// Operator and relay compare hashes: the same objects give the same one however
+// they are ordered, and what changes behaviour changes it.
+func TestHash(t *testing.T) {
+	docs := strings.Split(small, "---\n")
+	first, _ := compileYAML(t, small)
+	for range 20 {
+		docs[0], docs[1], docs[2] = docs[1], docs[2], docs[0]
+		again, _ := compileYAML(t, strings.Join(docs, "---\n"))
+		if again.Hash != first.Hash {
+			t.Fatalf("hash %s, before %s", again.Hash, first.Hash)
+		}
+	}
+	seen := map[string]string{first.Hash: "as it was"}
+	for i, change := range []struct{ old, new string }{
+		{"relay.example", "relay2.example"}, {"port: 25", "port: 26"}, {"10.0.0.0/8", "10.0.0.0/9"}, {"*@corp.example", "it@corp.example"},
+		{"mail.example", "mail2.example"}, {"{to: None}", "{to: Postmaster, postmaster: it@corp.example}"}, {"listeners:", "intake: Hold\n  listeners:"},
+	} {
+		p, _ := compileYAML(t, strings.Replace(small, change.old, change.new, 1))
+		if other, ok := seen[p.Hash]; ok {
+			t.Errorf("change %d: the hash is that of %s", i, other)
+		}
+		seen[p.Hash] = fmt.Sprintf("change %d", i)
+	}
+}
