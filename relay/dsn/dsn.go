@@ -7,13 +7,16 @@ package dsn
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"mime"
+	"mime/quotedprintable"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // maxRecipients bounds a notification; the rest is counted.
@@ -65,9 +68,11 @@ func Write(w io.Writer, r Report) (headerSize int64, err error) {
 	line("")
 	line("--%s", boundary)
 	line("Content-Type: text/plain; charset=utf-8")
-	line("Content-Transfer-Encoding: 7bit")
+	line("Content-Transfer-Encoding: quoted-printable")
 	line("")
-	human(line, r)
+	text := quotedprintable.NewWriter(b)
+	human(func(format string, a ...any) { fmt.Fprintf(text, format+"\r\n", a...) }, r)
+	text.Close() //nolint:errcheck // Flush says
 	line("--%s", boundary)
 	line("Content-Type: message/delivery-status")
 	line("")
@@ -103,15 +108,15 @@ func header(b *bufio.Writer, r Report, boundary string) {
 
 func human(line func(string, ...any), r Report) {
 	if r.Delayed {
-		line("A scan has not reached everybody yet. Nothing needs to be done: it is tried")
-		line("again until %s.", r.Until.Format(time.RFC1123Z))
+		line("A scan has not reached everybody yet. Nothing needs to be done: it is")
+		line("tried again until %s.", r.Until.Format(time.RFC1123Z))
 	} else {
-		line("A scan could not be sent to everybody. The relay keeps it for a while, so it")
-		line("can be sent again without the paper once the cause is mended.")
+		line("A scan could not be sent to everybody. The relay keeps it for a while, so")
+		line("it can be sent again without the paper once the cause is mended.")
 	}
 	line("")
-	line("Device:    %s", ascii(r.Device))
-	line("From:      <%s>", ascii(r.Sender))
+	line("Device:    %s", oneLine(r.Device))
+	line("From:      <%s>", oneLine(r.Sender))
 	line("Scanned:   %s", r.Arrived.Format(time.RFC1123Z))
 	line("Size:      %d octets", r.Size)
 	line("Queue ID:  %s on %s", r.MessageQueueID, r.Hostname)
@@ -122,19 +127,19 @@ func human(line func(string, ...any), r Report) {
 			line("")
 			break
 		}
-		line("To <%s>:", ascii(x.Address))
+		line("To <%s>:", oneLine(x.Address))
 		if x.Text != "" {
-			line("    %s", ascii(strings.TrimSpace(fmt.Sprintf("%s %s", code(x), x.Text))))
+			line("    %s", said(x))
 		}
 		if x.Remote != "" {
-			line("    said by %s", ascii(x.Remote))
+			line("    said by %s", oneLine(x.Remote))
 		}
 		line("")
 	}
 	if !r.Delayed {
-		line("What to do: check the addresses and the words of the mail server above. Then")
-		line("send it again:  printer-relay queue retry %s", r.MessageQueueID)
-		line("or remove it:   printer-relay queue remove %s", r.MessageQueueID)
+		line("What to do: check the addresses and the words of the mail server above.")
+		line("Then send it again:  printer-relay queue retry %s", r.MessageQueueID)
+		line("or remove it:        printer-relay queue remove %s", r.MessageQueueID)
 		line("")
 	}
 }
@@ -160,16 +165,16 @@ func machine(line func(string, ...any), r Report) {
 			break
 		}
 		if x.Original != "" {
-			line("Original-Recipient: rfc822; %s", ascii(x.Original))
+			line("Original-Recipient: %s", typedAddress(x.Original))
 		}
-		line("Final-Recipient: rfc822; %s", ascii(x.Address))
+		line("Final-Recipient: %s", typedAddress(x.Address))
 		line("Action: %s", action)
 		line("Status: %s", status(x.Status, class))
-		if x.Remote != "" {
-			line("Remote-MTA: dns; %s", ascii(strings.Fields(x.Remote)[0]))
+		if host := strings.Fields(x.Remote); len(host) > 0 {
+			line("Remote-MTA: dns; %s", ascii(host[0]))
 		}
 		if x.Code != 0 {
-			line("Diagnostic-Code: smtp; %s", ascii(strings.TrimSpace(code(x)+" "+x.Text)))
+			line("Diagnostic-Code: smtp; %s", ascii(said(x)))
 		}
 		if !x.At.IsZero() {
 			line("Last-Attempt-Date: %s", x.At.Format(time.RFC1123Z))
@@ -190,35 +195,76 @@ func status(s, class string) string {
 	return class + s[1:]
 }
 
-// ascii writes s in one line of ASCII; what is not is written as an encoded
-// word, which a person can at least paste.
-func ascii(s string) string {
-	s = strings.Map(func(r rune) rune {
+// maxText is the most that is repeated of a server's words, in octets: written
+// as encoded words they still fit a line (RFC 5322 2.1.1).
+const maxText = 240
+
+// said is a reply on one line.
+func said(x Recipient) string {
+	s := oneLine(strings.TrimSpace(code(x) + " " + x.Text))
+	for len(s) > maxText {
+		_, n := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-n]
+	}
+	return s
+}
+
+// typedAddress is an address with its type: one that is not ASCII is written as
+// RFC 6533 3 says (utf-8-addr-xtext).
+func typedAddress(a string) string {
+	a = oneLine(a)
+	if strings.IndexFunc(a, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
+		return "rfc822; " + a
+	}
+	var b strings.Builder
+	for _, r := range a {
+		if r >= utf8.RuneSelf || r == '\\' || r == '+' || r == '=' {
+			fmt.Fprintf(&b, `\x{%X}`, r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return "utf-8; " + b.String()
+}
+
+// oneLine takes the control characters out of s.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return ' '
 		}
 		return r
-	}, s)
-	return strings.ReplaceAll(mime.QEncoding.Encode("utf-8", s), "\r\n", " ")
+	}, strings.ToValidUTF8(s, "?"))
 }
 
-// maxHeaderBack bounds the header that goes back.
-const maxHeaderBack = 16 << 10
+// ascii writes s in one line of ASCII; what is not is written as encoded words.
+func ascii(s string) string {
+	return strings.ReplaceAll(mime.QEncoding.Encode("utf-8", oneLine(s)), "\r\n", " ")
+}
 
-// safeHeader is the header of the message, cut at a line and made ASCII.
+// Bounds of the header that goes back: all of it, and a line.
+const (
+	maxHeaderBack = 16 << 10
+	maxLine       = 998 // RFC 5322 2.1.1
+)
+
+// safeHeader is the header of the message, cut at a line, with lines that every
+// server takes, in ASCII.
 func safeHeader(h []byte) []byte {
-	if len(h) > maxHeaderBack {
-		h = h[:maxHeaderBack]
-		if i := strings.LastIndex(string(h), "\r\n"); i >= 0 {
-			h = h[:i+2]
+	h = h[:min(len(h), maxHeaderBack)]
+	var out []byte
+	for line := range bytes.Lines(h) {
+		text := bytes.TrimRight(line, "\r\n")
+		if len(text) == len(line) || len(text) == 0 {
+			continue // cut, or the end of a header
 		}
-	}
-	out := make([]byte, len(h))
-	for i, c := range h {
-		if c >= 0x80 {
-			c = '?'
+		for _, c := range text[:min(len(text), maxLine)] {
+			if c >= utf8.RuneSelf || c < ' ' && c != '\t' || c == 0x7f {
+				c = '?'
+			}
+			out = append(out, c)
 		}
-		out[i] = c
+		out = append(out, '\r', '\n')
 	}
 	return out
 }

@@ -202,7 +202,7 @@ func TestJitterKeepsRetriesApart(t *testing.T) {
 
 func TestTheLastAttemptIsAtTheExpiry(t *testing.T) {
 	s := only(settings())
-	s.Delivery.Expire, s.Delivery.RetryFirst, s.Delivery.RetryMax = 10*time.Hour, 6*time.Hour, 6*time.Hour
+	s.Delivery.Expire, s.Delivery.RetryFirst, s.Delivery.RetryMax = 10*time.Hour, 7*time.Hour, 7*time.Hour
 	inBubble(t, s, func(r *rig) {
 		r.up.say(func(_ Attempt, to envelope.Address) upstream.Outcome {
 			if to.Local == "it" {

@@ -1,0 +1,163 @@
+package dsn
+
+import (
+	"bufio"
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/mail"
+	"net/textproto"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write the golden files; read the difference")
+
+var at = time.Date(2026, 11, 23, 10, 30, 0, 0, time.UTC)
+
+func report() Report {
+	return Report{
+		ID: "8DqDSN", At: at, Hostname: "relay.corp.example", From: "relay@corp.example", To: "it@corp.example",
+		MessageQueueID: "8DqSCAN", Arrived: at.Add(-time.Hour), Device: "mfp-3 (10.20.3.7)", Sender: "mfp3@copier.example", Size: 1234567,
+		Recipients: []Recipient{{Address: "gone@corp.example", Code: 550, Status: "5.1.1", Text: "no such user here", Remote: "mx.corp.example", At: at.Add(-time.Minute)}},
+		Header:     []byte("From: mfp3@copier.example\r\nTo: gone@corp.example\r\nSubject: Scan\r\n"),
+	}
+}
+
+var cases = map[string]func(*Report){
+	"failed": func(*Report) {},
+	"delayed": func(r *Report) {
+		r.Delayed, r.Until = true, at.Add(96*time.Hour)
+		r.Recipients[0].Code, r.Recipients[0].Status, r.Recipients[0].Text = 450, "4.2.0", "greylisted"
+	},
+	"rewritten recipient": func(r *Report) { r.Recipients[0].Original = "gone@old.example" },
+	"two recipients": func(r *Report) {
+		r.Recipients = append(r.Recipients, Recipient{Address: "full@corp.example", Code: 552, Status: "5.2.2", Text: "mailbox full", Remote: "mx.corp.example", At: at})
+	},
+	"no reply at all": func(r *Report) {
+		r.Recipients[0] = Recipient{Address: "a@corp.example", Text: "gave up after 5 days", At: at}
+	},
+	"null sender": func(r *Report) { r.Sender = "" },
+	"beyond ASCII": func(r *Report) {
+		r.Device, r.Sender, r.Recipients[0].Address, r.Recipients[0].Text = "Büro-MFP", "jürgen@copier.example", "bjørn@corp.example", "finnes ikke: bjørn"
+		r.Header = []byte("From: jürgen@copier.example\r\nSubject: Rückgabe\r\n")
+	},
+	"hostile words": func(r *Report) {
+		r.Recipients[0].Text = "no\r\n\r\n--report\r\nContent-Type: text/html\r\n\r\n<script>" + strings.Repeat("x", 2000)
+		r.Device = "mfp\r\nBcc: victim@elsewhere.example"
+		r.Header = []byte("Subject: x\r\n\r\n--boundary\r\nno header: \x00\xff\r\n" + strings.Repeat("y", 5000) + "\r\n")
+	},
+	"more recipients than it names": func(r *Report) {
+		r.Recipients = nil
+		for i := range maxRecipients + 20 {
+			r.Recipients = append(r.Recipients, Recipient{Address: fmt.Sprintf("r%d@corp.example", i), Code: 550, Status: "5.1.1", Text: "no", Remote: "mx.corp.example", At: at})
+		}
+	},
+}
+
+func TestGolden(t *testing.T) {
+	for name, change := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := report()
+			change(&r)
+			var b bytes.Buffer
+			headerSize, err := Write(&b, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i := bytes.Index(b.Bytes(), []byte("\r\n\r\n")); headerSize != int64(i+4) {
+				t.Errorf("header size %d, want %d", headerSize, i+4)
+			}
+			path := filepath.Join("testdata", strings.ReplaceAll(name, " ", "-")+".eml")
+			if *update {
+				if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil { //nolint:gosec // it is read by everybody
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(b.Bytes(), want) {
+				t.Errorf("%s is out of date: run go test ./relay/dsn -update, and read the difference. Now:\n%s", path, b.Bytes())
+			}
+			readable(t, b.Bytes(), r)
+		})
+	}
+}
+
+// readable reads a notification as RFC 3464 says.
+func readable(t *testing.T, b []byte, r Report) {
+	t.Helper()
+	for i, line := range strings.SplitAfter(string(b), "\n") {
+		if line != "" && (!strings.HasSuffix(line, "\r\n") || len(line) > 1000 || strings.ContainsFunc(strings.TrimRight(line, "\r\n"), func(c rune) bool { return c > '~' || c < ' ' && c != '\t' })) {
+			t.Errorf("line %d is not ASCII, too long, or ends wrongly: %.100q", i+1, line)
+		}
+	}
+	m, err := mail.ReadMessage(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"From", "To"} {
+		if list, err := m.Header.AddressList(name); err != nil || len(list) != 1 {
+			t.Errorf("%s: %v, %v", name, list, err)
+		}
+	}
+	if m.Header.Get("Bcc") != "" || !strings.HasPrefix(m.Header.Get("Auto-Submitted"), "auto-") {
+		t.Errorf("header %v", m.Header)
+	}
+	media, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
+	if err != nil || media != "multipart/report" || params["report-type"] != "delivery-status" {
+		t.Fatalf("Content-Type %s %v, %v", media, params, err)
+	}
+	parts := multipart.NewReader(m.Body, params["boundary"])
+	var types []string
+	for {
+		p, err := parts.NextRawPart()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind, _, err := mime.ParseMediaType(p.Header.Get("Content-Type"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		types = append(types, kind)
+		if kind == "message/delivery-status" {
+			readStatus(t, p, r)
+		}
+	}
+	if strings.Join(types, " ") != "text/plain message/delivery-status text/rfc822-headers" {
+		t.Errorf("parts %v", types)
+	}
+}
+
+func readStatus(t *testing.T, p io.Reader, r Report) {
+	t.Helper()
+	in := textproto.NewReader(bufio.NewReader(p))
+	whole, err := in.ReadMIMEHeader()
+	if err != nil || whole.Get("Reporting-Mta") != "dns; "+r.Hostname {
+		t.Errorf("%v, %v", whole, err)
+	}
+	action := map[bool]string{true: "delayed", false: "failed"}[r.Delayed]
+	for i := range min(len(r.Recipients), maxRecipients) {
+		h, err := in.ReadMIMEHeader()
+		if err != nil && err != io.EOF {
+			t.Fatal(err)
+		}
+		if h.Get("Action") != action || !strings.Contains(h.Get("Final-Recipient"), "; ") || len(h.Get("Status")) < 5 {
+			t.Errorf("recipient %d: %v", i, h)
+		}
+		if want := r.Recipients[i].Status; want != "" && h.Get("Status") != want {
+			t.Errorf("recipient %d: status %s, want %s", i, h.Get("Status"), want)
+		}
+	}
+}
