@@ -164,7 +164,8 @@ func parameter(verb, p string, lenient bool) (string, bool) {
 
 func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
-// validHelo tells a domain or an address literal (RFC 5321 4.1.1.1, 4.1.3).
+// validHelo tells a domain or an address literal (RFC 5321 4.1.1.1, 4.1.3). An
+// underscore passes: copiers are named as Windows names them.
 func validHelo(s string) bool {
 	if inner, ok := strings.CutPrefix(s, "["); ok {
 		inner, ok = strings.CutSuffix(inner, "]")
@@ -185,7 +186,7 @@ func validHelo(s string) bool {
 			return false
 		}
 		for _, c := range []byte(label) {
-			if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' {
+			if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
 				return false
 			}
 		}
