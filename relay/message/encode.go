@@ -160,7 +160,7 @@ func encodeQuoted(v string) string {
 		for i+n < len(v) && v[i+n] >= utf8.RuneSelf {
 			n++
 		}
-		b.WriteString(phrase(v[i:i+n]))
+		b.WriteString(phrase(v[i : i+n]))
 		i += n
 	}
 	return b.String()

@@ -30,7 +30,7 @@ func (s *session) AuthMechanisms() []string {
 	}
 	var out []string
 	for _, m := range s.configuredMechanisms() {
-		if m == "CRAM-MD5" && !logins.plain {
+		if m == "CRAM-MD5" && !logins.plain() {
 			continue
 		}
 		if m != "CRAM-MD5" && s.conn.TLS() == nil && !a.Plaintext {

@@ -19,7 +19,6 @@ import (
 type logins struct {
 	users  map[string]login  // by name
 	folded map[string]string // lower-case name -> name; "" where two users differ in case only
-	plain  bool              // one password at least is plain: CRAM-MD5 can work
 	cost   int               // the highest of the bcrypt hashes; 0: there are none
 }
 
@@ -63,8 +62,6 @@ func (l *logins) add(user, password string) bool {
 			return false
 		}
 		v.hashed, l.cost = true, max(l.cost, cost)
-	} else {
-		l.plain = true
 	}
 	l.users[user] = v
 	low := strings.ToLower(user)
@@ -74,6 +71,10 @@ func (l *logins) add(user, password string) bool {
 	l.folded[low] = user
 	return true
 }
+
+// plain tells whether CRAM-MD5, which needs the password itself, can work for
+// every user: a copier takes it wherever it is offered, and then has no other.
+func (l *logins) plain() bool { return l.cost == 0 && len(l.users) > 0 }
 
 // find gives the user that a client means, under the name that the Secret has.
 func (l *logins) find(user string) (string, login, bool) {
