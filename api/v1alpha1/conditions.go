@@ -1,0 +1,87 @@
+package v1alpha1
+
+// Condition types of the three kinds. Ready, Reconciling and Stalled follow
+// kstatus, so that kubectl wait, Flux and Argo CD understand them.
+const (
+	// ConditionReady is True while the object does what its spec says.
+	ConditionReady = "Ready"
+	// ConditionAccepted is True if the spec compiles to a plan.
+	ConditionAccepted = "Accepted"
+	// ConditionResolvedRefs is True if every object and Secret that the spec names is there.
+	ConditionResolvedRefs = "ResolvedRefs"
+	// ConditionProgrammed is True if every instance reports the plan's hash.
+	ConditionProgrammed = "Programmed"
+	// ConditionDurable is True if what was acknowledged survives the loss of the Pod.
+	ConditionDurable = "Durable"
+	// ConditionReconciling is present and True while a change is being applied (kstatus).
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is present and True while nothing can be applied without a person (kstatus).
+	ConditionStalled = "Stalled"
+	// ConditionCredentialsValid is True if the provider takes the credential.
+	ConditionCredentialsValid = "CredentialsValid"
+	// ConditionDNSReady is True if the sender domain's records are published.
+	ConditionDNSReady = "DNSReady"
+)
+
+// Reasons of the conditions.
+const (
+	// ReasonReady: Ready is True.
+	ReasonReady = "Ready"
+	// ReasonAccepted: Accepted is True.
+	ReasonAccepted = "Accepted"
+	// ReasonResolved: ResolvedRefs is True.
+	ReasonResolved = "Resolved"
+	// ReasonProgrammed: Programmed is True.
+	ReasonProgrammed = "Programmed"
+	// ReasonPersistent: Durable is True.
+	ReasonPersistent = "Persistent"
+	// ReasonPending: it is not known yet, or not there yet.
+	ReasonPending = "Pending"
+	// ReasonUnknown: nobody can tell.
+	ReasonUnknown = "Unknown"
+
+	// ReasonInvalid: the spec does not compile to a plan.
+	ReasonInvalid = "Invalid"
+	// ReasonNotSupported: the spec asks for what this build cannot do.
+	ReasonNotSupported = "NotSupported"
+	// ReasonTooLarge: the configuration does not fit into a ConfigMap.
+	ReasonTooLarge = "TooLarge"
+	// ReasonApplyFailed: the API server refused an object of the relay.
+	ReasonApplyFailed = "ApplyFailed"
+	// ReasonReferenceNotFound: a MailUpstream or SenderPolicy that is named is not there.
+	ReasonReferenceNotFound = "ReferenceNotFound"
+	// ReasonSecretNotFound: a Secret that is named is not there.
+	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonCertManagerNotFound: an issuerRef is given, and cert-manager is not installed.
+	ReasonCertManagerNotFound = "CertManagerNotFound"
+
+	// ReasonRollingOut: instances are being changed or replaced.
+	ReasonRollingOut = "RollingOut"
+	// ReasonDraining: instances that go deliver what they have first.
+	ReasonDraining = "Draining"
+	// ReasonDeleting: the relay is being deleted.
+	ReasonDeleting = "Deleting"
+	// ReasonInstanceNotReady: an instance takes no mail.
+	ReasonInstanceNotReady = "InstanceNotReady"
+	// ReasonUnreachable: an instance's admin port, or a mail upstream, does not answer.
+	ReasonUnreachable = "Unreachable"
+	// ReasonAddressPending: the load balancer has given no address yet.
+	ReasonAddressPending = "AddressPending"
+	// ReasonVolumePending: a volume is not bound yet.
+	ReasonVolumePending = "VolumePending"
+	// ReasonVolumeLost: a volume is gone, with what was on it.
+	ReasonVolumeLost = "VolumeLost"
+	// ReasonEphemeral: the spool goes with the Pod.
+	ReasonEphemeral = "Ephemeral"
+	// ReasonSuspended: spec.suspend keeps mail in the queue.
+	ReasonSuspended = "Suspended"
+	// ReasonRejected: the provider does not take the credential.
+	ReasonRejected = "Rejected"
+)
+
+// AnnotationAbandonQueue with the value "true" gives up the mail of instances
+// that go: their volumes are deleted with what is on them.
+const AnnotationAbandonQueue = "printerrelay.dev/abandon-queue"
+
+// Finalizer keeps a PrinterRelay until its queue is drained or kept as declared.
+const Finalizer = "printerrelay.dev/queue"
