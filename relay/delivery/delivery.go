@@ -176,7 +176,7 @@ func (d *Delivery) unreadable(a queue.Attempt, err error) upstream.Outcome {
 	return upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeMessage, Text: "the stored message cannot be read", Cause: err, RetryIn: time.Minute}
 }
 
-var errNeverFits = errors.New("the sender is not in the upstream's domain, and sender.rewrite is Never")
+var errNeverFits = errors.New("a sender (MAIL FROM, From or Sender) is not in the upstream's domain, and sender.rewrite is Never")
 
 // prepare makes the message as it leaves: the spool's own where nothing has to
 // be rewritten, else a new header before the same body.
@@ -190,14 +190,14 @@ func (d *Delivery) prepare(r *route, a queue.Attempt) (*upstream.Message, error)
 		return m, nil
 	}
 	id := identity(r.plan.Sender, q)
-	if !id.Fits(q.Sender) && !q.ForceIdentity {
-		return nil, errNeverFits
-	}
 	old, err := d.header(q)
 	if err != nil {
 		return nil, err
 	}
 	h := message.ParseHeader(old)
+	if !id.Fits(h, q.Sender) {
+		return nil, errNeverFits
+	}
 	m.Sender = id.Rewrite(h, q.Sender)
 	head := append(h.Append(nil), '\r', '\n')
 	m.Size += int64(len(head)) - q.HeaderSize

@@ -15,10 +15,15 @@ type Mailbox struct {
 	Address envelope.Address
 }
 
-// Mailboxes reads the value of an address field: groups, comments, quoted
-// strings, and what copiers write in their place (an address as its own display
-// name without quotes). It fails where two programs could read the value
-// differently, so that what is checked is what a mail client shows.
+// maxMailboxes of one field: a device sends one.
+const maxMailboxes = 100
+
+// Mailboxes reads the value of an address field: comments, quoted strings, and
+// what copiers write in their place (an address as its own display name without
+// quotes). It fails where two programs could read the value differently, so that
+// what is checked is what a mail client shows. Groups (RFC 5322 3.4) fail for that
+// reason: what stands before the colon is a name for one program and an address
+// for another, and no device sends them.
 func Mailboxes(value string) ([]Mailbox, error) {
 	var out []Mailbox
 	parts, err := splitMailboxes(value)
@@ -26,9 +31,6 @@ func Mailboxes(value string) ([]Mailbox, error) {
 		return nil, err
 	}
 	for _, p := range parts {
-		if p.text == "" && p.angle == "" && !p.hasAngle {
-			continue
-		}
 		addr, name := p.text, ""
 		if p.hasAngle {
 			addr, name = p.angle, p.text
@@ -55,7 +57,9 @@ func splitMailboxes(s string) ([]part, error) {
 	var text, angle strings.Builder
 	inAngle, hasAngle := false, false
 	flush := func() {
-		out = append(out, part{strings.TrimSpace(text.String()), angle.String(), hasAngle})
+		if t := strings.TrimSpace(text.String()); t != "" || hasAngle {
+			out = append(out, part{t, angle.String(), hasAngle})
+		}
 		text.Reset()
 		angle.Reset()
 		hasAngle = false
@@ -97,13 +101,12 @@ func splitMailboxes(s string) ([]part, error) {
 			inAngle = false
 		case inAngle:
 			angle.WriteByte(c)
-		case c == ',' || c == ';':
-			flush()
-		case c == ':':
-			if hasAngle { // a group's name comes first
+		case c == ',':
+			if flush(); len(out) > maxMailboxes {
 				return nil, errAddress
 			}
-			text.Reset()
+		case c == ':' || c == ';':
+			return nil, errAddress
 		case hasAngle && c != ' ' && c != '\t':
 			return nil, errAddress // text behind the address
 		default:
@@ -149,17 +152,26 @@ func commentEnd(s string) int {
 	return -1
 }
 
+// isSenderField tells a field that names a sender to whoever reads the message.
+func isSenderField(f Field) bool {
+	return f.Is("From") || f.Is("Sender") || f.Is("Resent-From") || f.Is("Resent-Sender")
+}
+
 // Senders gives the address of every From: and Sender: mailbox of h, and of
-// their Resent- forms.
+// their Resent- forms. A field without a mailbox fails: a mail client may show
+// what stands there all the same.
 func (h *Header) Senders() ([]envelope.Address, error) {
 	var out []envelope.Address
 	for _, f := range h.Fields {
-		if !f.Is("From") && !f.Is("Sender") && !f.Is("Resent-From") && !f.Is("Resent-Sender") {
+		if !isSenderField(f) {
 			continue
 		}
 		boxes, err := Mailboxes(f.Value())
 		if err != nil {
 			return nil, err
+		}
+		if len(boxes) == 0 {
+			return nil, errAddress
 		}
 		for _, m := range boxes {
 			out = append(out, m.Address)

@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -116,6 +117,13 @@ func (h *Header) Remove(names ...string) {
 		}
 	}
 	h.Fields = kept
+}
+
+// removeEmpty drops the fields of the names that have no value at all.
+func (h *Header) removeEmpty(names ...string) {
+	h.Fields = slices.DeleteFunc(h.Fields, func(f Field) bool {
+		return slices.ContainsFunc(names, f.Is) && strings.TrimSpace(f.Value()) == ""
+	})
 }
 
 // Set replaces the first field of a name, drops the others, or adds it.

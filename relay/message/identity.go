@@ -29,10 +29,15 @@ func (d Identity) inside(a envelope.Address) bool {
 	return envelope.DomainKey(a.Domain) == envelope.DomainKey(d.Domain)
 }
 
-// Fits tells whether a message with this envelope sender can leave under an
-// identity that never rewrites.
-func (d Identity) Fits(sender envelope.Address) bool {
-	return !d.Never || sender.IsNull() || d.inside(sender)
+// Fits tells whether a message can leave under an identity that never
+// rewrites: its envelope sender and every sender of its header are inside the
+// domain, for certain.
+func (d Identity) Fits(h *Header, sender envelope.Address) bool {
+	if !d.Never {
+		return true
+	}
+	header, err := h.Senders()
+	return err == nil && (sender.IsNull() || d.inside(sender)) && !slices.ContainsFunc(header, func(a envelope.Address) bool { return !d.inside(a) })
 }
 
 // Rewrites tells whether the envelope sender or one of the header's senders

@@ -17,9 +17,14 @@ import (
 	"github.com/printerrelay/printer-relay/relay/reply"
 )
 
+// Bounds of a header, before and behind its repair. A device's has 20 fields and
+// some hundred octets; Postfix takes 100 kB.
 const (
-	maxHeader = 256 << 10 // octets
-	maxHops   = 100       // Received fields; RFC 5321 6.3 wants at least 100
+	maxHeader = 100 << 10 // octets
+	maxFields = 1000
+	maxSender = 8 << 10  // octets of one From or Sender field
+	maxRaw8   = 16 << 10 // octets of one field that is to be encoded
+	maxHops   = 100      // Received fields; RFC 5321 6.3 wants at least 100
 	chunk     = 32 << 10
 )
 
@@ -115,8 +120,9 @@ type intake struct {
 
 	head     []byte // the header so far
 	begun    bool   // a line of the header was seen
-	lineOpen bool   // a piece of the current line is out
-	start    int    // of the current line in head
+	fields   int
+	lineOpen bool // a piece of the current line is out
+	start    int  // of the current line in head
 	inBody   bool
 	current  int // octets of the current line so far
 	scanner  *scanner
@@ -164,6 +170,11 @@ func (k *intake) line(p []byte, last bool) error {
 			return k.body(first, true)
 		}
 	}
+	if line[0] != ' ' && line[0] != '\t' {
+		if k.fields++; k.fields > maxFields {
+			return reply.HeaderTooLarge()
+		}
+	}
 	k.begun = true
 	k.head = append(k.head, '\r', '\n')
 	return nil
@@ -176,7 +187,9 @@ func (k *intake) header() error {
 	if err := k.loop(h); err != nil {
 		return err
 	}
-	k.repair(h)
+	if err := k.repair(h); err != nil {
+		return err
+	}
 	if k.o.Header != nil {
 		if r := k.o.Header(h); r != nil {
 			return r
@@ -217,20 +230,27 @@ func (k *intake) loop(h *Header) error {
 }
 
 // repair strips and adds what the design says, and encodes raw 8-bit octets.
-func (k *intake) repair(h *Header) {
+// Encoding makes a field longer: the bound holds for what comes of it too.
+func (k *intake) repair(h *Header) error {
 	h.Remove("Bcc", "Resent-Bcc", "Return-Path")
+	h.removeEmpty("From", "Sender")
+	size := 0
 	for i, f := range h.Fields {
+		if isSenderField(f) && len(f.Raw) > maxSender || len(f.Raw) > maxRaw8 && !isASCII(f.Raw) {
+			return reply.HeaderTooLarge()
+		}
 		if !isASCII(f.Raw) {
-			if k.o.UTF8 {
-				k.facts.UTF8 = true
-				continue
+			if !k.o.UTF8 {
+				h.Fields[i] = encodeField(f)
+				k.facts.Repairs++
 			}
-			h.Fields[i] = encodeField(f)
-			k.facts.Repairs++
 			k.facts.UTF8 = k.facts.UTF8 || !isASCII(h.Fields[i].Raw)
 		}
 		if f.Is("From") {
 			k.quoteName(h, i)
+		}
+		if size += len(h.Fields[i].Raw); size > maxHeader {
+			return reply.HeaderTooLarge()
 		}
 	}
 	add := func(name, value string) {
@@ -249,6 +269,7 @@ func (k *intake) repair(h *Header) {
 	if h.Has("Content-Type") || h.Has("Content-Transfer-Encoding") {
 		add("MIME-Version", "1.0")
 	}
+	return nil
 }
 
 // quoteName repairs an address that stands as its own display name without

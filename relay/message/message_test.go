@@ -141,8 +141,6 @@ func TestMailboxes(t *testing.T) {
 		`"Doe, John" <a@b.example>`:               "a@b.example",
 		"(x@y.example) a@b.example":               "a@b.example",
 		"a@b.example (comment (nested))":          "a@b.example",
-		"group: a@b.example, c@d.example;":        "a@b.example c@d.example",
-		"undisclosed-recipients:;":                "",
 		"=?utf-8?q?a=40b.example?= <c@d.example>": "c@d.example",
 		`"a@b.example" <"md"@corp.example>`:       "md@corp.example",
 		"a@b.example <a@b.example>":               "a@b.example",
@@ -157,7 +155,9 @@ func TestMailboxes(t *testing.T) {
 			t.Errorf("%q: %v, %v", in, got, err)
 		}
 	}
-	for _, in := range []string{"<a@b.example> <c@d.example>", "<a@b.example> c@d.example", "a@b.example <c@d", `"open <a@b.example>`, "(open a@b.example", "a b@c.example", "a@b.example c@d.example", "<@x.example:a@b.example>", "a@b.example>"} {
+	for _, in := range []string{"<a@b.example> <c@d.example>", "<a@b.example> c@d.example", "a@b.example <c@d", `"open <a@b.example>`, "(open a@b.example", "a b@c.example", "a@b.example c@d.example", "<@x.example:a@b.example>", "a@b.example>",
+		"undisclosed-recipients:;", "staff: a@b.example;", "ceo@corp.example:;", "ceo@corp.example:;, <a@b.example>", `"Director ceo@corp.example":;`,
+		strings.Repeat("a@b.example, ", 200)} {
 		if boxes, err := Mailboxes(in); err == nil {
 			t.Errorf("%q passed as %+v", in, boxes)
 		}

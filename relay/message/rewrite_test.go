@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"net/mail"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -116,5 +117,54 @@ func TestANameIsNoAddress(t *testing.T) {
 		if err != nil || len(from) != 1 || from[0].Address != "scans@upstream.example" {
 			t.Errorf("%s: %q is read as %v, %v", name, h.Get("From"), from, err)
 		}
+	}
+}
+
+// What stands in From without being a mailbox is shown by some mail clients.
+func TestSendersThatCannotBeRead(t *testing.T) {
+	for _, header := range []string{"From: ,\r\n", "From: (ceo@corp.example)\r\n", "From: ceo@corp.example:;\r\n", "From: a@b.example\r\nSender: ()\r\n"} {
+		h := ParseHeader([]byte(header))
+		if got, err := h.Senders(); err == nil {
+			t.Errorf("%q: senders %v", header, got)
+		}
+		never := Identity{Domain: "b.example", Never: true}
+		if never.Fits(h, envelope.Address{Local: "a", Domain: "b.example"}) {
+			t.Errorf("%q leaves under an identity that never rewrites", header)
+		}
+	}
+	outside := ParseHeader([]byte("From: The CEO <ceo@corp.example>\r\n"))
+	if (Identity{Domain: "b.example", Never: true}).Fits(outside, envelope.Address{Local: "a", Domain: "b.example"}) {
+		t.Error("a From outside the domain leaves under an identity that never rewrites")
+	}
+}
+
+func TestAnEmptyFromIsReplaced(t *testing.T) {
+	got, _, err := take(t, "From:  \r\nSubject: x\r\n\r\nb\r\n", options())
+	if err != nil || strings.Count(got, "From:") != 1 || !strings.Contains(got, "From: <") {
+		t.Errorf("%v: %q", err, got)
+	}
+}
+
+// A header costs no more memory than a small multiple of its bound, whatever it
+// is made of (CWE-770).
+func TestHeadersAreBounded(t *testing.T) {
+	for name, header := range map[string]string{
+		"commas":                 "From: " + strings.Repeat(",", maxHeader) + "\r\n",
+		"commas within a field":  "From: " + strings.Repeat(",", maxSender-100) + "\r\n",
+		"fields":                 strings.Repeat("a:\r\n", maxHeader/4),
+		"From fields":            strings.Repeat("From:a@b.example\r\n", maxFields+1),
+		"words to encode":        "To: " + strings.Repeat("\xe9 ", maxHeader/3) + "\r\n",
+		"words to encode (From)": "From: " + strings.Repeat("\xe9 ", maxSender/3) + " <a@b.example>\r\n",
+		"folds":                  "X: x\r\n" + strings.Repeat(" \r\n", maxHeader/4),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, _, err := take(t, header+"\r\nb\r\n", options())
+			runtime.ReadMemStats(&after)
+			if used := after.TotalAlloc - before.TotalAlloc; used > 64*maxHeader {
+				t.Errorf("%d octets were allocated for a header of %d (%v)", used, len(header), err)
+			}
+		})
 	}
 }

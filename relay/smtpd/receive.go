@@ -42,7 +42,7 @@ func (s *session) receive(tx *transaction) error {
 		Header: func(h *message.Header) *reply.Reply {
 			senders, err := h.Senders()
 			if err != nil {
-				if len(rule.Senders.Allowed) == 0 || rule.Senders.EnvelopeOnly {
+				if (len(rule.Senders.Allowed) == 0 || rule.Senders.EnvelopeOnly) && headerFits(tx.plan, []envelope.Address{{Local: "unclear", Domain: "invalid"}}) == nil {
 					return nil
 				}
 				return reply.HeaderUnclear()
