@@ -226,6 +226,24 @@ func TestTheLastAttemptIsAtTheExpiry(t *testing.T) {
 	})
 }
 
+// What a rate limit holds back is tried when its time comes, however short the
+// expiry is.
+func TestPacingDoesNotUseTheExpiryUp(t *testing.T) {
+	s := only(settings())
+	s.Delivery.Expire = 4 * time.Hour
+	inBubble(t, s, func(r *rig) {
+		r.up.say(func(Attempt, envelope.Address) upstream.Outcome { return ok })
+		m := message("x@corp.example")
+		m.NotBefore = time.Now().Add(20 * time.Hour)
+		start := time.Now()
+		r.send(m)
+		r.pass(24 * time.Hour)
+		if a := r.up.attempts(); len(a) != 1 || a[0].at.Sub(start) != 20*time.Hour {
+			t.Errorf("attempts %+v, want one after 20 hours", a)
+		}
+	})
+}
+
 // stalling makes the first removal wait.
 type stalling struct {
 	store

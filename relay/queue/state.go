@@ -121,6 +121,7 @@ func newItem(m *Message) *item {
 	first := int64(0)
 	if !m.NotBefore.IsZero() {
 		first = m.NotBefore.UnixNano()
+		it.since = max(it.since, first) // pacing is no failure: it does not use the expiry up
 	}
 	for i := range it.rcpts {
 		it.rcpts[i].next = first

@@ -259,5 +259,5 @@ func (s *Spool) moveOut(id string) error {
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	return s.freeSlot(x)
+	return s.freeSlot(id, x)
 }

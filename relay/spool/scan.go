@@ -153,7 +153,7 @@ func (s *Spool) scanSlots(fn func(Entry) error) error {
 func (s *Spool) setSlotAside(number int, content []byte) error {
 	name := fmt.Sprintf("slot-%d", number)
 	to := s.asidePath(name)
-	if err := os.WriteFile(to, content, 0o600); err != nil {
+	if err := keep(to, content); err != nil { // on the disk before the slot is overwritten
 		return fmt.Errorf("spool: quarantine: %w", err)
 	}
 	s.o.Log.Error("spool slot copied to quarantine", "id", name, "to", to, "cause", "it was being written when the power failed, or the disk has spoilt it")
@@ -163,7 +163,21 @@ func (s *Spool) setSlotAside(number int, content []byte) error {
 	if err := s.slots.zero(number); err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	return s.freeSlot(&slot{number: number})
+	return s.freeSlot(name, &slot{number: number})
+}
+
+// keep writes a file durably, with its name.
+func keep(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	return syncDirs(filepath.Dir(path))
 }
 
 // settleMove ends what a crash in moveOut left: of two copies of the entry id
@@ -190,7 +204,7 @@ func (s *Spool) settleMove(id string) (moved bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("spool: %w", err)
 	}
-	return true, s.freeSlot(x)
+	return true, s.freeSlot(id, x)
 }
 
 // whole tells whether a file is an entry whose body is what its preamble says.

@@ -268,6 +268,57 @@ func TestAFailedSyncOfTheSlots(t *testing.T) {
 	}
 }
 
+// A removal whose sync failed is not taken for one that was made: the next
+// Remove does it again, and only then the entry is gone for certain.
+func TestARemovalThatFailedIsMadeAgain(t *testing.T) {
+	for _, o := range []Options{{}, fileOnly} {
+		s := open(t, t.TempDir(), o)
+		id := put(t, s, "body", "m")
+		fail := func(closed bool) {
+			s.sync.mu.Lock()
+			s.sync.closed = closed
+			s.sync.mu.Unlock()
+		}
+		fail(true)
+		for range 2 {
+			if err := s.Remove(id); err == nil || errors.Is(err, ErrNotFound) {
+				t.Errorf("Remove while nothing can be synced: %v", err)
+			}
+		}
+		fail(false)
+		if err := s.Remove(id); err != nil {
+			t.Errorf("Remove when it can: %v", err)
+		}
+		if err := s.Remove(id); !errors.Is(err, ErrNotFound) {
+			t.Errorf("Remove of what is gone: %v", err)
+		}
+	}
+}
+
+func TestAMoveWhoseClearingFailedIsEndedByRemove(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{})
+	id := put(t, s, "body", "m")
+	x := s.slots.byID[id]
+	if err := s.moveOut(id); err != nil {
+		t.Fatal(err)
+	}
+	// As if the sync of the clearing had failed, and the disk kept the old slot.
+	image := append(make([]byte, slotHead), "whatever"...)
+	encodeSlotHead(image, id)
+	if _, err := s.slots.f.WriteAt(image, int64(x.number)*slotSize); err != nil {
+		t.Fatal(err)
+	}
+	s.doubt(id, x)
+	if err := s.Remove(id); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if got := scan(t, open(t, dir, Options{})); len(got) != 0 {
+		t.Errorf("it came back: %v", got)
+	}
+}
+
 func FuzzDecodeSlot(f *testing.F) {
 	good := append(make([]byte, slotHead), "an image"...)
 	encodeSlotHead(good, "id")

@@ -44,7 +44,8 @@ type Options struct {
 	Corrupt    func() // called for each entry moved to quarantine, from any goroutine; may be nil
 }
 
-// Spool is an open store. It is safe for concurrent use.
+// Spool is an open store. It is safe for concurrent use, but that Append, Remove
+// and Quarantine of one entry come one after the other.
 type Spool struct {
 	o          Options
 	dir        string // of the entries
@@ -59,8 +60,9 @@ type Spool struct {
 	free    freeSpace
 
 	mu      sync.Mutex
-	broken  map[string]bool // IDs whose last Append failed: the tail of the file is not known
-	writing map[string]bool // IDs that have a Writer
+	broken  map[string]bool  // IDs whose last Append failed: the tail of the file is not known
+	writing map[string]bool  // IDs that have a Writer
+	unsure  map[string]*slot // IDs whose removal, from a slot (or nil: a file of their own), may not have reached the disk
 }
 
 // Open opens the spool in dir, which it creates and locks.
@@ -77,7 +79,7 @@ func Open(dir string, o Options) (*Spool, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Spool{o: o, dir: filepath.Join(dir, "messages"), quarantine: filepath.Join(dir, "quarantine"), broken: map[string]bool{}, writing: map[string]bool{}}
+	s := &Spool{o: o, dir: filepath.Join(dir, "messages"), quarantine: filepath.Join(dir, "quarantine"), broken: map[string]bool{}, writing: map[string]bool{}, unsure: map[string]*slot{}}
 	for _, d := range []string{s.dir, s.quarantine} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("spool: %w", err)
@@ -179,11 +181,18 @@ func (s *Spool) Remove(id string) error {
 	if s.slots.has(id) {
 		return s.removeSlot(id)
 	}
+	settled, err := s.settle(id)
+	if err != nil {
+		return err
+	}
 	info, err := os.Lstat(s.path(id))
 	if err == nil {
 		err = os.Remove(s.path(id))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
+		if settled {
+			return nil
+		}
 		return ErrNotFound
 	}
 	if err != nil {
@@ -195,9 +204,43 @@ func (s *Spool) Remove(id string) error {
 	delete(s.broken, id)
 	s.mu.Unlock()
 	if err := s.sync.wait(nil); err != nil {
+		s.doubt(id, nil)
 		return fmt.Errorf("spool: remove %s: %w", id, err)
 	}
 	return nil
+}
+
+// doubt notes that the removal of an entry may be on the disk or not: its
+// sync failed.
+func (s *Spool) doubt(id string, x *slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsure[id] = x
+}
+
+// settle makes durable what doubt has noted of an entry; false: nothing was.
+func (s *Spool) settle(id string) (bool, error) {
+	s.mu.Lock()
+	x, ok := s.unsure[id]
+	s.mu.Unlock()
+	if !ok {
+		return false, nil
+	}
+	var err error
+	if x == nil {
+		err = s.sync.wait(nil)
+	} else if err = s.slots.zero(x.number); err == nil { // written anew: after a failed sync its page counts as clean
+		if err = s.syncSlots(); err == nil {
+			s.slots.freed(x)
+		}
+	}
+	if err != nil {
+		return false, fmt.Errorf("spool: remove %s: %w", id, err)
+	}
+	s.mu.Lock()
+	delete(s.unsure, id)
+	s.mu.Unlock()
+	return true, nil
 }
 
 func (s *Spool) removeSlot(id string) error {
@@ -207,12 +250,13 @@ func (s *Spool) removeSlot(id string) error {
 	}
 	s.entries.Add(-1)
 	s.bytes.Add(-x.size)
-	return s.freeSlot(x)
+	return s.freeSlot(id, x)
 }
 
-// freeSlot makes durable that x was cleared.
-func (s *Spool) freeSlot(x *slot) error {
+// freeSlot makes durable that the slot x of the entry id was cleared.
+func (s *Spool) freeSlot(id string, x *slot) error {
 	if err := s.syncSlots(); err != nil {
+		s.doubt(id, x)
 		return err
 	}
 	s.slots.freed(x)

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/reply"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 )
 
@@ -114,11 +115,20 @@ func (s *session) answer(command string, responses ...string) (Reply, error) {
 
 func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
-// scrub takes the credential out of what a server said of it.
+// scrub takes the credential out of what a server said of it: as it was sent,
+// and as it reads in a line that was made printable and cut to a length.
 func scrub(text, user, password string) string {
-	for _, secret := range []string{b64("\x00" + user + "\x00" + password), b64(password), password} {
-		if len(secret) > 3 {
-			text = strings.ReplaceAll(text, secret, "***")
+	const short = 4 // octets: less cannot be told from other words
+	if len(strings.TrimSpace(password)) < short {
+		return ""
+	}
+	for _, secret := range []string{b64("\x00" + user + "\x00" + password), b64(password), password, reply.Line(password, len(password))} {
+		text = strings.ReplaceAll(text, secret, "***")
+		for n := len(secret) - 1; n >= short; n-- {
+			if cut, ok := strings.CutSuffix(text, secret[:n]); ok {
+				text = cut + "***"
+				break
+			}
 		}
 	}
 	return text

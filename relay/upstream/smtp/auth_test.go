@@ -148,3 +148,20 @@ func TestLongPassword(t *testing.T) {
 		t.Errorf("%s", out[0].Text)
 	}
 }
+
+func TestScrub(t *testing.T) {
+	for _, tc := range []struct{ text, password, want string }{
+		{"no: hunter22 is wrong", "hunter22", "no: *** is wrong"},
+		{"no: " + b64("hunter22"), "hunter22", "no: ***"},
+		{"no: " + b64("\x00relay\x00hunter22"), "hunter22", "no: ***"},
+		{"no: tab secret", "tab\tsecret", "no: ***"},
+		{"no: lead secret", " lead secret ", "no:***"},
+		{"no: hunt", "hunter22", "no: ***"}, // cut off there
+		{"Basic authentication is disabled", "hunter22", "Basic authentication is disabled"},
+		{"no: abc", "abc", ""},
+	} {
+		if got := scrub(tc.text, "relay", tc.password); got != tc.want {
+			t.Errorf("%q with %q: %q, want %q", tc.text, tc.password, got, tc.want)
+		}
+	}
+}
