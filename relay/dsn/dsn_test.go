@@ -3,6 +3,7 @@ package dsn
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -120,7 +121,7 @@ func readable(t *testing.T, b []byte, r Report) {
 	var types []string
 	for {
 		p, err := parts.NextRawPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -150,7 +151,7 @@ func readStatus(t *testing.T, p io.Reader, r Report) {
 	action := map[bool]string{true: "delayed", false: "failed"}[r.Delayed]
 	for i := range min(len(r.Recipients), maxRecipients) {
 		h, err := in.ReadMIMEHeader()
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
 		if h.Get("Action") != action || !strings.Contains(h.Get("Final-Recipient"), "; ") || len(h.Get("Status")) < 5 {

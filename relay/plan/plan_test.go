@@ -177,8 +177,13 @@ func TestHash(t *testing.T) {
 	}
 	seen := map[string]string{first.Hash: "as it was"}
 	for i, change := range []struct{ old, new string }{
-		{"relay.example", "relay2.example"}, {"port: 25", "port: 26"}, {"10.0.0.0/8", "10.0.0.0/9"}, {"*@corp.example", "it@corp.example"},
-		{"mail.example", "mail2.example"}, {"{to: None}", "{to: Postmaster, postmaster: it@corp.example}"}, {"listeners:", "intake: Hold\n  listeners:"},
+		{"relay.example", "relay2.example"},
+		{"port: 25", "port: 26"},
+		{"10.0.0.0/8", "10.0.0.0/9"},
+		{"*@corp.example", "it@corp.example"},
+		{"mail.example", "mail2.example"},
+		{"{to: None}", "{to: Postmaster, postmaster: it@corp.example}"},
+		{"listeners:", "intake: Hold\n  listeners:"},
 	} {
 		p, _ := compileYAML(t, strings.Replace(small, change.old, change.new, 1))
 		if other, ok := seen[p.Hash]; ok {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -111,9 +112,9 @@ func FuzzBody(f *testing.F) {
 		}
 		want, rest, whole := unstuff(string(in))
 		switch {
-		case !whole && err == io.EOF:
+		case !whole && errors.Is(err, io.EOF):
 			t.Fatalf("%q ended a message: %q", in, got)
-		case whole && (err != io.EOF || string(got) != want):
+		case whole && (!errors.Is(err, io.EOF) || string(got) != want):
 			t.Fatalf("%q: message %q (%v), want %q", in, got, err, want)
 		}
 		if !whole {
