@@ -4,6 +4,7 @@ import (
 	metaac "k8s.io/client-go/applyconfigurations/meta/v1"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
+	"github.com/printerrelay/printer-relay/relay/plan"
 )
 
 // Labels and annotations of the objects.
@@ -42,7 +43,7 @@ func ServiceAccountName(relay string) string { return relay + "-relay" }
 func QueueServiceAccountName(relay string) string { return relay + "-queue" }
 
 // CertificateName is the name of a listener's Certificate and of its Secret.
-func CertificateName(relay, listener string) string { return relay + "-" + listener }
+func CertificateName(relay, listener string) string { return plan.IssuedCertificate(relay, listener) }
 
 // Selector are the labels by which all objects of a relay are found, and no
 // other's.

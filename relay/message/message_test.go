@@ -155,9 +155,11 @@ func TestMailboxes(t *testing.T) {
 			t.Errorf("%q: %v, %v", in, got, err)
 		}
 	}
-	for _, in := range []string{"<a@b.example> <c@d.example>", "<a@b.example> c@d.example", "a@b.example <c@d", `"open <a@b.example>`, "(open a@b.example", "a b@c.example", "a@b.example c@d.example", "<@x.example:a@b.example>", "a@b.example>",
+	for _, in := range []string{
+		"<a@b.example> <c@d.example>", "<a@b.example> c@d.example", "a@b.example <c@d", `"open <a@b.example>`, "(open a@b.example", "a b@c.example", "a@b.example c@d.example", "<@x.example:a@b.example>", "a@b.example>",
 		"undisclosed-recipients:;", "staff: a@b.example;", "ceo@corp.example:;", "ceo@corp.example:;, <a@b.example>", `"Director ceo@corp.example":;`,
-		strings.Repeat("a@b.example, ", 200)} {
+		strings.Repeat("a@b.example, ", 200),
+	} {
 		if boxes, err := Mailboxes(in); err == nil {
 			t.Errorf("%q passed as %+v", in, boxes)
 		}

@@ -44,7 +44,8 @@ func (c *compiler) listener(self at, field string, l *v1alpha1.Listener) Listene
 		out.TLS.Certificates = append(out.TLS.Certificates, c.secret(&l.TLS.CertificateRefs[i]))
 	}
 	if l.TLS.IssuerRef != nil {
-		self.errorf(field+".tls.issuerRef", notBuilt+": put the certificate into a Secret and name it in certificateRefs")
+		name := IssuedCertificate(c.in.Relay.Name, l.Name)
+		out.TLS.Certificates = append(out.TLS.Certificates, c.secret(&v1alpha1.LocalReference{Name: name}))
 	}
 	for i := range l.ClientOverrides {
 		out.Overrides = append(out.Overrides, c.override(self, fmt.Sprintf("%s.clientOverrides[%d]", field, i), &l.ClientOverrides[i]))
@@ -52,6 +53,10 @@ func (c *compiler) listener(self at, field string, l *v1alpha1.Listener) Listene
 	out.AdvertisedSize = c.advertised(self, field, out.MessageSize)
 	return out
 }
+
+// IssuedCertificate is the name of the Secret that cert-manager puts the
+// certificate of a listener with an issuerRef into, as the operator asks it to.
+func IssuedCertificate(relay, listener string) string { return relay + "-" + listener }
 
 func (c *compiler) auth(self at, field string, l *v1alpha1.Listener) ListenerAuth {
 	a := &l.Authentication

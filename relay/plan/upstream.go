@@ -8,8 +8,9 @@ import (
 	"github.com/printerrelay/printer-relay/relay/envelope"
 )
 
-// notBuilt is why a feature of the kinds is refused that this build has not.
-const notBuilt = "not supported in this build"
+// NotBuilt is in the message where a feature of the kinds is refused that this
+// build has not.
+const NotBuilt = "not supported in this build"
 
 // defaultConnections is limits.connections where it is not given.
 const defaultConnections = 10
@@ -52,7 +53,7 @@ func (c *compiler) upstream(self at, field, name string) {
 		}
 	}
 	if u.Spec.DKIM != nil {
-		a.errorf("spec.dkim", notBuilt)
+		a.errorf("spec.dkim", NotBuilt)
 	}
 	switch {
 	case u.Spec.Type == v1alpha1.UpstreamSMTP && u.Spec.SMTP != nil:
@@ -60,7 +61,7 @@ func (c *compiler) upstream(self at, field, name string) {
 	case u.Spec.Type == v1alpha1.UpstreamMaildir && u.Spec.Maildir != nil:
 		out.Maildir = &Maildir{Path: u.Spec.Maildir.Path}
 	default:
-		a.errorf("spec.type", "%s is %s: use SMTP or Maildir", u.Spec.Type, notBuilt)
+		a.errorf("spec.type", "%s is %s: use SMTP or Maildir", u.Spec.Type, NotBuilt)
 	}
 	c.out.Upstreams[name] = out
 }
@@ -88,7 +89,7 @@ func (c *compiler) smtp(a at, s *v1alpha1.SMTPUpstream) *SMTP {
 	switch auth.Mechanism {
 	case v1alpha1.UpstreamMechanismAuto, "":
 	case v1alpha1.UpstreamMechanismXOAuth2, v1alpha1.UpstreamMechanismOAuthBearer:
-		a.errorf("spec.smtp.authentication.mechanism", "%s is %s: use Auto, Plain, Login or CRAMMD5", auth.Mechanism, notBuilt)
+		a.errorf("spec.smtp.authentication.mechanism", "%s is %s: use Auto, Plain, Login or CRAMMD5", auth.Mechanism, NotBuilt)
 	default:
 		out.Mechanism = saslNames[v1alpha1.Mechanism(auth.Mechanism)]
 	}
