@@ -82,6 +82,7 @@ func lastSource(in Input) (manifests, error) {
 	if in.Refuse {
 		m.relay.Spec.Intake = v1alpha1.IntakeRefuse
 	}
+	m.relay.Spec.Replicas = in.Relay.Spec.Replicas
 	input := plan.Input{Relay: m.relay, Upstreams: map[string]*v1alpha1.MailUpstream{}, Policies: map[string]*v1alpha1.SenderPolicy{}}
 	for _, u := range m.upstreams {
 		input.Upstreams[u.Name] = u
@@ -162,8 +163,12 @@ func newChunk(kind string, o metav1.Object, spec any) (chunk, error) {
 // policies by name. Service and Pod are left out: the relay does not read them, and
 // a change of them changes no file.
 func (m manifests) chunks() ([]chunk, error) {
-	spec := m.relay.Spec.DeepCopy()
-	spec.Service, spec.Pod = v1alpha1.Service{}, v1alpha1.PodTemplate{}
+	spec, err := convert[map[string]any](&m.relay.Spec)
+	if err != nil {
+		return nil, err
+	}
+	delete(*spec, "service")
+	delete(*spec, "pod")
 	var out []chunk
 	add := func(kind string, o metav1.Object, spec any) error {
 		c, err := newChunk(kind, o, spec)

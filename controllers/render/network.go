@@ -1,6 +1,7 @@
 package render
 
 import (
+	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,7 +35,7 @@ func (r *renderer) service() *coreac.ServiceApplyConfiguration {
 			spec.WithLoadBalancerClass(*s.LoadBalancerClass)
 		}
 		for _, c := range s.LoadBalancerSourceRanges {
-			spec.WithLoadBalancerSourceRanges(string(c))
+			spec.WithLoadBalancerSourceRanges(network(c))
 		}
 	}
 	for i := range r.listeners {
@@ -97,9 +98,19 @@ func (r *renderer) clients(l *v1alpha1.Listener) []*networkingac.NetworkPolicyPe
 	}
 	var out []*networkingac.NetworkPolicyPeerApplyConfiguration
 	for _, c := range slices.Concat(s.LoadBalancerSourceRanges, l.ProxyProtocol.TrustedNetworks) {
-		out = append(out, networkingac.NetworkPolicyPeer().WithIPBlock(networkingac.IPBlock().WithCIDR(string(c))))
+		out = append(out, networkingac.NetworkPolicyPeer().WithIPBlock(networkingac.IPBlock().WithCIDR(network(c))))
 	}
 	return out
+}
+
+// network is a CIDR without bits behind its mask, about which the API server
+// would warn at every write.
+func network(c v1alpha1.CIDR) string {
+	p, err := netip.ParsePrefix(string(c))
+	if err != nil {
+		return string(c) // the API server refuses it, and says so
+	}
+	return p.Masked().String()
 }
 
 // observers are the namespaces that may reach the admin and probes ports.

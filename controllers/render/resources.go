@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -25,28 +26,29 @@ var (
 // alike are theirs: a default limit might be below their request.
 func (r *renderer) resources() (*coreac.ResourceRequirementsApplyConfiguration, error) {
 	theirs := &r.Relay.Spec.Pod.Resources
-	out, err := convert[coreac.ResourceRequirementsApplyConfiguration](theirs)
+	merged := theirs.DeepCopy()
+	merged.Requests = withDefaults(defaultRequests, theirs.Requests, theirs)
+	merged.Limits = withDefaults(defaultLimits, theirs.Limits, theirs)
+	out, err := convert[coreac.ResourceRequirementsApplyConfiguration](merged)
 	if err != nil {
 		return nil, fmt.Errorf("spec.pod.resources: %w", err)
-	}
-	if requests := defaults(defaultRequests, theirs); len(requests) > 0 {
-		out.WithRequests(requests)
-	}
-	if limits := defaults(defaultLimits, theirs); len(limits) > 0 {
-		out.WithLimits(limits)
 	}
 	return out, nil
 }
 
-// defaults are the entries of ours that theirs does not name at all.
-func defaults(ours corev1.ResourceList, theirs *corev1.ResourceRequirements) corev1.ResourceList {
-	out := corev1.ResourceList{}
+// withDefaults adds to list the entries of ours that theirs does not name at all.
+func withDefaults(ours, list corev1.ResourceList, theirs *corev1.ResourceRequirements) corev1.ResourceList {
+	out := maps.Clone(list)
 	for name, q := range ours {
 		_, requested := theirs.Requests[name]
 		_, limited := theirs.Limits[name]
-		if !requested && !limited {
-			out[name] = q
+		if requested || limited {
+			continue
 		}
+		if out == nil {
+			out = corev1.ResourceList{}
+		}
+		out[name] = q
 	}
 	return out
 }
