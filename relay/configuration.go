@@ -13,25 +13,32 @@ import (
 )
 
 // Configuration is what a manifest folder says, compiled: the plans to run and
-// the Secrets that came with them. It is read whole or not at all.
+// the Secrets that came with them.
 type Configuration struct {
 	Plans    []*plan.Plan           // sorted by namespace and name
 	Secrets  map[string]secrets.Map // by namespace
 	Warnings []string
+
+	// Where something is wrong:
+	Partial bool            // a file cannot be read: there are no Plans, and Secrets may be missing
+	Faulty  map[string]bool // relays (namespace/name) that have no plan; true: what they refer to is missing
 }
 
 // LoadConfiguration reads, validates and compiles the manifests in dir. name
 // ("namespace/name") selects one PrinterRelay; empty takes all. The error holds every
-// problem, a line each, with file, line and field, and what to do.
+// problem, a line each, with file, line and field, and what to do. What is not
+// touched by it is in the Configuration all the same, which is nil only if
+// nothing could be read.
 func LoadConfiguration(dir, name string) (*Configuration, error) {
 	set, problems, err := manifest.Load(dir)
 	if err != nil {
 		return nil, err
 	}
+	c := &Configuration{Secrets: set.Secrets, Faulty: map[string]bool{}}
 	if len(problems) > 0 {
-		return nil, problems
+		c.Partial = true
+		return c, problems
 	}
-	c := &Configuration{Secrets: set.Secrets}
 	var errs []error
 	for _, r := range set.Relays {
 		if name != "" && r.Namespace+"/"+r.Name != name {
@@ -49,16 +56,17 @@ func LoadConfiguration(dir, name string) (*Configuration, error) {
 				c.Warnings = append(c.Warnings, d.Error())
 			}
 		}
+		if diagnostics.Failed() {
+			c.Faulty[key(p)] = diagnostics.Missing()
+			continue
+		}
 		c.Plans = append(c.Plans, p)
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
-	}
-	if len(c.Plans) == 0 {
+	if len(c.Plans)+len(c.Faulty) == 0 {
 		return nil, noRelay(dir, name)
 	}
 	sort.Slice(c.Plans, func(i, j int) bool { return key(c.Plans[i]) < key(c.Plans[j]) })
-	return c, nil
+	return c, errors.Join(errs...)
 }
 
 func noRelay(dir, name string) error {

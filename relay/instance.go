@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -187,6 +188,34 @@ func (in *instance) apply(pl *plan.Plan, src secrets.Source) error {
 		in.log.Info("plan applied", "hash", pl.Hash, "was", old.Hash)
 	}
 	return nil
+}
+
+// renew takes the Secrets of a folder that could be read in part: those that
+// are not there stay as they were.
+func (in *instance) renew(src secrets.Source) error {
+	if found, ok := src.(secrets.Map); ok {
+		all := secrets.Map{}
+		if old, ok := (*in.secrets.Load()).(secrets.Map); ok {
+			maps.Copy(all, old)
+		}
+		maps.Copy(all, found)
+		src = all
+	}
+	return in.apply(in.plan.Load(), src)
+}
+
+// keep goes on with the last good plan. Where a policy or an upstream is
+// missing it takes no new mail until a plan can be had: what the policy no
+// longer allows must not come in. The queue is delivered.
+func (in *instance) keep(src secrets.Source, missing bool) error {
+	pl := in.plan.Load()
+	if missing && pl.Intake != plan.IntakeRefuse {
+		closed := *pl
+		closed.Intake = plan.IntakeRefuse
+		pl = &closed
+		in.log.Error("a policy or an upstream that the relay refers to is missing: no new mail is taken until it is back")
+	}
+	return in.apply(pl, src)
 }
 
 // missing says which Secrets are not there; what needs them fails closed.

@@ -46,8 +46,8 @@ func (p *Process) watch(ctx context.Context, seen string) error {
 			last = after // it changed while it was read: this may be some of each
 			continue
 		}
-		if err == nil {
-			err = p.reload(c)
+		if c != nil {
+			err = errors.Join(err, p.reload(c))
 		}
 		seen, again = now, time.Time{}
 		if err != nil {
@@ -58,7 +58,9 @@ func (p *Process) watch(ctx context.Context, seen string) error {
 }
 
 // reload brings the relays to what the manifests say. What cannot be applied
-// leaves the relay with its last good plan.
+// leaves the relay with its last good plan; but Secrets are renewed whatever
+// else is wrong, so that no broken file keeps a revoked password alive, and a
+// relay whose policy or upstream was taken away takes no new mail.
 func (p *Process) reload(c *Configuration) error {
 	p.warn(c)
 	running := map[string]*instance{}
@@ -68,7 +70,17 @@ func (p *Process) reload(c *Configuration) error {
 	}
 	p.mu.Unlock()
 
+	if c.Partial {
+		var errs []error
+		for _, in := range running {
+			errs = append(errs, in.renew(p.secretsOf(c, in.plan.Load().Namespace)))
+		}
+		return errors.Join(errs...)
+	}
 	wanted := map[string]bool{}
+	for k := range c.Faulty {
+		wanted[k] = true
+	}
 	for _, pl := range c.Plans {
 		wanted[key(pl)] = true
 	}
@@ -80,6 +92,11 @@ func (p *Process) reload(c *Configuration) error {
 		}
 	}
 	var errs []error
+	for k, missing := range c.Faulty {
+		if in := running[k]; in != nil {
+			errs = append(errs, in.keep(p.secretsOf(c, in.plan.Load().Namespace), missing))
+		}
+	}
 	for _, pl := range c.Plans {
 		if in := running[key(pl)]; in != nil {
 			errs = append(errs, in.apply(pl, p.secretsOf(c, pl.Namespace)))

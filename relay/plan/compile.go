@@ -39,6 +39,7 @@ type Diagnostic struct {
 	Object   string // "MailUpstream default/ses"
 	Field    string // "spec.ses"
 	Message  string
+	Missing  bool // it is that another object is not there
 }
 
 // Error is the finding in one line.
@@ -60,6 +61,12 @@ type compiler struct {
 	secrets map[string]bool
 }
 
+// Missing tells whether an object that the PrinterRelay refers to is not there.
+// A relay that runs then takes no new mail until it is.
+func (ds Diagnostics) Missing() bool {
+	return slices.ContainsFunc(ds, func(d Diagnostic) bool { return d.Missing })
+}
+
 // at reports on one object.
 type at struct {
 	c      *compiler
@@ -67,11 +74,19 @@ type at struct {
 }
 
 func (a at) errorf(field, format string, v ...any) {
-	a.c.found = append(a.c.found, Diagnostic{Error, a.object, field, fmt.Sprintf(format, v...)})
+	a.c.found = append(a.c.found, Diagnostic{Severity: Error, Object: a.object, Field: field, Message: fmt.Sprintf(format, v...)})
+}
+
+// missing reports a reference to an object that is not there.
+func (a at) missing(field, kind, name string) {
+	a.c.found = append(a.c.found, Diagnostic{
+		Severity: Error, Object: a.object, Field: field, Missing: true,
+		Message: fmt.Sprintf("%s %q is not in namespace %q: create it, or correct the name", kind, name, a.c.in.Relay.Namespace),
+	})
 }
 
 func (a at) warnf(field, format string, v ...any) {
-	a.c.found = append(a.c.found, Diagnostic{Warning, a.object, field, fmt.Sprintf(format, v...)})
+	a.c.found = append(a.c.found, Diagnostic{Severity: Warning, Object: a.object, Field: field, Message: fmt.Sprintf(format, v...)})
 }
 
 // Compile makes the plan of one PrinterRelay. It is pure: the same input gives

@@ -14,7 +14,7 @@ func (c *compiler) policies(self at) {
 	for i, ref := range c.in.Relay.Spec.SenderPolicyRefs {
 		p := c.in.Policies[ref.Name]
 		if p == nil {
-			self.errorf(fmt.Sprintf("spec.senderPolicyRefs[%d]", i), "SenderPolicy %q is not in namespace %q: create it, or correct the name", ref.Name, c.in.Relay.Namespace)
+			self.missing(fmt.Sprintf("spec.senderPolicyRefs[%d]", i), "SenderPolicy", ref.Name)
 			continue
 		}
 		a := at{c, "SenderPolicy " + p.Namespace + "/" + p.Name}

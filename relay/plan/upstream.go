@@ -22,7 +22,7 @@ func (c *compiler) upstream(self at, field, name string) {
 	}
 	u := c.in.Upstreams[name]
 	if u == nil {
-		self.errorf(field, "MailUpstream %q is not in namespace %q: create it, or correct the name", name, c.in.Relay.Namespace)
+		self.missing(field, "MailUpstream", name)
 		return
 	}
 	a := at{c, "MailUpstream " + u.Namespace + "/" + u.Name}

@@ -62,6 +62,11 @@ func Parameter() *Reply { return refuse(555, 5, 5, 4, 14, "Parameter not support
 // BareLFCommand refuses a command that ends in LF alone (RFC 5321 2.3.8).
 func BareLFCommand() *Reply { return refuse(500, 5, 5, 2, 15, "End each line with CR LF") }
 
+// SettingsChanged ends a session that could not begin so now.
+func SettingsChanged() *Reply {
+	return refuse(421, 4, 7, 0, 16, "Relay settings were changed, connect again")
+}
+
 // TLS and authentication.
 
 // TLSRequired wants STARTTLS first (RFC 3207 4).

@@ -90,19 +90,19 @@ func (s *session) password(mechanism, user, password string) error {
 	if err != nil {
 		return s.refuse("AUTH", reply.AuthBusy(), err.Error())
 	}
-	return s.login(mechanism, user, name, ok, "")
+	return s.login(mechanism, l, user, name, ok, "")
 }
 
 // login takes the verdict on one try. A failure costs time, the same for every
 // cause, and the third one the connection (CWE-307).
-func (s *session) login(mechanism, said, name string, ok bool, why string) error {
+func (s *session) login(mechanism string, l *logins, said, name string, ok bool, why string) error {
 	result := "failed"
 	if ok {
 		result = "ok"
 	}
 	s.srv.Metrics.AuthAttempts.WithLabelValues(s.listener.Name, mechanism, result).Inc()
 	if ok {
-		s.user = name
+		s.user, s.proof = name, l.users[name]
 		return nil
 	}
 	s.loginFailures++
@@ -177,5 +177,5 @@ func (c *cramServer) Next(response []byte) ([]byte, bool, error) {
 	}
 	name, ok, why := c.s.srv.verify.cram(l, c.challenge, string(response))
 	said, _, _ := bytes.Cut(response, []byte{' '})
-	return nil, true, c.s.login("CRAM-MD5", string(said), name, ok, why)
+	return nil, true, c.s.login("CRAM-MD5", l, string(said), name, ok, why)
 }

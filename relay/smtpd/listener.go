@@ -138,7 +138,7 @@ func code(r *reply.Reply) string {
 func (s *Server) session(l *listener, c *gosmtp.Conn) *session {
 	wc := c.Conn().(*wire.Conn)
 	lp := l.plan()
-	out := &session{srv: s, conn: wc, gs: c, listener: lp, override: lp.Override(wc.Addr.Addr()), log: s.Log}
+	out := &session{srv: s, conn: wc, gs: c, own: l, listener: lp, override: lp.Override(wc.Addr.Addr()), log: s.Log}
 	wc.Attach(out)
 	return out
 }

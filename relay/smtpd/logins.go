@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"crypto/subtle"
 	"log/slog"
 	"maps"
 	"slices"
@@ -84,6 +85,12 @@ func (l *logins) find(user string) (string, login, bool) {
 	name := l.folded[strings.ToLower(user)]
 	v, ok := l.users[name]
 	return name, v, ok
+}
+
+// still tells whether a user has the login that was seen before.
+func (l *logins) still(user string, before login) bool {
+	now, ok := l.users[user]
+	return ok && subtle.ConstantTimeCompare([]byte(now.password), []byte(before.password)) == 1
 }
 
 // loginCache reads each Secret once a reload: a session asks at every EHLO.

@@ -25,11 +25,13 @@ type session struct {
 	srv      *Server
 	conn     *wire.Conn
 	gs       *gosmtp.Conn
-	listener *plan.Listener // as it was when the client connected; a transaction takes the plan of its MAIL
+	own      *listener
+	listener *plan.Listener // as it was at the last MAIL, or when the client connected
 	override *plan.ClientOverride
 	log      *slog.Logger
 
 	user          string
+	proof         login // that the user had in the Secret then
 	loginFailures int
 
 	mu sync.Mutex
@@ -93,6 +95,10 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	if s.current() != nil {
 		return s.refuse("MAIL", reply.BadSequence("Sender already given, send RSET first"), "second MAIL (RFC 5321 4.1.4)")
 	}
+	if changed := s.renew(); changed != "" {
+		s.conn.Hangup()
+		return s.refuse("MAIL", reply.SettingsChanged(), changed)
+	}
 	if p.Intake == plan.IntakeRefuse {
 		s.conn.Hangup()
 		return s.refuse("MAIL", reply.IntakeRefused(), "intake is Refuse")
@@ -126,6 +132,24 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	}
 	s.set(&transaction{plan: p, sender: sender, decision: d, utf8: opts.UTF8, start: time.Now()})
 	return nil
+}
+
+// renew takes the listener as it is now: a client may stay connected for days.
+// It says what no longer lets the session go on: its login was revoked or
+// changed, or TLS now comes first.
+func (s *session) renew() (changed string) {
+	s.listener = s.own.plan()
+	s.override = s.listener.Override(s.conn.Addr.Addr())
+	if s.listener.TLS.Mode == plan.TLSImplicit && s.conn.TLS() == nil {
+		return "the listener has implicit TLS now"
+	}
+	if s.user == "" {
+		return ""
+	}
+	if l := s.logins(); l == nil || !l.still(s.user, s.proof) {
+		return fmt.Sprintf("the login of %q was changed or revoked", s.user)
+	}
+	return ""
 }
 
 // address undoes what go-smtp did to a path: it takes the quotes off a local

@@ -207,12 +207,12 @@ func TestABadEditKeepsTheLastGoodPlanAndSaysSo(t *testing.T) {
 	r := rig.Start(t, good)
 	before, _ := planHash(r)
 	for name, bad := range map[string]struct{ yaml, want string }{
-		"no YAML":        {"kind: [", "configuration: relay.yaml:1: is not YAML"},
-		"unknown field":  {strings.Replace(good, "hostname:", "hostnme:", 1), "spec.hostnme: is no field of this kind"},
-		"bad value":      {strings.Replace(good, "mode: None", "mode: Nonne", 1), "spec.listeners[0].tls.mode"},
-		"empty match":    {strings.Replace(good, "match: {clientNetworks: [127.0.0.0/8]}", "match: {}", 1), "spec.rules[0].match"},
-		"no such policy": {strings.Replace(good, "senderPolicyRefs: [{name: office}]", "senderPolicyRefs: [{name: lost}]", 1), "lost"},
-		"port is taken":  {strings.Replace(good, "{{PORT}}", fmt.Sprint(u.Port), 1), fmt.Sprintf("listener \"smtp\": cannot listen on 127.0.0.1:%d", u.Port)},
+		"no YAML":       {"kind: [", "configuration: relay.yaml:1: is not YAML"},
+		"unknown field": {strings.Replace(good, "hostname:", "hostnme:", 1), "spec.hostnme: is no field of this kind"},
+		"bad value":     {strings.Replace(good, "mode: None", "mode: Nonne", 1), "spec.listeners[0].tls.mode"},
+		"empty match":   {strings.Replace(good, "match: {clientNetworks: [127.0.0.0/8]}", "match: {}", 1), "spec.rules[0].match"},
+		"can never fit": {strings.Replace(good, "{name: out}\nspec:\n", "{name: out}\nspec:\n  sender: {domain: other.example, rewrite: Never}\n", 1), "no sender of it is in other.example"},
+		"port is taken": {strings.Replace(good, "{{PORT}}", fmt.Sprint(u.Port), 1), fmt.Sprintf("listener \"smtp\": cannot listen on 127.0.0.1:%d", u.Port)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			failed := metric(r, `config_reloads_total{relay="default/office",result="failed"}`)
