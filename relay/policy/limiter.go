@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/printerrelay/printer-relay/relay/envelope"
 )
 
 // maxKeys bounds what a Limiter remembers. The least recently used key goes
@@ -71,10 +73,10 @@ func (r *Rule) key(client netip.Addr, user string) string {
 	k := r.Policy + "\x00" + r.Name + "\x00"
 	switch r.Rate.Per {
 	case PerClient:
-		return k + client.Unmap().String()
+		return k + envelope.Device(client).String()
 	case PerUser:
 		if user == "" {
-			return k + client.Unmap().String()
+			return k + envelope.Device(client).String()
 		}
 		return k + "u\x00" + user
 	}

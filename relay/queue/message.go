@@ -46,9 +46,12 @@ type Message struct {
 // Client is who handed a message over.
 type Client struct {
 	Addr netip.Addr `json:"addr,omitzero"`
-	HELO string     `json:"helo,omitempty"`
-	User string     `json:"user,omitempty"` // authenticated as; empty: not
-	TLS  uint16     `json:"tls,omitempty"`  // crypto/tls version; 0: clear text
+	// Hidden: Addr is a load balancer's, which did not tell the client's; no
+	// network matches it.
+	Hidden bool   `json:"hidden,omitempty"`
+	HELO   string `json:"helo,omitempty"`
+	User   string `json:"user,omitempty"` // authenticated as; empty: not
+	TLS    uint16 `json:"tls,omitempty"`  // crypto/tls version; 0: clear text
 }
 
 // Recipient is one recipient of a message.

@@ -1,6 +1,10 @@
 package queue
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/printerrelay/printer-relay/relay/envelope"
+)
 
 // job is an attempt that waits for its turn in a lane: some recipients of one
 // message.
@@ -51,22 +55,22 @@ func (f *fifo[T]) pop() T {
 // fair gives jobs out round-robin over the clients that sent them, so that one
 // busy copier does not make the others wait.
 type fair struct {
-	clients map[netip.Addr]*share
+	clients map[netip.Prefix]*share
 	order   fifo[*share]
 	n       int // jobs, dead ones included
 }
 
 type share struct {
-	client netip.Addr
+	client netip.Prefix
 	jobs   fifo[*job]
 }
 
 func (f *fair) push(j *job) {
-	key := j.it.msg.Client.Addr
+	key := envelope.Device(j.it.msg.Client.Addr)
 	s := f.clients[key]
 	if s == nil {
 		if f.clients == nil {
-			f.clients = make(map[netip.Addr]*share)
+			f.clients = make(map[netip.Prefix]*share)
 		}
 		s = &share{client: key}
 		f.clients[key] = s

@@ -92,7 +92,7 @@ func (r *route) matches(m *Message, to *envelope.Address) bool {
 	if len(r.RecipientDomains) > 0 && !matchDomain(r.RecipientDomains, to.Domain) {
 		return false
 	}
-	if len(r.Networks) > 0 && !slices.ContainsFunc(r.Networks, func(n netip.Prefix) bool { return n.Contains(m.Client.Addr.Unmap()) }) {
+	if len(r.Networks) > 0 && (m.Client.Hidden || !slices.ContainsFunc(r.Networks, func(n netip.Prefix) bool { return n.Contains(m.Client.Addr.Unmap()) })) {
 		return false
 	}
 	return len(r.Senders) == 0 || envelope.MatchAny(r.Senders, m.Sender)

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/printerrelay/printer-relay/relay/envelope"
 )
 
 // guard slows down clients that guess passwords, over their connections
@@ -34,7 +36,7 @@ func (g *guard) failed(now time.Time, client netip.Addr) time.Duration {
 	if g.clients == nil {
 		g.clients = map[netip.Prefix]*guessing{}
 	}
-	k := guarded(client)
+	k := envelope.Device(client)
 	v := g.clients[k]
 	if v == nil || now.Sub(v.last) > guardMemory {
 		if len(g.clients) >= maxGuarded {
@@ -62,14 +64,4 @@ func (g *guard) forget(now time.Time) {
 	if len(g.clients) >= maxGuarded {
 		clear(g.clients)
 	}
-}
-
-// guarded is whom an address stands for: with IPv6 the whole subnet.
-func guarded(a netip.Addr) netip.Prefix {
-	bits := 32
-	if a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits) //nolint:errcheck // fails for a length out of range only
-	return p
 }

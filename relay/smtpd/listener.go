@@ -138,9 +138,18 @@ func code(r *reply.Reply) string {
 func (s *Server) session(l *listener, c *gosmtp.Conn) *session {
 	wc := c.Conn().(*wire.Conn)
 	lp := l.plan()
-	out := &session{srv: s, conn: wc, gs: c, own: l, listener: lp, override: lp.Override(wc.Addr.Addr()), log: s.Log}
+	out := &session{srv: s, conn: wc, gs: c, own: l, listener: lp, override: override(lp, wc), log: s.Log}
 	wc.Attach(out)
 	return out
+}
+
+// override is what one client gets in place of the listener's own; a client
+// that a proxy hides gets none.
+func override(l *plan.Listener, c *wire.Conn) *plan.ClientOverride {
+	if c.Hidden {
+		return nil
+	}
+	return l.Override(c.Addr.Addr())
 }
 
 // capabilities are the lines of the EHLO reply, of what is really there.

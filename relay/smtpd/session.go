@@ -139,7 +139,7 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 // changed, or TLS now comes first.
 func (s *session) renew() (changed string) {
 	s.listener = s.own.plan()
-	s.override = s.listener.Override(s.conn.Addr.Addr())
+	s.override = override(s.listener, s.conn)
 	if s.listener.TLS.Mode == plan.TLSImplicit && s.conn.TLS() == nil {
 		return "the listener has implicit TLS now"
 	}

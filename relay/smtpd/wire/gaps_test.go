@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -299,6 +300,37 @@ func TestGap16ConnectionLimitsBeforeTheGreeting(t *testing.T) {
 		}
 		newClient(t, conn).want("220 ")
 	})
+}
+
+// A /64 is one device: it has more addresses than there are places.
+func TestConnectionsPerIPv6NetworkAndHiddenClients(t *testing.T) {
+	var given []netip.Addr
+	r := start(t, func(r *rig) {
+		r.limits.PerClient, r.limits.Proxies = 1, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		r.asked = &given
+	})
+	from := func(header string) *client {
+		c := r.dial()
+		c.write(header + "\r\n")
+		return c
+	}
+	from("PROXY TCP6 2001:db8::1 2001:db8::2 1000 25").want("220 ")
+	from("PROXY TCP6 2001:db8::ffff:1 2001:db8::2 1000 25").want("421 4.7.0 PR-001")
+	from("PROXY TCP6 2001:db8:0:1::1 2001:db8::2 1000 25").want("220 ")
+	from("PROXY UNKNOWN").want("220 ")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if last := given[len(given)-1]; last.IsValid() {
+		t.Errorf("settings of a hidden client were asked for by the proxy's address %s", last)
+	}
+}
+
+func TestAProxyThatIsNotTrustedIsClosed(t *testing.T) {
+	r := start(t)
+	c := r.greeted()
+	c.write("PROXY TCP4 10.0.0.1 10.0.0.2 1000 25\r\nEHLO x.test\r\n")
+	c.want("421 4.7.0 PR-012")
+	c.ended()
 }
 
 // eventually waits for what another goroutine is about to do.

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/reply"
 )
 
@@ -46,7 +47,7 @@ type Listener struct {
 
 	mu        sync.Mutex
 	slots     int
-	perClient map[netip.Addr]int
+	perClient map[netip.Prefix]int
 	conns     map[*Conn]struct{}
 	closed    bool
 	drained   chan struct{} // closed when draining and the last connection ended
@@ -54,7 +55,7 @@ type Listener struct {
 
 // slot is one connection's place within the limits.
 type slot struct {
-	client netip.Addr
+	client netip.Prefix // the device, once it is counted
 	sock   net.Conn
 }
 
@@ -64,7 +65,7 @@ func New(raw net.Listener, settings func(netip.Addr) Settings, limits func() Lim
 	l := &Listener{
 		raw: raw, settings: settings, limits: limits, hooks: hooks,
 		ready: make(chan *Conn), stop: make(chan struct{}),
-		perClient: map[netip.Addr]int{}, conns: map[*Conn]struct{}{}, drained: make(chan struct{}),
+		perClient: map[netip.Prefix]int{}, conns: map[*Conn]struct{}{}, drained: make(chan struct{}),
 	}
 	return l
 }
@@ -158,7 +159,7 @@ func (l *Listener) greet(s *slot, sock net.Conn, client netip.AddrPort, hidden b
 	}
 	c := newConn(l, s, sock, client)
 	c.Hidden = hidden
-	c.Settings = l.settings(client.Addr())
+	c.Settings = l.settings(c.known())
 	l.add(c)
 	if !c.Settings.Implicit {
 		if !c.Settings.Lenient && sock == s.sock && pending(sock) {
@@ -185,6 +186,15 @@ func (l *Listener) greet(s *slot, sock net.Conn, client netip.AddrPort, hidden b
 		c.sock, c.tls = tc, state
 		l.hand(c)
 	})
+}
+
+// known is the client's address, or none where a proxy hid it: what is meant
+// for some networks is not for whoever comes through the proxy.
+func (c *Conn) known() netip.Addr {
+	if c.Hidden {
+		return netip.Addr{}
+	}
+	return c.Addr.Addr()
 }
 
 func (l *Listener) hand(c *Conn) {
@@ -254,11 +264,11 @@ func (l *Listener) enter(limits Limits) bool {
 func (l *Listener) enterClient(s *slot, client netip.Addr, limits Limits) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if limits.PerClient > 0 && l.perClient[client] >= limits.PerClient {
+	if limits.PerClient > 0 && l.perClient[envelope.Device(client)] >= limits.PerClient {
 		return false
 	}
-	s.client = client
-	l.perClient[client]++
+	s.client = envelope.Device(client)
+	l.perClient[s.client]++
 	if l.hooks.Accepted != nil {
 		l.hooks.Accepted()
 	}

@@ -25,8 +25,8 @@ var known = map[string]bool{
 }
 
 // foreign begin the first line of other protocols that a browser can be made
-// to speak to any port.
-var foreign = map[string]bool{"GET": true, "POST": true, "PUT": true, "HEAD": true, "OPTIONS": true, "CONNECT": true, "DELETE": true, "PATCH": true}
+// to speak to any port, and of a proxy that is not trusted here.
+var foreign = map[string]bool{"GET": true, "POST": true, "PUT": true, "HEAD": true, "OPTIONS": true, "CONNECT": true, "DELETE": true, "PATCH": true, "PROXY": true}
 
 // parse reads one command line (RFC 5321 4.1.1), repaired before where the
 // listener is lenient. It gives the line for go-smtp, which then parses it

@@ -41,7 +41,8 @@ type rig struct {
 	srv      *gosmtp.Server
 	settings Settings
 	limits   Limits
-	unread   bool // sessions leave the message unread
+	asked    *[]netip.Addr // if set, takes whose settings were asked for
+	unread   bool          // sessions leave the message unread
 
 	mu       sync.Mutex
 	mails    []mail
@@ -81,7 +82,14 @@ func startOn(t *testing.T, raw net.Listener, change ...func(*rig)) *rig {
 	for _, f := range change {
 		f(r)
 	}
-	r.l = New(raw, func(netip.Addr) Settings { return r.settings }, func() Limits { return r.limits }, Hooks{
+	r.l = New(raw, func(a netip.Addr) Settings {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.asked != nil {
+			*r.asked = append(*r.asked, a)
+		}
+		return r.settings
+	}, func() Limits { return r.limits }, Hooks{
 		Refused: func(reason string, client netip.Addr) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
