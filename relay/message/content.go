@@ -27,10 +27,12 @@ const (
 type scanner struct {
 	allowed    []string
 	boundaries []string // of the multiparts that are open, outermost first
+	closed     []string // of those that have ended
 	parts      int
 
 	state int
 	line1 []byte // the current line, as far as a boundary or a header needs it
+	cut   bool   // the current line is longer
 	head  []byte // the header of the part that begins
 	leaf  leaf
 }
@@ -49,6 +51,7 @@ type leaf struct {
 	encoding   string
 	first      []byte // its encoded beginning
 	done       bool
+	text       textDecoder // of a part that is shown as text
 }
 
 func newScanner(allowed []string) *scanner { return &scanner{allowed: allowed} }
@@ -67,13 +70,15 @@ func (s *scanner) open(h *Header) error {
 		}
 	}
 	declared, params, err := mediaType(h.Get("Content-Type"))
-	if err != nil {
+	if err != nil || !clearParameters(h.Get("Content-Type"), params, "boundary") {
 		return reply.ContentUnclear("Content-Type")
 	}
 	encoding := strings.ToLower(strings.TrimSpace(stripComments(h.Get("Content-Transfer-Encoding"))))
 	switch {
 	case declared == "message/partial" || declared == "message/external-body":
 		return reply.AttachmentRefused(declared)
+	case declared == "multipart/digest": // its parts are messages where they do not say what they are
+		return reply.ContentUnclear(declared)
 	case strings.HasPrefix(declared, "multipart/"):
 		return s.openMultipart(params["boundary"], encoding)
 	case declared == "message/rfc822" || declared == "message/global":
@@ -82,6 +87,15 @@ func (s *scanner) open(h *Header) error {
 		}
 		if len(s.boundaries) >= maxDepth {
 			return reply.ContentUnclear("nested too deeply")
+		}
+		names, _, err := fileNames(h, params)
+		if err != nil {
+			return err
+		}
+		for _, n := range names {
+			if extension(n) != "eml" {
+				return reply.AttachmentRefused(n)
+			}
 		}
 		s.state, s.head = inHeader, s.head[:0]
 		return nil
@@ -99,21 +113,20 @@ func (s *scanner) openMultipart(boundary, encoding string) error {
 	if len(s.boundaries) >= maxDepth {
 		return reply.ContentUnclear("nested too deeply")
 	}
+	for _, other := range append(slices.Clone(s.boundaries), s.closed...) { // programs differ in what ends which
+		if strings.HasPrefix(other, boundary) || strings.HasPrefix(boundary, other) {
+			return reply.ContentUnclear("boundaries that look alike")
+		}
+	}
 	s.boundaries = append(s.boundaries, boundary)
 	s.state = inPreamble
 	return nil
 }
 
 func (s *scanner) openLeaf(h *Header, declared string, params map[string]string, encoding string) error {
-	disposition, dparams, err := mediaType(h.Get("Content-Disposition"))
+	names, disposition, err := fileNames(h, params)
 	if err != nil {
-		return reply.ContentUnclear("Content-Disposition")
-	}
-	names := []string{}
-	for _, n := range []string{dparams["filename"], params["name"]} {
-		if n = strings.TrimSpace(decodeName(n)); n != "" {
-			names = append(names, n)
-		}
+		return err
 	}
 	if len(names) == 2 && extension(names[0]) != extension(names[1]) {
 		return reply.ContentUnclear("two file names")
@@ -124,6 +137,7 @@ func (s *scanner) openLeaf(h *Header, declared string, params map[string]string,
 	}
 	text := declared == "" || declared == "text/plain" || declared == "text/html"
 	s.leaf.attachment = !text || len(names) > 0 || disposition == "attachment"
+	s.leaf.text.encoding = encoding
 	switch encoding {
 	case "", "7bit", "8bit", "binary", "base64", "quoted-printable":
 	default:
@@ -135,8 +149,11 @@ func (s *scanner) openLeaf(h *Header, declared string, params map[string]string,
 
 // line takes a piece of a line of the body.
 func (s *scanner) line(p []byte, last bool) error {
-	if room := maxPartHeader - len(s.line1); room > 0 {
-		s.line1 = append(s.line1, p[:min(len(p), room)]...)
+	room := max(maxPartHeader-len(s.line1), 0)
+	s.cut = s.cut || len(p) > room
+	s.line1 = append(s.line1, p[:min(len(p), room)]...)
+	if s.state == inLeaf && !s.leaf.attachment && s.leaf.text.line(p, last) {
+		return reply.AttachmentRefused("uuencode")
 	}
 	if s.state == inLeaf && !s.leaf.done && !bytes.HasPrefix(s.line1, []byte("--")) {
 		s.keep(p, last)
@@ -144,29 +161,37 @@ func (s *scanner) line(p []byte, last bool) error {
 	if !last {
 		return nil
 	}
-	line := s.line1
-	s.line1 = s.line1[:0]
-	if i, closing, ok := s.delimiter(line); ok {
+	line, cut := s.line1, s.cut
+	s.line1, s.cut = s.line1[:0], false
+	i, closing, ok := s.delimiter(line)
+	switch {
+	case ok && !cut:
 		return s.boundary(i, closing)
+	case ok || s.almost(line):
+		return reply.ContentUnclear("a line that some take for a boundary")
 	}
 	switch s.state {
+	case inPreamble:
+		if uuencoded(line) {
+			return reply.AttachmentRefused("uuencode")
+		}
 	case inHeader:
 		return s.header(line)
 	case inLeaf:
-		if s.leaf.done {
-			if !s.leaf.attachment && uuencoded(line) {
-				return reply.AttachmentRefused("uuencode")
-			}
-			return nil
-		}
-		if !s.leaf.attachment && uuencoded(line) {
-			return reply.AttachmentRefused("uuencode")
-		}
-		if len(s.leaf.first) >= 2*peek {
+		if !s.leaf.done && len(s.leaf.first) >= 2*peek {
 			return s.judge()
 		}
 	}
 	return nil
+}
+
+// almost tells a line that begins as a boundary does and is none that is open:
+// RFC 2046 5.1.2 has some programs compare the beginning only, and some read on
+// behind the last one.
+func (s *scanner) almost(line []byte) bool {
+	rest, ok := bytes.CutPrefix(line, []byte("--"))
+	return ok && (slices.ContainsFunc(s.boundaries, func(b string) bool { return bytes.HasPrefix(rest, []byte(b)) }) ||
+		slices.ContainsFunc(s.closed, func(b string) bool { return bytes.HasPrefix(rest, []byte(b)) }))
 }
 
 // keep holds the beginning of an attachment for judge.
@@ -206,8 +231,10 @@ func (s *scanner) boundary(i int, closing bool) error {
 	if err := s.closeLeaf(); err != nil {
 		return err
 	}
+	s.closed = append(s.closed, s.boundaries[i+1:]...)
 	s.boundaries = s.boundaries[:i+1]
 	if closing {
+		s.closed = append(s.closed, s.boundaries[i])
 		s.boundaries = s.boundaries[:i]
 		s.state = inPreamble
 		return nil
@@ -242,9 +269,12 @@ func (s *scanner) closeLeaf() error {
 // end looks at what the end of the message leaves open.
 func (s *scanner) end() error { return s.closeLeaf() }
 
-// uuencoded tells the first line of an attachment that old clients unpack from
-// a text.
+// uuencoded tells the first line of an attachment that clients unpack from a
+// text: uuencode, or yEnc.
 func uuencoded(line []byte) bool {
+	if bytes.HasPrefix(line, []byte("=ybegin ")) {
+		return true
+	}
 	f := bytes.Fields(line)
 	return len(f) >= 3 && string(f[0]) == "begin" && len(f[1]) >= 3 && len(f[1]) <= 4 && len(bytes.Trim(f[1], "01234567")) == 0
 }
@@ -348,7 +378,8 @@ func typeOfContent(b []byte) string {
 	case bytes.HasPrefix(b, []byte("7z\xbc\xaf")):
 		return "application/x-7z-compressed"
 	}
-	if i := bytes.Index(b, []byte("%PDF-")); i >= 0 && i < 1024 { // readers look for it in the first kilobyte
+	// Readers look for it in the first kilobyte; browsers look for markup before.
+	if i := bytes.Index(b, []byte("%PDF-")); i >= 0 && i < 1024 && bytes.IndexByte(b[:i], '<') < 0 {
 		return "application/pdf"
 	}
 	t, _, _ := strings.Cut(http.DetectContentType(b), ";")
