@@ -1,7 +1,8 @@
 // Package message reads, repairs, judges and rewrites Internet messages
 // (RFC 5322, MIME) as streams: a header is held, within a bound, a body never.
 //
-// It may import relay/envelope, relay/reply and the standard library.
+// It may import relay/envelope, relay/reply, golang.org/x/text and the standard
+// library.
 package message
 
 import (
