@@ -7,9 +7,11 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -35,6 +37,12 @@ type Options struct {
 	Grace      time.Duration
 	Version    string
 	Log        *slog.Logger
+
+	// In a Pod:
+	Instance    string // name of this instance
+	Instances   string // file that names the instances to drain (access.Instances); empty: none
+	AdminAccess string // file that says who may use the admin port (access.Access); empty: loopback
+	Probes      string // address of a port for /healthz and /readyz alone; empty: none
 }
 
 // pollEvery is how often the manifests are looked at; a change applies when two
@@ -52,6 +60,7 @@ type Process struct {
 	instances []*instance
 	problems  []string // why what stands in the manifests is not what runs
 	phase     string   // starting, draining; empty: it runs
+	drained   bool     // by the operator: it runs, takes no new mail, and is not ready
 }
 
 // Run loads the manifests and runs their relays until ctx ends, then drains.
@@ -64,7 +73,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	c, err := LoadConfiguration(o.Manifests, o.Name)
+	c, err := p.load()
 	if err != nil {
 		return err
 	}
@@ -73,14 +82,23 @@ func Run(ctx context.Context, o Options) error {
 	adminCtx, closeAdmin := context.WithCancel(context.WithoutCancel(ctx))
 	defer closeAdmin()
 	g, ctx := errgroup.WithContext(ctx)
+	server := p.adminServer()
 	if o.Admin != "" {
-		var lc net.ListenConfig
-		l, err := lc.Listen(ctx, "tcp", o.Admin)
+		l, err := o.listenAdmin(ctx)
 		if err != nil {
-			return fmt.Errorf("admin port %s: %w; choose another with --admin", o.Admin, err)
+			return err
 		}
 		o.Log.Info("admin port open", "address", l.Addr().String())
-		g.Go(func() error { return p.adminServer().Serve(adminCtx, l) })
+		g.Go(func() error { return server.Serve(adminCtx, l) })
+	}
+	if o.Probes != "" {
+		var lc net.ListenConfig
+		l, err := lc.Listen(ctx, "tcp", o.Probes)
+		if err != nil {
+			closeAdmin()
+			return errors.Join(fmt.Errorf("probes port %s: %w; choose another with --probes", o.Probes, err), g.Wait())
+		}
+		g.Go(func() error { return server.ServeProbes(adminCtx, l) })
 	}
 	g.Go(func() error {
 		defer closeAdmin()
@@ -117,8 +135,12 @@ func (p *Process) adminServer() *admin.Server {
 		Phase: func() string {
 			p.mu.Lock()
 			defer p.mu.Unlock()
+			if p.phase == "" && p.drained {
+				return "drained by the operator"
+			}
 			return p.phase
 		},
+		Authorize: p.authorize(),
 		Problems: func() []string {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -175,9 +197,12 @@ func (p *Process) stop() {
 
 func (p *Process) fingerprint() (string, error) {
 	f, err := manifest.Fingerprint(p.Manifests)
-	if err != nil || p.Secrets == "" {
-		return f, err
+	for _, dir := range []string{p.Secrets, filepath.Dir(p.Instances)} {
+		if err == nil && dir != "" && dir != "." {
+			var more string
+			more, err = manifest.Fingerprint(dir)
+			f += more
+		}
 	}
-	s, err := manifest.Fingerprint(p.Secrets)
-	return f + s, err
+	return f, err
 }

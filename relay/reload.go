@@ -41,7 +41,7 @@ func (p *Process) watch(ctx context.Context, seen string) error {
 		case now == seen && (again.IsZero() || time.Now().Before(again)):
 			continue
 		}
-		c, err := LoadConfiguration(p.Manifests, p.Name)
+		c, err := p.load()
 		if after, ferr := p.fingerprint(); ferr != nil || after != now {
 			last = after // it changed while it was read: this may be some of each
 			continue

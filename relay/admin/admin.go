@@ -58,21 +58,27 @@ func New(c Config) *Server {
 	if s.Authorize == nil {
 		s.Authorize = loopbackOnly
 	}
-	s.http = &http.Server{
-		Handler:           s.routes(),
+	s.http = s.server(s.routes())
+	return s
+}
+
+func (s *Server) server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      time.Minute, // of an answer; what can take longer says so itself
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 	}
-	return s
 }
+
+func healthz(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
 
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /healthz", healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn)}))
 	guarded := http.NewServeMux()
@@ -86,9 +92,20 @@ func (s *Server) routes() http.Handler {
 
 // Serve answers on l until ctx ends, then lets requests under way finish for
 // up to five seconds. It owns l.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+func (s *Server) Serve(ctx context.Context, l net.Listener) error { return serve(ctx, s.http, l) }
+
+// ServeProbes is Serve for a port with nothing but /healthz and /readyz, which
+// a kubelet asks in clear text.
+func (s *Server) ServeProbes(ctx context.Context, l net.Listener) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", healthz)
+	mux.HandleFunc("GET /readyz", s.readyz)
+	return serve(ctx, s.server(mux), l)
+}
+
+func serve(ctx context.Context, h *http.Server, l net.Listener) error {
 	done := make(chan error, 1)
-	go func() { done <- s.http.Serve(l) }()
+	go func() { done <- h.Serve(l) }()
 	select {
 	case err := <-done:
 		return err
@@ -96,8 +113,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if err := s.http.Shutdown(grace); err != nil {
-		s.http.Close() //nolint:errcheck // the port is going away; what was open is cut
+	if err := h.Shutdown(grace); err != nil {
+		h.Close() //nolint:errcheck // the port is going away; what was open is cut
 	}
 	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
 		return err

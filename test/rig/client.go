@@ -20,14 +20,20 @@ type Client struct {
 // Dial connects to the relay and reads the greeting.
 func (r *Relay) Dial() *Client {
 	r.t.Helper()
-	conn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", r.Port), Wait)
+	return Connect(r.t, r.Port)
+}
+
+// Connect connects to a relay's listener and reads the greeting.
+func Connect(t *testing.T, port int) *Client {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), Wait)
 	if err != nil {
-		r.t.Fatalf("%v\n%s", err, r.Log)
+		t.Fatal(err)
 	}
-	c := &Client{t: r.t, conn: conn, r: bufio.NewReader(conn)}
-	r.t.Cleanup(func() { c.Close() })
+	c := &Client{t: t, conn: conn, r: bufio.NewReader(conn)}
+	t.Cleanup(func() { c.Close() })
 	if got := c.Reply(); !strings.HasPrefix(got, "220 ") {
-		r.t.Fatalf("greeting: %s", got)
+		t.Fatalf("greeting: %s", got)
 	}
 	return c
 }

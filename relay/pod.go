@@ -1,0 +1,132 @@
+package relay
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/printerrelay/printer-relay/relay/admin"
+	"github.com/printerrelay/printer-relay/relay/admin/access"
+	"github.com/printerrelay/printer-relay/relay/plan"
+)
+
+// maxControl bounds a file that the operator writes, in octets.
+const maxControl = 256 << 10
+
+// readControl reads one of the files that the operator writes.
+func readControl(path string, into any) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Size() > maxControl {
+		return fmt.Errorf("%s has %d octets, more than %d", path, info.Size(), maxControl)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, into); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// authorize judges callers of the admin port by the file that Options.AdminAccess
+// names; nil without one: who is on loopback may.
+func (o *Options) authorize() func(*http.Request) error {
+	if o.AdminAccess == "" {
+		return nil
+	}
+	return admin.Bearer(func() (a access.Access, err error) { return a, readControl(o.AdminAccess, &a) })
+}
+
+// listenAdmin opens the admin port: with TLS where tokens are asked for, since
+// they must not be read on the way.
+func (o *Options) listenAdmin(ctx context.Context) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", o.Admin)
+	if err != nil {
+		return nil, fmt.Errorf("admin port %s: %w; choose another with --admin", o.Admin, err)
+	}
+	if o.AdminAccess == "" {
+		return l, nil
+	}
+	cert, err := ephemeralCertificate()
+	if err != nil {
+		l.Close() //nolint:errcheck // nothing was served on it
+		return nil, fmt.Errorf("admin port: certificate: %w", err)
+	}
+	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), nil
+}
+
+// ephemeralCertificate is for this process's life. Nobody verifies it: a token
+// is for one relay only, so that an impostor gains nothing by it.
+func ephemeralCertificate() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: "printer-relay"}, DNSNames: []string{"printer-relay"},
+		NotBefore: now.AddDate(0, 0, -1), NotAfter: now.AddDate(10, 0, 0),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+}
+
+// load reads the configuration as this instance is to run it: one that is
+// drained takes no new mail. The plans keep their Hash: it is the operator's.
+func (p *Process) load() (*Configuration, error) {
+	c, err := LoadConfiguration(p.Manifests, p.Name)
+	drains, derr := p.isDrained()
+	p.mu.Lock()
+	was := p.drained
+	p.drained = drains
+	p.mu.Unlock()
+	if drains != was {
+		p.Log.Info("instance "+p.Instance, "drained", drains)
+	}
+	if c != nil && drains {
+		for i, pl := range c.Plans {
+			closed := *pl
+			closed.Intake = plan.IntakeRefuse
+			c.Plans[i] = &closed
+		}
+	}
+	return c, errors.Join(err, derr)
+}
+
+// isDrained tells whether the operator has this instance drained. Without its
+// file it is not.
+func (p *Process) isDrained() (bool, error) {
+	if p.Instances == "" {
+		return false, nil
+	}
+	var list access.Instances
+	err := readControl(p.Instances, &list)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return slices.Contains(list.Draining, p.Instance), err
+}
