@@ -98,6 +98,18 @@ func policiesOf(s *manifest.Set, ns string) map[string]*v1alpha1.SenderPolicy {
 	return out
 }
 
+// AbsentSecrets are the names of the Secrets that p refers to and src does not
+// have at all, for a program; MissingSecrets is for people.
+func AbsentSecrets(p *plan.Plan, src secrets.Source) []string {
+	var absent []string
+	for _, name := range p.SecretRefs {
+		if _, err := src.Get(name); errors.Is(err, secrets.ErrNotFound) {
+			absent = append(absent, name)
+		}
+	}
+	return absent
+}
+
 // MissingSecrets names the Secrets that p refers to and src does not have,
 // each with what stands behind it.
 func MissingSecrets(p *plan.Plan, src secrets.Source) []string {

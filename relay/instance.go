@@ -326,6 +326,7 @@ func (in *instance) State() admin.RelayState {
 			st.Problems = append(st.Problems, fmt.Sprintf("upstream %s is down: %s", up.Name, up.LastError))
 		}
 	}
+	st.MissingSecrets = AbsentSecrets(pl, *in.secrets.Load())
 	st.Problems = append(st.Problems, MissingSecrets(pl, *in.secrets.Load())...)
 	if err := in.spool.Full(smallMessage); err != nil {
 		st.Ready = false

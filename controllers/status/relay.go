@@ -54,7 +54,7 @@ func (s *relay) accepted() verdict {
 	var faults, warnings []string
 	supported := false
 	for _, d := range s.Diagnostics {
-		if s.isMissing(d) {
+		if d.Missing {
 			continue
 		}
 		if d.Severity != plan.Error {
@@ -80,11 +80,6 @@ func (s *relay) accepted() verdict {
 		return yes(v1alpha1.ReasonAccepted, "the spec is accepted; warning: "+firstOf(warnings))
 	}
 	return yes(v1alpha1.ReasonAccepted, "the spec is accepted")
-}
-
-// isMissing tells whether a finding of Compile is one of the missing references.
-func (s *relay) isMissing(d plan.Diagnostic) bool {
-	return slices.ContainsFunc(s.missing, func(r Reference) bool { return d.Object == r.Object && d.Field == r.Field })
 }
 
 // unsupported tells a finding that only another build can mend.

@@ -12,15 +12,17 @@ type State struct {
 
 // RelayState is one relay of the process.
 type RelayState struct {
-	Namespace string          `json:"namespace"`
-	Name      string          `json:"name"`
-	PlanHash  string          `json:"planHash"`
-	Ready     bool            `json:"ready"`
-	Problems  []string        `json:"problems,omitempty"` // what keeps it from being ready, or from being wholly well
-	Listeners []ListenerState `json:"listeners"`
-	Upstreams []UpstreamState `json:"upstreams"`
-	Queue     QueueState      `json:"queue"`
-	Spool     SpoolState      `json:"spool"`
+	Namespace string   `json:"namespace"`
+	Name      string   `json:"name"`
+	PlanHash  string   `json:"planHash"`
+	Ready     bool     `json:"ready"`
+	Problems  []string `json:"problems,omitempty"` // what keeps it from being ready, or from being wholly well
+	// MissingSecrets are the names of those that the plan refers to and that are not there.
+	MissingSecrets []string        `json:"missingSecrets,omitempty"`
+	Listeners      []ListenerState `json:"listeners"`
+	Upstreams      []UpstreamState `json:"upstreams"`
+	Queue          QueueState      `json:"queue"`
+	Spool          SpoolState      `json:"spool"`
 }
 
 // ListenerState is one listener of a relay.
