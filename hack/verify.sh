@@ -43,7 +43,7 @@ awake() {
   local file status=0
   while read -r file; do
     grep -q '"testing/synctest"' "$file" || { echo "$file: time.Sleep outside a synctest bubble"; status=1; }
-  done < <(grep -rl --include='*_test.go' 'time\.Sleep(' api relay)
+  done < <(grep -rl --include='*_test.go' 'time\.Sleep(' api controllers relay)
   return "$status"
 }
 
