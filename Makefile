@@ -64,6 +64,10 @@ test-deps: ## Install the programs that the tests run (Debian packages, one from
 fuzz: ## Run every fuzz target for FUZZTIME
 	@hack/fuzz.sh '$(FUZZTIME)'
 
+.PHONY: control-plane
+control-plane: ## Build kube-apiserver, etcd and kubectl for tests of the operator (once; kept outside the checkout)
+	@hack/cluster/build.sh kube-apiserver etcd kubectl
+
 .PHONY: bench
 bench: test-deps ## Measure throughput and memory beside Postfix
 	go test -tags bench -v -run '^TestBench$$' -count=1 -timeout 60m ./test/bench $(BENCHFLAGS)
