@@ -136,7 +136,7 @@ const (
 
 // Endpoint is the URL of a provider's API.
 // +kubebuilder:validation:MaxLength=253
-// +kubebuilder:validation:Pattern=`^https?://[^\s/?#@]+(/[^\s?#]*)?$`
+// +kubebuilder:validation:XValidation:rule=`self.matches('^https?://[^\\s/?#@]+(/[^\\s?#]*)?$')`,message="must be a URL without user, query and fragment, such as https://api.example.com"
 type Endpoint string
 
 // SESUpstream sends by Amazon SES (API v2).
@@ -144,7 +144,7 @@ type SESUpstream struct {
 	// region of SES: eu-central-1.
 	// +required
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:Pattern=`^[a-z]{2}(-[a-z]+)+-[0-9]$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]{2,8}(-[a-z]+)+-[0-9]+$')",message="must be an AWS region, such as eu-central-1"
 	Region string `json:"region"`
 	// endpoint in place of the region's own, for a VPC endpoint.
 	// +optional
@@ -205,7 +205,7 @@ type SMTPUpstream struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_.:-]+$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9_.:-]+$')",message="must be a host name or an IP address, without brackets and port"
 	Host string `json:"host"`
 	// port of the server: 587 (StartTLS), 465 (Implicit), 25.
 	// +optional
@@ -478,13 +478,13 @@ type UpstreamSender struct {
 	// +optional
 	// +kubebuilder:default=scans
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9!#$%&'*+/=?^_{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_{|}~-]+)*$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches("^[A-Za-z0-9!#$%&'*+/=?^_{|}~-]+([.][A-Za-z0-9!#$%&'*+/=?^_{|}~-]+)*$")`,message="must be what stands before the @ of an address, such as scans"
 	LocalPart string `json:"localPart,omitempty"`
 	// displayName of a rewritten From: text, {original} and {device}.
 	// +optional
 	// +kubebuilder:default="{original} via {device}"
 	// +kubebuilder:validation:MaxLength=128
-	// +kubebuilder:validation:Pattern=`^[^\x00-\x1f\x7f]*$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^[^\\x00-\\x1f\\x7f]*$')`,message="must be one line without control characters"
 	DisplayName string `json:"displayName,omitempty"`
 	// replyTo: OriginalIfAllowed puts the message's own sender there if the rule
 	// allows it.
@@ -504,7 +504,7 @@ type DKIM struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$')",message="must be letters, digits, dots and hyphens, such as scans1"
 	Selector string `json:"selector"`
 	// secretRef with rsa.pem, ed25519.pem, or both.
 	// +required

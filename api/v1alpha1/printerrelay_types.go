@@ -9,6 +9,7 @@ import (
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 50 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="must be at most 50 lower-case letters, digits and hyphens, with a letter first: the Service has that name"
 // +kubebuilder:resource:categories={mail,printer-relay}
 // +kubebuilder:printcolumn:name="Address",type=string,JSONPath=`.status.addresses[0].value`
 // +kubebuilder:printcolumn:name="Upstream",type=string,JSONPath=`.spec.upstreamRef.name`
@@ -159,7 +160,7 @@ type Route struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
-	// +kubebuilder:validation:items:Pattern=`^(\*\.)?[^@\s*/:\[\]<>.]+(\.[^@\s*/:\[\]<>.]+)*$`
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches('^([*][.])?[^@\\s*/:<>.]+([.][^@\\s*/:<>.]+)*$')`,message="must be a domain, such as corp.example, or *.corp.example"
 	RecipientDomains []string `json:"recipientDomains,omitempty"`
 	// clientNetworks that hold the client's address.
 	// +optional
@@ -350,10 +351,13 @@ type Spool struct {
 }
 
 // SpoolVolume is the volume of an instance.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",message="storageClassName of a volume cannot change: keep it, or make another PrinterRelay"
 type SpoolVolume struct {
 	// size of the volume; also the most that the spool takes.
 	// +optional
 	// +kubebuilder:default="5Gi"
+	// +kubebuilder:validation:XValidation:rule="!quantity(string(self)).isLessThan(quantity(string(oldSelf)))",message="a volume cannot shrink: keep its size, or make another PrinterRelay"
 	Size *resource.Quantity `json:"size,omitempty"`
 	// storageClassName; the default is the cluster's.
 	// +optional

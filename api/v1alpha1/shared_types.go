@@ -35,7 +35,7 @@ type MailAddress string
 // DomainName is a DNS domain in its ASCII or Unicode form: corp.example.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=253
-// +kubebuilder:validation:Pattern=`^[^@\s*/:\[\]<>.]+(\.[^@\s*/:\[\]<>.]+)*$`
+// +kubebuilder:validation:XValidation:rule=`self.matches('^[\\pL\\pM\\pN_]([\\pL\\pM\\pN_-]*[\\pL\\pM\\pN_])?([.][\\pL\\pM\\pN_]([\\pL\\pM\\pN_-]*[\\pL\\pM\\pN_])?)*$')`,message="must be a domain without a dot at its end, such as corp.example"
 type DomainName string
 
 // Mechanism is a SASL mechanism that a copier may authenticate with.

@@ -6,14 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/relay/secrets"
@@ -38,9 +35,12 @@ func (d document) problem(path string, line int, format string, a ...any) {
 	d.l.problems = append(d.l.problems, Problem{File: d.file, Line: line, Object: d.object, Field: path, Message: fmt.Sprintf(format, a...)})
 }
 
-var yamlLine = regexp.MustCompile(`line (\d+)`)
-
 func (l *loader) file(name string, b []byte) {
+	d := document{l: l, file: name}
+	if line, what := unreadable(b); what != "" {
+		d.problem("", line, "%s", what)
+		return
+	}
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	for {
 		var doc yaml.Node
@@ -49,20 +49,18 @@ func (l *loader) file(name string, b []byte) {
 			return
 		}
 		if err != nil {
-			line := 1
-			if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-				line, _ = strconv.Atoi(m[1]) //nolint:errcheck // digits
-			}
-			document{l: l, file: name}.problem("", line, "is not YAML: %v", strings.TrimPrefix(err.Error(), "yaml: "))
+			line, text := syntaxError(err)
+			d.problem("", line, "is not YAML: %s%s", text, tabHint(b, line))
 			return
 		}
 		if doc.Kind == yaml.DocumentNode && len(doc.Content) == 1 {
-			l.node(name, doc.Content[0])
+			l.node(name, doc.Content[0], true)
 		}
 	}
 }
 
-func (l *loader) node(file string, n *yaml.Node) {
+// node looks at one object, or at a List of them; Lists do not nest.
+func (l *loader) node(file string, n *yaml.Node, lists bool) {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
 		return // an empty document
 	}
@@ -78,9 +76,9 @@ func (l *loader) node(file string, n *yaml.Node) {
 		d.problem("", n.Line, "is not a Kubernetes object: it needs apiVersion, kind and metadata.name")
 		return
 	}
-	if items, ok := find(n, "items"); ok && obj["kind"] == "List" && items.Kind == yaml.SequenceNode {
+	if items, ok := find(n, "items"); lists && ok && obj["kind"] == "List" && items.Kind == yaml.SequenceNode {
 		for _, item := range items.Content {
-			l.node(file, item)
+			l.node(file, item, false)
 		}
 		return
 	}
@@ -96,15 +94,22 @@ func (l *loader) object(d document, obj map[string]any) {
 		d.problem("", d.node.Line, "is not a Kubernetes object: it needs apiVersion, kind and metadata.name")
 		return
 	}
-	ns, _ := meta["namespace"].(string)
-	if ns == "" {
-		ns = "default"
-		meta["namespace"] = ns
+	if meta["namespace"] == nil || meta["namespace"] == "" {
+		meta["namespace"] = "default"
+	}
+	ns, ok := meta["namespace"].(string)
+	if !ok || len(validation.IsDNS1123Label(ns)) > 0 {
+		d.problem("metadata.namespace", d.lineOf("metadata.namespace"), "must be lower-case letters, digits and hyphens, in quotes if it is a number")
+		return
+	}
+	if len(validation.IsDNS1123Subdomain(name)) > 0 { // it becomes the name of a folder too
+		d.problem("metadata.name", d.lineOf("metadata.name"), "%q must be lower-case letters, digits, hyphens and dots", name)
+		return
 	}
 	d.object = kind + " " + ns + "/" + name
 	ours := apiVersion == v1alpha1.GroupVersion.String() && l.validators[kind] != nil
 	if !ours && (apiVersion != "v1" || kind != "Secret") {
-		d.problem("apiVersion", d.node.Line, "%s %s is no kind of this folder: it holds PrinterRelay, MailUpstream and SenderPolicy of %s, and v1 Secret", apiVersion, kind, v1alpha1.GroupVersion)
+		d.problem("apiVersion", d.lineOf("apiVersion"), "%s %s is no kind of this folder: it holds PrinterRelay, MailUpstream and SenderPolicy of %s, and v1 Secret", apiVersion, kind, v1alpha1.GroupVersion)
 		return
 	}
 	if first, ok := l.seen[d.object]; ok {
@@ -122,6 +127,9 @@ func (l *loader) object(d document, obj map[string]any) {
 		d.problem(path, d.lineOf(path), "is no field of this kind: check its spelling and indentation")
 	}
 	for _, e := range errs {
+		if e.Field == "<nil>" { // of the whole object; all that a rule sees there is the name
+			e.Field = "metadata.name"
+		}
 		d.problem(e.Field, d.lineOf(e.Field), "%s", detail(e))
 	}
 	if len(errs) > 0 || len(unknown) > 0 {
@@ -130,11 +138,6 @@ func (l *loader) object(d document, obj map[string]any) {
 	if err := l.keep(kind, obj); err != nil {
 		d.problem("", d.node.Line, "%v", err)
 	}
-}
-
-// detail is the error's own words without the field, which stands before it.
-func detail(e *field.Error) string {
-	return strings.TrimPrefix(e.ErrorBody(), ": ")
 }
 
 func (l *loader) keep(kind string, obj map[string]any) error {

@@ -7,6 +7,7 @@
 package manifest
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -35,6 +36,7 @@ type Set struct {
 	Upstreams []*v1alpha1.MailUpstream
 	Policies  []*v1alpha1.SenderPolicy
 	Secrets   map[string]secrets.Map // by namespace
+	Where     map[string]string      // Problem.Object -> its file, of all that are there, good or not
 }
 
 // Problem is one thing to mend in a manifest.
@@ -86,11 +88,20 @@ func Load(dir string) (*Set, Problems, error) {
 	l := &loader{validators: vs, seen: map[string]string{}, set: &Set{Secrets: map[string]secrets.Map{}}}
 	for _, file := range files {
 		b, err := read(filepath.Join(dir, file))
-		if err != nil {
-			return nil, nil, err
+		if err != nil { // the others count all the same
+			document{l: l, file: file}.problem("", 1, "%v", err)
+			continue
+		}
+		if len(b) > maxFile {
+			document{l: l, file: file}.problem("", 1, "is larger than %d octets: split it", maxFile)
+			continue
 		}
 		l.file(file, b)
 	}
+	slices.SortStableFunc(l.problems, func(a, b Problem) int { // as one reads the files
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Field, b.Field), cmp.Compare(a.Message, b.Message))
+	})
+	l.set.Where = where(l.seen)
 	return l.set, l.problems, nil
 }
 
@@ -115,6 +126,8 @@ func list(dir string) ([]string, error) {
 	return files, nil
 }
 
+// read gives the file, or where it is too large the beginning of it, one octet
+// more than maxFile.
 func read(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -124,9 +137,6 @@ func read(path string) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("manifests: %w", err)
-	}
-	if len(b) > maxFile {
-		return nil, fmt.Errorf("manifests: %s is larger than %d octets", path, maxFile)
 	}
 	return b, nil
 }
