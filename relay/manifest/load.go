@@ -21,6 +21,7 @@ type loader struct {
 	seen       map[string]string // object -> file:line
 	set        *Set
 	problems   Problems
+	budget     budget // of the file that is being looked at
 }
 
 // document is one YAML document while it is being looked at.
@@ -41,6 +42,7 @@ func (l *loader) file(name string, b []byte) {
 		d.problem("", line, "%s", what)
 		return
 	}
+	l.budget = budget{left: maxNodes + 2*len(b)} // without aliases there are fewer values than octets; those of a List count twice
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	for {
 		var doc yaml.Node
@@ -65,8 +67,7 @@ func (l *loader) node(file string, n *yaml.Node, lists bool) {
 		return // an empty document
 	}
 	d := document{l: l, file: file, node: n}
-	left := maxNodes
-	v, err := plain(n, &left)
+	v, err := plain(n, &l.budget)
 	if err != nil {
 		d.problem("", err.line, "%s", err.text)
 		return

@@ -27,7 +27,8 @@ import (
 const (
 	maxFile  = 4 << 20
 	maxFiles = 1000
-	maxNodes = 200_000 // of one document: a few lines of aliases can stand for millions
+	maxNodes = 200_000 // that the aliases of one file stand for
+	maxDepth = 100
 )
 
 // Set is what a manifest folder holds, defaults set, sorted as read.

@@ -236,15 +236,24 @@ func TestSecretValuesAreInNoMessage(t *testing.T) {
 	}
 }
 
+// TestAliasBombIsRefused: in one document and in many, and where an alias
+// stands for what it is in.
 func TestAliasBombIsRefused(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n")
 	for i := 1; i < 9; i++ {
-		prev := "*a" + string(rune('0'+i-1))
-		b.WriteString("a" + string(rune('0'+i)) + ": &a" + string(rune('0'+i)) + " [" + strings.Repeat(prev+", ", 9) + prev + "]\n")
+		b.WriteString(strings.ReplaceAll("aI: &aI [", "I", string(rune('0'+i))) + strings.Repeat("*a"+string(rune('0'+i-1))+", ", 10) + "]\n")
 	}
-	if _, problems := load(t, b.String()); !strings.Contains(problems.Error(), "values") && !strings.Contains(problems.Error(), "alias") {
-		t.Errorf("%v", problems)
+	small := "a: &a [" + strings.Repeat("x, ", 400) + "]\nb: [" + strings.Repeat("*a, ", 400) + "]\n" // 160 000 values
+	for name, tc := range map[string]struct{ text, want string }{
+		"one document":  {b.String(), "m.yaml:1: the aliases of the file stand for more than 200000 values: write them out"},
+		"two documents": {small + "---\n" + small, "m.yaml:4: the aliases of the file stand for more than 200000 values: write them out"},
+		"itself":        {"x: 1\na: &a [*a]\n", "m.yaml:2: is nested more than 100 deep, or an alias stands for itself"},
+		"deep":          {strings.Repeat("[", 101) + strings.Repeat("]", 101), "m.yaml:1: is nested more than 100 deep, or an alias stands for itself"},
+	} {
+		if _, problems := load(t, tc.text); !strings.Contains(problems.Error(), tc.want) {
+			t.Errorf("%s: %v", name, problems)
+		}
 	}
 }
 

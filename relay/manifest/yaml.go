@@ -15,20 +15,31 @@ type nodeError struct {
 	text string
 }
 
+// budget bounds the work that one file can ask for: a few lines of aliases can
+// stand for millions of values.
+type budget struct {
+	left  int // values, those of an alias counted each time
+	depth int
+}
+
 // plain makes of a YAML node what a JSON decoder would make of it, the types
 // that the schema validation wants: map[string]any, []any, string, int64,
-// float64, bool, nil. left bounds the nodes, aliases counted each time.
-func plain(n *yaml.Node, left *int) (any, *nodeError) {
-	if *left--; *left < 0 {
-		return nil, &nodeError{n.Line, fmt.Sprintf("the document has more than %d values", maxNodes)}
+// float64, bool, nil.
+func plain(n *yaml.Node, b *budget) (any, *nodeError) {
+	if b.left--; b.left < 0 {
+		return nil, &nodeError{n.Line, fmt.Sprintf("the aliases of the file stand for more than %d values: write them out", maxNodes)}
 	}
+	if b.depth++; b.depth > maxDepth {
+		return nil, &nodeError{n.Line, fmt.Sprintf("is nested more than %d deep, or an alias stands for itself", maxDepth)}
+	}
+	defer func() { b.depth-- }()
 	switch n.Kind {
 	case yaml.AliasNode:
-		return plain(n.Alias, left)
+		return plain(n.Alias, b)
 	case yaml.SequenceNode:
 		out := make([]any, 0, len(n.Content))
 		for _, c := range n.Content {
-			v, err := plain(c, left)
+			v, err := plain(c, b)
 			if err != nil {
 				return nil, err
 			}
@@ -36,12 +47,12 @@ func plain(n *yaml.Node, left *int) (any, *nodeError) {
 		}
 		return out, nil
 	case yaml.MappingNode:
-		return plainMap(n, left)
+		return plainMap(n, b)
 	}
 	return scalar(n)
 }
 
-func plainMap(n *yaml.Node, left *int) (any, *nodeError) {
+func plainMap(n *yaml.Node, b *budget) (any, *nodeError) {
 	out := make(map[string]any, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k := n.Content[i]
@@ -51,7 +62,7 @@ func plainMap(n *yaml.Node, left *int) (any, *nodeError) {
 		if _, ok := out[k.Value]; ok {
 			return nil, &nodeError{k.Line, fmt.Sprintf("the key %q is here twice", k.Value)}
 		}
-		v, err := plain(n.Content[i+1], left)
+		v, err := plain(n.Content[i+1], b)
 		if err != nil {
 			return nil, err
 		}
