@@ -6,6 +6,7 @@ package dialogs
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -46,6 +47,7 @@ spec:
   upstreamRef: {name: folder}
   senderPolicyRefs: [{name: office}]
   addresses: {defaultDomain: corp.example}
+RELAY
   listeners:
   - name: smtp
     port: {{PORT}}
@@ -76,11 +78,11 @@ RULE
 
 // dialogue is a parsed file.
 type dialogue struct {
-	listener, rule []string // further lines of YAML
-	lines          []string // of the dialogue, with comments
-	messages       int      // that must have arrived at the end
-	contains       []string // what the last one must hold
-	lacks          []string
+	relay, listener, rule []string // further lines of YAML
+	lines                 []string // of the dialogue, with comments
+	messages              int      // that must have arrived at the end
+	contains              []string // what the last one must hold
+	lacks                 []string
 }
 
 func parse(t *testing.T, path string) *dialogue {
@@ -93,6 +95,8 @@ func parse(t *testing.T, path string) *dialogue {
 	for i, line := range strings.Split(strings.TrimSuffix(string(b), "\n"), "\n") {
 		key, value, _ := strings.Cut(line, ": ")
 		switch key {
+		case "relay":
+			d.relay = append(d.relay, "  "+value)
 		case "listener":
 			d.listener = append(d.listener, "    "+value)
 		case "rule":
@@ -117,18 +121,21 @@ func parse(t *testing.T, path string) *dialogue {
 	if d.messages < 0 {
 		t.Fatalf("%s: no line `messages: N` says how many messages arrive", path)
 	}
+	if last := d.lines[len(d.lines)-1]; last != "S: "+closed {
+		t.Fatalf("%s: ends with %q, not with `S: %s`: a reply that nobody waits for would pass unseen", path, last, closed)
+	}
 	return d
 }
 
 func play(t *testing.T, path string) {
 	d := parse(t, path)
 	folder := t.TempDir()
-	r := rig.Start(t, strings.NewReplacer("LISTENER", strings.Join(d.listener, "\n"), "RULE", strings.Join(d.rule, "\n"), "FOLDER", folder).Replace(manifests))
+	r := rig.Start(t, strings.NewReplacer("RELAY", strings.Join(d.relay, "\n"), "LISTENER", strings.Join(d.listener, "\n"), "RULE", strings.Join(d.rule, "\n"), "FOLDER", folder).Replace(manifests))
 	conn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", r.Port), rig.Wait)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &player{t: t, conn: conn, r: bufio.NewReader(conn)}
+	p := &player{t: t, socket: conn.(*net.TCPConn), conn: conn, r: bufio.NewReader(conn)}
 	defer func() { p.conn.Close() }()
 	for i := 0; i < len(d.lines); i++ {
 		d.lines[i] = p.step(fmt.Sprintf("%s:%d", path, i+1), d.lines[i])
@@ -175,9 +182,10 @@ func (d *dialogue) arrived(t *testing.T, r *rig.Relay, folder string) {
 
 // player is the client's side of one connection.
 type player struct {
-	t    *testing.T
-	conn net.Conn
-	r    *bufio.Reader
+	t      *testing.T
+	socket *net.TCPConn
+	conn   net.Conn // socket, or TLS on it
+	r      *bufio.Reader
 }
 
 // step plays one line and gives it as it is now.
@@ -193,8 +201,16 @@ func (p *player) step(at, line string) string {
 			p.t.Fatalf("%s: want a quoted string: %v", at, err)
 		}
 		p.send(at, raw)
+	case "C1":
+		for i := range len(text) + 2 {
+			p.send(at, (text + "\r\n")[i:i+1])
+		}
+	case "EOF":
+		if err := p.socket.CloseWrite(); err != nil {
+			p.t.Fatalf("%s: %v", at, err)
+		}
 	case "S":
-		got := p.read()
+		got := p.read(at)
 		if *update {
 			return "S: " + ids.ReplaceAllString(got, "${1}<ID>")
 		}
@@ -204,10 +220,10 @@ func (p *player) step(at, line string) string {
 	case "TLS":
 		p.conn = tls.Client(p.conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the relay's own certificate is self-signed
 		p.r.Reset(p.conn)
-	case "", "listener", "rule", "messages", "contains", "lacks":
+	case "", "relay", "listener", "rule", "messages", "contains", "lacks":
 	default:
 		if !strings.HasPrefix(line, "#") {
-			p.t.Fatalf("%s: a line begins with C:, C+:, S:, TLS, # or a key of the header: %q", at, line)
+			p.t.Fatalf("%s: a line begins with C:, C+:, C1:, S:, EOF, TLS, # or a key of the header: %q", at, line)
 		}
 	}
 	return line
@@ -221,13 +237,20 @@ func (p *player) send(at, s string) {
 
 const closed = "(closed)"
 
-// read gives one line of a reply, or that the relay has closed the connection.
-func (p *player) read() string {
+// read gives one line of a reply, or that the relay has closed the connection:
+// silence is something else.
+func (p *player) read(at string) string {
+	p.t.Helper()
 	if err := p.conn.SetReadDeadline(time.Now().Add(rig.Wait)); err != nil {
 		p.t.Fatal(err)
 	}
 	line, err := p.r.ReadString('\n')
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		p.t.Fatalf("%s: no reply within %s; so far %q", at, rig.Wait, line)
+	case err != nil && line != "":
+		p.t.Fatalf("%s: closed within a reply: %q", at, line)
+	case err != nil:
 		return closed
 	}
 	return strings.TrimSuffix(line, "\r\n")
