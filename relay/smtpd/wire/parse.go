@@ -159,7 +159,13 @@ func parameter(verb, p string, lenient bool) (string, bool) {
 	case verb == "MAIL" && (name == "BODY" || name == "SMTPUTF8" && !has || name == "REQUIRETLS" || name == "AUTH" && value != ""):
 		return p, true
 	}
-	return p, !lenient
+	return p, !lenient || !isKeyword(name)
+}
+
+// isKeyword tells the name of a parameter (RFC 5321 4.1.2) from what may be a
+// second address, which must not be lost unseen.
+func isKeyword(s string) bool {
+	return s != "" && s[0] != '-' && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == ""
 }
 
 func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

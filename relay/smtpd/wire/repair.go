@@ -69,11 +69,11 @@ func findPath(s string) (addr, params string, ok bool) {
 		addr, params, _ = strings.Cut(s, " ")
 		return unwrap(addr), params, addr != "" && !quoted && !strings.ContainsAny(addr, `<>"`)
 	}
-	addr, params, ok = cutPath(s[open:])
-	for ok && strings.HasPrefix(addr, "<") { // doubled brackets
-		addr = addr[1:]
-		params = strings.TrimPrefix(params, ">")
+	s = s[open:]
+	if inner, doubled := strings.CutPrefix(s, "<<"); doubled {
+		s = "<" + strings.Replace(inner, ">>", ">", 1)
 	}
+	addr, params, ok = cutPath(s)
 	return unwrap(addr), params, ok && !strings.ContainsAny(unquoted(addr), "<>")
 }
 
