@@ -3,12 +3,16 @@ package message
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"mime"
 	"mime/quotedprintable"
 	"net/http" //nolint:depguard // for DetectContentType, which is pure
 	"path"
 	"slices"
+	"strconv"
 	"strings"
+
+	"golang.org/x/text/encoding/htmlindex"
 
 	"github.com/printerrelay/printer-relay/relay/reply"
 )
@@ -18,8 +22,10 @@ const (
 	maxDepth      = 8
 	maxParts      = 100
 	maxPartHeader = 16 << 10
-	maxBoundary   = 70  // RFC 2046 5.1.1
-	peek          = 512 // octets of an attachment that are decoded for their magic
+	maxBoundary   = 70        // RFC 2046 5.1.1
+	maxParameters = 100       // of one field
+	peek          = 4 << 10   // octets of an attachment, as encoded, that are kept for their magic
+	maxMagic      = 1<<10 + 5 // of them decoded: PDF readers look for %PDF- in the first kilobyte
 )
 
 // scanner sees the parts of a message as a mail client would and refuses what
@@ -29,6 +35,7 @@ type scanner struct {
 	boundaries []string // of the multiparts that are open, outermost first
 	closed     []string // of those that have ended
 	parts      int
+	barren     bool // a multipart is open that had no part yet
 
 	state int
 	line1 []byte // the current line, as far as a boundary or a header needs it
@@ -51,13 +58,24 @@ type leaf struct {
 	encoding   string
 	first      []byte // its encoded beginning
 	done       bool
-	text       textDecoder // of a part that is shown as text
+	shown      bool        // as text, in which clients look for attachments
+	padded     bool        // base64 of a text has ended
+	text       textDecoder // of a part that is shown
 }
 
 func newScanner(allowed []string) *scanner { return &scanner{allowed: allowed} }
 
 // begin looks at the header of the message.
-func (s *scanner) begin(h *Header) error { return s.open(h) }
+func (s *scanner) begin(h *Header) error {
+	for _, f := range h.Fields {
+		for l := range bytes.Lines(f.Raw) { // for some programs the header ends there
+			if len(bytes.TrimSpace(l)) == 0 {
+				return reply.ContentUnclear("empty line in the header")
+			}
+		}
+	}
+	return s.open(h)
+}
 
 // open looks at the header of the message or of a part.
 func (s *scanner) open(h *Header) error {
@@ -67,6 +85,9 @@ func (s *scanner) open(h *Header) error {
 	for _, n := range []string{"Content-Type", "Content-Transfer-Encoding", "Content-Disposition"} {
 		if len(h.All(n)) > 1 {
 			return reply.ContentUnclear(n + " is there twice")
+		}
+		if !clearValue(h.Get(n)) {
+			return reply.ContentUnclear(n)
 		}
 	}
 	declared, params, err := mediaType(h.Get("Content-Type"))
@@ -104,7 +125,8 @@ func (s *scanner) open(h *Header) error {
 }
 
 func (s *scanner) openMultipart(boundary, encoding string) error {
-	if boundary == "" || len(boundary) > maxBoundary || strings.HasSuffix(boundary, " ") {
+	odd := func(r rune) bool { return r < ' ' || r > '~' || r == '"' }
+	if boundary == "" || len(boundary) > maxBoundary || strings.TrimSpace(boundary) != boundary || strings.ContainsFunc(boundary, odd) {
 		return reply.ContentUnclear("boundary")
 	}
 	if encoding != "" && encoding != "7bit" && encoding != "8bit" && encoding != "binary" {
@@ -119,7 +141,7 @@ func (s *scanner) openMultipart(boundary, encoding string) error {
 		}
 	}
 	s.boundaries = append(s.boundaries, boundary)
-	s.state = inPreamble
+	s.state, s.barren = inPreamble, true
 	return nil
 }
 
@@ -127,6 +149,11 @@ func (s *scanner) openLeaf(h *Header, declared string, params map[string]string,
 	names, disposition, err := fileNames(h, params)
 	if err != nil {
 		return err
+	}
+	for _, n := range names {
+		if extension(n) == "" && strings.Contains(n, "\ufffd") { // its octets may have held one
+			return reply.ContentUnclear("file name")
+		}
 	}
 	if len(names) == 2 && extension(names[0]) != extension(names[1]) {
 		return reply.ContentUnclear("two file names")
@@ -136,7 +163,8 @@ func (s *scanner) openLeaf(h *Header, declared string, params map[string]string,
 		s.leaf.name = names[0]
 	}
 	text := declared == "" || declared == "text/plain" || declared == "text/html"
-	s.leaf.attachment = !text || len(names) > 0 || disposition == "attachment"
+	s.leaf.attachment = !text || len(names) > 0 || disposition != "" && disposition != "inline" // RFC 2183 2.8
+	s.leaf.shown = text || strings.HasPrefix(declared, "text/")
 	s.leaf.text.encoding = encoding
 	switch encoding {
 	case "", "7bit", "8bit", "binary", "base64", "quoted-printable":
@@ -152,11 +180,10 @@ func (s *scanner) line(p []byte, last bool) error {
 	room := max(maxPartHeader-len(s.line1), 0)
 	s.cut = s.cut || len(p) > room
 	s.line1 = append(s.line1, p[:min(len(p), room)]...)
-	if s.state == inLeaf && !s.leaf.attachment && s.leaf.text.line(p, last) {
-		return reply.AttachmentRefused("uuencode")
-	}
-	if s.state == inLeaf && !s.leaf.done && !bytes.HasPrefix(s.line1, []byte("--")) {
-		s.keep(p, last)
+	if s.state == inLeaf && s.leaf.shown {
+		if err := s.text(p, last); err != nil {
+			return err
+		}
 	}
 	if !last {
 		return nil
@@ -178,9 +205,57 @@ func (s *scanner) line(p []byte, last bool) error {
 	case inHeader:
 		return s.header(line)
 	case inLeaf:
-		if !s.leaf.done && len(s.leaf.first) >= 2*peek {
-			return s.judge()
+		return s.content(line, cut)
+	}
+	return nil
+}
+
+// text looks for what clients unpack from a text, and refuses base64 that
+// programs read differently (RFC 2045 6.8: some skip, some stop).
+func (s *scanner) text(p []byte, last bool) error {
+	l := &s.leaf
+	if l.encoding == "base64" && !bytes.HasPrefix(s.line1, []byte("-")) { // that may be a boundary yet
+		for _, c := range p {
+			switch {
+			case c == ' ' || c == '\t':
+			case c == '=':
+				l.padded = true
+			case l.padded || !isBase64(c):
+				return reply.ContentUnclear("base64 of a text")
+			}
 		}
+	}
+	if l.text.line(p, last) {
+		return reply.AttachmentRefused("uuencode")
+	}
+	return nil
+}
+
+func isBase64(c byte) bool {
+	return c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '+' || c == '/'
+}
+
+// content takes a line of a leaf that is no boundary.
+func (s *scanner) content(line []byte, cut bool) error {
+	l := &s.leaf
+	if l.shown {
+		end := bytes.TrimRight(line, " \t")
+		soft := len(end) < len(line) && bytes.HasSuffix(end, []byte("=")) // RFC 2045 6.7 (3)
+		switch {
+		case uuencoded(line): // as it stands: not every client decodes first
+			return reply.AttachmentRefused("uuencode")
+		case l.encoding == "quoted-printable" && (soft || cut), l.encoding == "base64" && bytes.HasPrefix(line, []byte("-")):
+			return reply.ContentUnclear("encoding of a text")
+		}
+	}
+	if l.done {
+		return nil
+	}
+	if l.attachment {
+		l.first = append(append(l.first, line[:min(len(line), peek)]...), '\r', '\n')
+	}
+	if len(l.first) >= peek {
+		return s.judge()
 	}
 	return nil
 }
@@ -192,19 +267,6 @@ func (s *scanner) almost(line []byte) bool {
 	rest, ok := bytes.CutPrefix(line, []byte("--"))
 	return ok && (slices.ContainsFunc(s.boundaries, func(b string) bool { return bytes.HasPrefix(rest, []byte(b)) }) ||
 		slices.ContainsFunc(s.closed, func(b string) bool { return bytes.HasPrefix(rest, []byte(b)) }))
-}
-
-// keep holds the beginning of an attachment for judge.
-func (s *scanner) keep(p []byte, last bool) {
-	if !s.leaf.attachment {
-		return
-	}
-	if room := 2*peek - len(s.leaf.first); room > 0 {
-		s.leaf.first = append(s.leaf.first, p[:min(len(p), room)]...)
-		if last && s.leaf.encoding != "base64" {
-			s.leaf.first = append(s.leaf.first, '\r', '\n')
-		}
-	}
 }
 
 // delimiter tells whether a line is one of the open boundaries (RFC 2046 5.1.1).
@@ -231,6 +293,10 @@ func (s *scanner) boundary(i int, closing bool) error {
 	if err := s.closeLeaf(); err != nil {
 		return err
 	}
+	if s.barren && (closing || i < len(s.boundaries)-1) { // some guess at another boundary then
+		return reply.ContentUnclear("a multipart without parts")
+	}
+	s.barren = false
 	s.closed = append(s.closed, s.boundaries[i+1:]...)
 	s.boundaries = s.boundaries[:i+1]
 	if closing {
@@ -247,6 +313,11 @@ func (s *scanner) header(line []byte) error {
 	if len(line) > 0 {
 		if len(s.head)+len(line)+2 > maxPartHeader {
 			return reply.ContentUnclear("part header too large")
+		}
+		_, field := fieldName(line)
+		fold := (line[0] == ' ' || line[0] == '\t') && len(s.head) > 0 && len(bytes.TrimSpace(line)) > 0
+		if !field && !fold { // for some programs the header ends there
+			return reply.ContentUnclear("part header")
 		}
 		s.head = append(append(s.head, line...), '\r', '\n')
 		return nil
@@ -267,16 +338,26 @@ func (s *scanner) closeLeaf() error {
 }
 
 // end looks at what the end of the message leaves open.
-func (s *scanner) end() error { return s.closeLeaf() }
+func (s *scanner) end() error {
+	if s.barren {
+		return reply.ContentUnclear("a multipart without parts")
+	}
+	return s.closeLeaf()
+}
 
 // uuencoded tells the first line of an attachment that clients unpack from a
-// text: uuencode, or yEnc.
+// text: uuencode, yEnc, BinHex.
 func uuencoded(line []byte) bool {
-	if bytes.HasPrefix(line, []byte("=ybegin ")) {
+	line = bytes.TrimLeft(line, " \t")
+	switch {
+	case bytes.HasPrefix(line, []byte("=ybegin ")), bytes.HasPrefix(line, []byte("(This file must be converted with BinHex")):
 		return true
+	case !bytes.HasPrefix(line, []byte("begin")):
+		return false
 	}
 	f := bytes.Fields(line)
-	return len(f) >= 3 && string(f[0]) == "begin" && len(f[1]) >= 3 && len(f[1]) <= 4 && len(bytes.Trim(f[1], "01234567")) == 0
+	return len(f) >= 3 && (string(f[0]) == "begin" || string(f[0]) == "begin-base64") &&
+		len(f[1]) >= 3 && len(f[1]) <= 7 && len(bytes.Trim(f[1], "01234567")) == 0
 }
 
 // judge decides on an attachment by all that a client goes by: the declared
@@ -292,33 +373,36 @@ func (s *scanner) judge() error {
 	if l.name != "" {
 		shown = l.name
 	}
-	spoke := false
 	first, ok := decodeFirst(l.first, l.encoding)
 	if !ok {
 		return reply.ContentUnclear("encoding of " + shown)
 	}
-	for _, t := range []string{generic(l.declared), typeOfName(l.name), typeOfContent(first)} {
+	declared, named, content := generic(l.declared), typeOfName(l.name), typeOfContent(first[:min(len(first), maxMagic)])
+	if declared == "application/zip" && packaged(named) {
+		declared = ""
+	}
+	if content == "application/zip" && (packaged(named) || packaged(declared)) {
+		content = "" // they are archives
+	}
+	spoke := false
+	for _, t := range []string{declared, named, content} {
 		if t == "" {
 			continue
 		}
-		if !s.allows(t) {
+		if !slices.Contains(s.allowed, t) {
 			return reply.AttachmentRefused(shown)
 		}
 		spoke = true
 	}
-	if !spoke || !consistent(generic(l.declared), typeOfContent(first)) || !consistent(typeOfName(l.name), typeOfContent(first)) {
+	if !spoke || !consistent(declared, content) || !consistent(named, content) {
 		return reply.AttachmentRefused(shown)
 	}
 	return nil
 }
 
-func (s *scanner) allows(t string) bool {
-	if slices.Contains(s.allowed, t) {
-		return true
-	}
-	return t == "application/zip" && slices.ContainsFunc(s.allowed, func(a string) bool {
-		return strings.HasPrefix(a, "application/vnd.") // Office documents are archives
-	})
+// packaged tells the types whose files are archives.
+func packaged(t string) bool {
+	return strings.HasPrefix(t, "application/vnd.") || t == "application/oxps"
 }
 
 // generic is "" for the types that say nothing of the content.
@@ -366,6 +450,8 @@ func typeOfName(name string) string {
 	return "x-unknown/" + ext
 }
 
+const space = "\x00\t\n\f\r " // ISO 32000-1 7.2.2
+
 // typeOfContent is the type that the first octets show; "" if they show none.
 func typeOfContent(b []byte) string {
 	switch {
@@ -378,8 +464,8 @@ func typeOfContent(b []byte) string {
 	case bytes.HasPrefix(b, []byte("7z\xbc\xaf")):
 		return "application/x-7z-compressed"
 	}
-	// Readers look for it in the first kilobyte; browsers look for markup before.
-	if i := bytes.Index(b, []byte("%PDF-")); i >= 0 && i < 1024 && bytes.IndexByte(b[:i], '<') < 0 {
+	// PDF readers take what stands before it for space; browsers may not.
+	if bytes.HasPrefix(bytes.TrimLeft(bytes.TrimPrefix(bytes.TrimLeft(b, space), []byte("\xef\xbb\xbf")), space), []byte("%PDF-")) {
 		return "application/pdf"
 	}
 	t, _, _ := strings.Cut(http.DetectContentType(b), ";")
@@ -438,11 +524,124 @@ func mediaType(v string) (string, map[string]string, error) {
 	if v == "" {
 		return "", nil, nil
 	}
-	t, params, err := mime.ParseMediaType(stripComments(v))
+	v, charsets, ok := extended(stripComments(v))
+	if !ok {
+		return "", nil, errUnclear
+	}
+	t, params, err := mime.ParseMediaType(v)
 	if err != nil {
 		return "", nil, err
 	}
+	for base, name := range charsets {
+		e, err := htmlindex.Get(name)
+		if err != nil || strings.HasPrefix(strings.ToLower(name), "utf-16") { // in which pieces are no text
+			return "", nil, errUnclear
+		}
+		if params[base], err = e.NewDecoder().String(params[base]); err != nil {
+			return "", nil, errUnclear
+		}
+	}
 	return t, params, nil
+}
+
+var errUnclear = errors.New("parameters that programs read differently")
+
+// extended looks through the parameters in the forms of RFC 2231. Go drops what
+// it cannot read, other programs do not: ok is false where a piece is missing or
+// out of order, or no percent encoding. Go knows two charsets: for others v is
+// given back as UTF-8, with the charsets to decode by name of the parameter.
+func extended(v string) (_ string, charsets map[string]string, ok bool) {
+	segments := splitParameters(v)
+	next := map[string]int{}
+	for i, s := range segments[1:] {
+		name, value, _ := strings.Cut(s, "=")
+		base, section, starred := strings.Cut(strings.ToLower(strings.TrimSpace(name)), "*")
+		if !starred {
+			continue
+		}
+		section, encoded := strings.CutSuffix(section, "*")
+		if section != "" && section != strconv.Itoa(next[base]) {
+			return "", nil, false
+		}
+		next[base]++
+		if !encoded && section != "" {
+			continue
+		}
+		for _, escape := range strings.Split(value, "%")[1:] {
+			if len(escape) < 2 || hexDigit(escape[0]) < 0 || hexDigit(escape[1]) < 0 {
+				return "", nil, false
+			}
+		}
+		if next[base] > 1 {
+			continue
+		}
+		charset, text, found := strings.Cut(value, "'")
+		trimmed := strings.Trim(charset, " \t\"")
+		switch {
+		case !found || strings.Count(text, "'") == 0:
+			return "", nil, false
+		case !strings.EqualFold(trimmed, "utf-8") && !strings.EqualFold(trimmed, "us-ascii"):
+			if charsets == nil {
+				charsets = map[string]string{}
+			}
+			charsets[base] = trimmed
+			segments[i+1] = name + "=" + strings.Replace(charset, trimmed, "utf-8", 1) + "'" + text
+		}
+	}
+	return strings.Join(segments, ";"), charsets, true
+}
+
+// splitParameters splits at the semicolons outside of quotes.
+func splitParameters(v string) (segments []string) {
+	begin := 0
+	for i := 0; i < len(v); i++ {
+		switch v[i] {
+		case '"':
+			n := quotedEnd(v[i:])
+			if n < 0 {
+				return append(segments, v[begin:])
+			}
+			i += n - 1
+		case ';':
+			segments = append(segments, v[begin:i])
+			begin = i + 1
+		}
+	}
+	return append(segments, v[begin:])
+}
+
+// clearValue tells whether programs that know the comments and quoted pairs of
+// RFC 5322 read the same in a Content- field as those that do not, and whether
+// it has a bearable number of parameters.
+func clearValue(v string) bool {
+	names := parameterNames(v)
+	if strings.Contains(v, `\`) || len(names) > maxParameters {
+		return false
+	}
+	named := slices.ContainsFunc(names, func(n string) bool {
+		base, _, _ := strings.Cut(n, "*")
+		return base == "boundary" || base == "name" || base == "filename"
+	})
+	parameters := false
+	for i := 0; i < len(v); {
+		n := 1
+		switch v[i] {
+		case ';':
+			parameters = true
+		case '"':
+			n = quotedEnd(v[i:])
+		case '(':
+			n = commentEnd(v[i:])
+			if n > 0 && strings.ContainsAny(v[i:i+n], `;="`) || parameters && named {
+				return false
+			}
+		}
+		if n < 0 {
+			return false
+		}
+		i += n
+	}
+	return true
 }
 
 // stripComments drops RFC 5322 comments outside of quoted strings.
