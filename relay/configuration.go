@@ -3,6 +3,8 @@ package relay
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 
@@ -20,8 +22,10 @@ type Configuration struct {
 	Warnings []string
 
 	// Where something is wrong:
-	Partial bool            // a file cannot be read: there are no Plans, and Secrets may be missing
-	Faulty  map[string]bool // relays (namespace/name) that have no plan; true: what they refer to is missing
+	Faulty     map[string][]string // relays (namespace/name) that have no plan -> objects that they refer to and that are not there
+	where      map[string]string   // object ("SenderPolicy default/office") -> its file, of all that are there
+	broken     map[string]bool     // objects that are there and not valid
+	unreadable map[string]bool     // files of which it is not known what they hold
 }
 
 // LoadConfiguration reads, validates and compiles the manifests in dir. name
@@ -34,40 +38,97 @@ func LoadConfiguration(dir, name string) (*Configuration, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Configuration{Secrets: set.Secrets, Faulty: map[string]bool{}}
-	if len(problems) > 0 {
-		c.Partial = true
-		return c, problems
-	}
+	c := &Configuration{Secrets: set.Secrets, Faulty: map[string][]string{}, where: set.Where}
+	c.broken, c.unreadable = problems.Touched()
+	c.dropBroken(set)
 	var errs []error
+	if len(problems) > 0 {
+		errs = append(errs, problems)
+	}
 	for _, r := range set.Relays {
 		if name != "" && r.Namespace+"/"+r.Name != name {
 			continue
 		}
-		p, diagnostics := plan.Compile(plan.Input{
+		errs = append(errs, c.compile(plan.Input{
 			Relay:     r,
 			Upstreams: upstreamsOf(set, r.Namespace),
 			Policies:  policiesOf(set, r.Namespace),
-		})
-		for _, d := range diagnostics {
-			if d.Severity == plan.Error {
-				errs = append(errs, d)
-			} else {
-				c.Warnings = append(c.Warnings, d.Error())
-			}
-		}
-		if diagnostics.Failed() {
-			c.Faulty[key(p)] = diagnostics.Missing()
-			continue
-		}
-		c.Plans = append(c.Plans, p)
+		})...)
 	}
-	if len(c.Plans)+len(c.Faulty) == 0 {
-		return nil, noRelay(dir, name)
+	if len(errs) == 0 && len(c.Plans) == 0 {
+		return c, noRelay(dir, name)
 	}
 	sort.Slice(c.Plans, func(i, j int) bool { return key(c.Plans[i]) < key(c.Plans[j]) })
 	return c, errors.Join(errs...)
 }
+
+// compile makes the plan of one relay and gives what is wrong with it.
+func (c *Configuration) compile(in plan.Input) (errs []error) {
+	p, diagnostics := plan.Compile(in)
+	for _, d := range diagnostics {
+		switch {
+		case d.Severity != plan.Error:
+			c.Warnings = append(c.Warnings, d.Error())
+		case d.Missing != "" && (c.broken[d.Missing] || len(c.unreadable) > 0):
+			// It is there, or may be: what is wrong with it is said already.
+		default:
+			errs = append(errs, d)
+		}
+	}
+	if diagnostics.Failed() {
+		c.Faulty[key(p)] = diagnostics.Missing()
+	} else {
+		c.Plans = append(c.Plans, p)
+	}
+	return errs
+}
+
+// dropBroken takes out of set what was read of objects that are not valid: half
+// a Secret, or one of two objects of the same name.
+func (c *Configuration) dropBroken(set *manifest.Set) {
+	set.Relays = slices.DeleteFunc(set.Relays, func(r *v1alpha1.PrinterRelay) bool {
+		return c.broken[object("PrinterRelay", r.Namespace, r.Name)]
+	})
+	set.Upstreams = slices.DeleteFunc(set.Upstreams, func(u *v1alpha1.MailUpstream) bool {
+		return c.broken[object("MailUpstream", u.Namespace, u.Name)]
+	})
+	set.Policies = slices.DeleteFunc(set.Policies, func(p *v1alpha1.SenderPolicy) bool {
+		return c.broken[object("SenderPolicy", p.Namespace, p.Name)]
+	})
+	for ns, m := range set.Secrets {
+		maps.DeleteFunc(m, func(name string, _ map[string][]byte) bool { return c.broken[object("Secret", ns, name)] })
+	}
+}
+
+// inDoubt tells whether an object that c does not give may be there all the
+// same: it is not valid, or stood in a file that cannot be read now. before is
+// where objects stood when that was last known.
+func (c *Configuration) inDoubt(object string, before map[string]string) bool {
+	return c.broken[object] || c.where[object] == "" && c.unreadable[before[object]]
+}
+
+// gone names the objects without which the plan that runs must take no new
+// mail: those of its policies and upstreams, and of further, that are certainly
+// not there.
+func (c *Configuration) gone(pl *plan.Plan, further []string, before map[string]string) []string {
+	for _, p := range pl.Policies {
+		further = append(further, object("SenderPolicy", pl.Namespace, p.Name))
+	}
+	for name := range pl.Upstreams {
+		further = append(further, object("MailUpstream", pl.Namespace, name))
+	}
+	var out []string
+	for _, o := range further {
+		if c.where[o] == "" && !c.inDoubt(o, before) {
+			out = append(out, o)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// object is the name of an object in manifest.Problem and plan.Diagnostic.
+func object(kind, namespace, name string) string { return kind + " " + namespace + "/" + name }
 
 func noRelay(dir, name string) error {
 	if name != "" {

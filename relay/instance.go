@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,12 +37,14 @@ type instance struct {
 	metrics  *metrics.Set
 	plan     atomic.Pointer[plan.Plan]
 	secrets  atomic.Pointer[secrets.Source]
+	closed   atomic.Pointer[string] // why no new mail is taken though the manifests do not say so; nil: it is
 
 	spool    *spool.Spool
 	queue    *queue.Queue
 	delivery *delivery.Delivery
 	server   *smtpd.Server
 	limiter  *policy.Limiter
+	absent   []string // Secrets that were last said to be missing; of who applies plans
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -100,6 +103,7 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source) error {
 		CarriesUTF8: in.delivery.CarriesUTF8, Metrics: in.metrics, Log: in.log,
 	})
 	in.missing(pl, src)
+	in.metrics.IntakeClosed.Set(boolean(pl.Intake == plan.IntakeRefuse))
 	if err := in.server.Update(pl, src); err != nil {
 		return err
 	}
@@ -164,64 +168,90 @@ func (in *instance) gauges(r prometheus.Registerer, pl *plan.Plan) {
 }
 
 // apply brings the relay to another plan without a restart. If it cannot be
-// had as a whole the one before stays.
+// had as a whole the one before stays, with the new Secrets, and without intake
+// if the new one has none: neither a revoked password nor the kill switch waits
+// for a port.
 func (in *instance) apply(pl *plan.Plan, src secrets.Source) error {
-	old, oldSrc := in.plan.Load(), in.secrets.Load()
+	old := in.plan.Load()
 	in.secrets.Store(&src)
-	err := in.delivery.Update(pl)
-	if err == nil {
-		in.queue.Update(queue.SettingsOf(pl))
-		err = in.server.Update(pl, src)
-	}
+	err := in.run(pl, src)
 	if err != nil {
-		in.secrets.Store(oldSrc)
-		if derr := in.delivery.Update(old); derr != nil {
-			in.log.Error("going back to the last good plan", "cause", derr)
+		err = fmt.Errorf("PrinterRelay %s: %w", key(pl), err)
+		if pl.Intake == plan.IntakeRefuse {
+			old = refusing(old)
 		}
-		in.queue.Update(queue.SettingsOf(old))
-		return fmt.Errorf("PrinterRelay %s: %w", key(pl), err)
+		pl = old
+		if back := in.run(pl, src); back != nil {
+			in.log.Error("going back to the last good plan", "cause", back)
+		}
 	}
-	in.plan.Store(pl)
+	was := in.plan.Swap(pl).Hash
 	in.savePlan(pl)
 	in.missing(pl, src)
-	if pl.Hash != old.Hash {
-		in.log.Info("plan applied", "hash", pl.Hash, "was", old.Hash)
+	in.metrics.IntakeClosed.Set(boolean(pl.Intake == plan.IntakeRefuse))
+	if pl.Hash != was {
+		in.log.Info("plan applied", "hash", pl.Hash, "was", was)
 	}
-	return nil
+	return err
 }
 
-// renew takes the Secrets of a folder that could be read in part: those that
-// are not there stay as they were.
-func (in *instance) renew(src secrets.Source) error {
-	if found, ok := src.(secrets.Map); ok {
-		all := secrets.Map{}
-		if old, ok := (*in.secrets.Load()).(secrets.Map); ok {
-			maps.Copy(all, old)
-		}
-		maps.Copy(all, found)
-		src = all
+func (in *instance) run(pl *plan.Plan, src secrets.Source) error {
+	if err := in.delivery.Update(pl); err != nil {
+		return err
 	}
-	return in.apply(in.plan.Load(), src)
+	in.queue.Update(queue.SettingsOf(pl))
+	return in.server.Update(pl, src)
 }
 
-// keep goes on with the last good plan. Where a policy or an upstream is
-// missing it takes no new mail until a plan can be had: what the policy no
-// longer allows must not come in. The queue is delivered.
-func (in *instance) keep(src secrets.Source, missing bool) error {
+func boolean(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// take brings the relay to a plan of its own.
+func (in *instance) take(pl *plan.Plan, src secrets.Source) error {
+	err := in.apply(pl, src)
+	if err == nil {
+		in.closed.Store(nil)
+	}
+	return err
+}
+
+// keep goes on with the last good plan, with the Secrets as they are now. Where
+// a policy or an upstream is missing, or the instance is drained, it takes no
+// new mail until a plan can be had: what the policy no longer allows must not
+// come in. The queue is delivered.
+func (in *instance) keep(src secrets.Source, missing []string, drained bool) error {
 	pl := in.plan.Load()
-	if missing && pl.Intake != plan.IntakeRefuse {
-		closed := *pl
-		closed.Intake = plan.IntakeRefuse
-		pl = &closed
-		in.log.Error("a policy or an upstream that the relay refers to is missing: no new mail is taken until it is back")
+	if len(missing) > 0 {
+		why := strings.Join(missing, ", ") + " is missing: no new mail is taken until it is back"
+		if old := in.closed.Swap(&why); old == nil || *old != why {
+			in.log.Error("intake closed", "cause", why)
+		}
+	}
+	if len(missing) > 0 || drained {
+		pl = refusing(pl)
 	}
 	return in.apply(pl, src)
+}
+
+// refusing is pl without intake. Its Hash is that of pl.
+func refusing(pl *plan.Plan) *plan.Plan {
+	closed := *pl
+	closed.Intake = plan.IntakeRefuse
+	return &closed
 }
 
 // missing says which Secrets are not there; what needs them fails closed.
 func (in *instance) missing(pl *plan.Plan, src secrets.Source) {
 	absent := MissingSecrets(pl, src)
 	in.metrics.SecretsAbsent.Set(float64(len(absent)))
+	if slices.Equal(absent, in.absent) {
+		return // it was said; what failed is tried again and again
+	}
+	in.absent = absent
 	for _, m := range absent {
 		in.log.Error("a Secret is missing: what needs it does not work", "cause", m)
 	}
@@ -325,6 +355,9 @@ func (in *instance) State() admin.RelayState {
 		if up.Circuit == "Open" {
 			st.Problems = append(st.Problems, fmt.Sprintf("upstream %s is down: %s", up.Name, up.LastError))
 		}
+	}
+	if why := in.closed.Load(); why != nil {
+		st.Problems = append(st.Problems, *why)
 	}
 	st.MissingSecrets = AbsentSecrets(pl, *in.secrets.Load())
 	st.Problems = append(st.Problems, MissingSecrets(pl, *in.secrets.Load())...)

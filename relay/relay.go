@@ -55,6 +55,7 @@ const pollEvery = 200 * time.Millisecond
 type Process struct {
 	Options
 	registry *prometheus.Registry
+	where    map[string]string // object -> its file, when that could last be read; watch's own
 
 	mu        sync.Mutex
 	instances []*instance
@@ -100,6 +101,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 		g.Go(func() error { return server.ServeProbes(adminCtx, l) })
 	}
+	p.where = c.where
 	g.Go(func() error {
 		defer closeAdmin()
 		defer p.stop()

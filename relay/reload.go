@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/secrets"
 )
 
 // retryReload is how often a configuration that could not be applied is tried
@@ -48,6 +51,8 @@ func (p *Process) watch(ctx context.Context, seen string) error {
 		}
 		if c != nil {
 			err = errors.Join(err, p.reload(c))
+		} else {
+			err = errors.Join(err, p.renewMounted())
 		}
 		seen, again = now, time.Time{}
 		if err != nil {
@@ -57,52 +62,95 @@ func (p *Process) watch(ctx context.Context, seen string) error {
 	}
 }
 
-// reload brings the relays to what the manifests say. What cannot be applied
-// leaves the relay with its last good plan; but Secrets are renewed whatever
-// else is wrong, so that no broken file keeps a revoked password alive, and a
-// relay whose policy or upstream was taken away takes no new mail.
+// reload brings the relays to what the manifests say, each by itself. One that
+// has no plan goes on with its last good one; but its Secrets are renewed
+// whatever else is wrong, so that no broken file keeps a revoked password alive,
+// and it takes no new mail if a policy or an upstream was taken away.
 func (p *Process) reload(c *Configuration) error {
 	p.warn(c)
+	before := p.where
+	p.remember(c)
 	running := map[string]*instance{}
 	p.mu.Lock()
 	for _, in := range p.instances {
 		running[in.Key()] = in
 	}
+	drained := p.drained
 	p.mu.Unlock()
 
-	if c.Partial {
-		var errs []error
-		for _, in := range running {
-			errs = append(errs, in.renew(p.secretsOf(c, in.plan.Load().Namespace)))
-		}
-		return errors.Join(errs...)
-	}
 	wanted := map[string]bool{}
-	for k := range c.Faulty {
-		wanted[k] = true
-	}
 	for _, pl := range c.Plans {
 		wanted[key(pl)] = true
 	}
-	for k, in := range running { // first: another may get their ports
-		if !wanted[k] {
+	none := len(c.Plans)+len(c.Faulty) == 0
+	var errs []error
+	for k, in := range running { // before the new ones: another may get their ports
+		missing, faulty := c.Faulty[k]
+		self := "PrinterRelay " + k
+		switch {
+		case wanted[k]:
+		case faulty || c.inDoubt(self, before):
+			errs = append(errs, in.keep(p.secretsFor(c, in, before), c.gone(in.plan.Load(), missing, before), drained))
+		case none: // a folder that is empty for a moment must not take the relay down
+			errs = append(errs, in.keep(p.secretsFor(c, in, before), []string{self}, drained))
+		default:
 			p.Log.Info("relay removed: draining; its queue stays in its state folder", "relay", k)
 			p.forget(in)
 			in.stop()
 		}
 	}
-	var errs []error
-	for k, missing := range c.Faulty {
-		if in := running[k]; in != nil {
-			errs = append(errs, in.keep(p.secretsOf(c, in.plan.Load().Namespace), missing))
-		}
-	}
 	for _, pl := range c.Plans {
 		if in := running[key(pl)]; in != nil {
-			errs = append(errs, in.apply(pl, p.secretsOf(c, pl.Namespace)))
+			errs = append(errs, in.take(pl, p.secretsFor(c, in, before)))
 		} else {
 			errs = append(errs, p.start(&Configuration{Plans: []*plan.Plan{pl}, Secrets: c.Secrets}))
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// remember keeps where each object stood when its file could last be read.
+func (p *Process) remember(c *Configuration) {
+	next := maps.Clone(c.where)
+	for object, file := range p.where {
+		if next[object] == "" && c.unreadable[file] {
+			next[object] = file
+		}
+	}
+	p.where = next
+}
+
+// secretsFor are the Secrets for a relay that runs: those of c, and of those
+// that cannot be read now what they were. One that was taken away is away.
+func (p *Process) secretsFor(c *Configuration, in *instance, before map[string]string) secrets.Source {
+	ns := in.plan.Load().Namespace
+	src := p.secretsOf(c, ns)
+	found, ok := src.(secrets.Map)
+	old, had := (*in.secrets.Load()).(secrets.Map)
+	if !ok || !had {
+		return src
+	}
+	all := maps.Clone(found)
+	for name, data := range old {
+		if found[name] == nil && c.inDoubt(object("Secret", ns, name), before) {
+			all[name] = data
+		}
+	}
+	return all
+}
+
+// renewMounted takes mounted Secrets anew where the manifests cannot be read at
+// all.
+func (p *Process) renewMounted() error {
+	if p.Secrets == "" {
+		return nil
+	}
+	p.mu.Lock()
+	instances, drained := slices.Clone(p.instances), p.drained
+	p.mu.Unlock()
+	var errs []error
+	for _, in := range instances {
+		errs = append(errs, in.keep(secrets.Dir(p.Secrets), nil, drained))
 	}
 	return errors.Join(errs...)
 }
@@ -120,14 +168,13 @@ func (p *Process) forget(gone *instance) {
 
 // report makes the outcome of a reload known: log, readiness detail, metrics.
 func (p *Process) report(err error) {
-	p.mu.Lock()
-	had := strings.Join(p.problems, "\n")
-	p.problems = nil
+	var problems []string
 	if err != nil {
-		p.problems = strings.Split(err.Error(), "\n")
+		problems = strings.Split(err.Error(), "\n")
 	}
-	now := strings.Join(p.problems, "\n")
-	instances := p.instances
+	p.mu.Lock()
+	known := slices.Equal(p.problems, problems)
+	instances := slices.Clone(p.instances)
 	p.mu.Unlock()
 	for _, in := range instances {
 		in.reloaded(err == nil)
@@ -135,7 +182,10 @@ func (p *Process) report(err error) {
 	switch {
 	case err == nil:
 		p.Log.Info("manifests applied", "relays", len(instances))
-	case now != had:
+	case !known:
 		p.Log.Error("manifests not applied: the last good configuration goes on", "cause", fmt.Sprint(err))
 	}
+	p.mu.Lock() // last: who sees it at /readyz finds it in the metrics and the log
+	p.problems = problems
+	p.mu.Unlock()
 }

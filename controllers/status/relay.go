@@ -54,7 +54,7 @@ func (s *relay) accepted() verdict {
 	var faults, warnings []string
 	supported := false
 	for _, d := range s.Diagnostics {
-		if d.Missing {
+		if d.Missing != "" {
 			continue
 		}
 		if d.Severity != plan.Error {

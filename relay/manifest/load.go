@@ -127,7 +127,7 @@ func (l *loader) object(d document, obj map[string]any) {
 	for _, path := range unknown {
 		d.problem(path, d.lineOf(path), "is no field of this kind: check its spelling and indentation")
 	}
-	for _, e := range errs {
+	for _, e := range tidy(errs) {
 		if e.Field == "<nil>" { // of the whole object; all that a rule sees there is the name
 			e.Field = "metadata.name"
 		}

@@ -47,6 +47,7 @@ func TestFiles(t *testing.T) {
 		"object twice":             {policyYAML + "---\n" + policyYAML, "m.yaml:8: " + object + "metadata.name: is in m.yaml:1 already: remove one of the two"},
 		"unknown field":            {policyYAML + "spce: {}\n", "m.yaml:5: " + object + "spce: is no field of this kind: check its spelling and indentation"},
 		"List in a List":           {"kind: List\nitems:\n- kind: List\n  items: []\n", "m.yaml:3: is not a Kubernetes object: it needs apiVersion, kind and metadata.name"},
+		"size with a fraction":     {strings.Replace(policyYAML, "match:", "content: {messageSize: 1.5}, match:", 1), "m.yaml:4: " + object + "spec.rules[0].content.messageSize: must be a size in octets, such as 40Mi or 25M"},
 		"merge key":                {"a: &a {b: c}\nd:\n  <<: *a\n", "m.yaml:3: a key must be a plain word"},
 		"number too large":         {strings.Replace(policyYAML, "users: [u]", "users: [99999999999999999999]", 1), "m.yaml:4: " + object + "spec.rules[0].match.users[0]: must be of type string, and is of type number: check its quotes and indentation"},
 		"the second is still said": {"---\nhello\n---\nworld\n", "m.yaml:2: is not a Kubernetes object: it needs apiVersion, kind and metadata.name\nm.yaml:4: is not a Kubernetes object: it needs apiVersion, kind and metadata.name"},

@@ -159,7 +159,7 @@ func (w *walker) absent(s *schema, name string) {
 func (w *walker) scalar(s *schema, path []any, v any) {
 	wrong := map[string]any{"string": int64(5), "integer": "x", "boolean": "x", "object": "x", "array": "x"}[s.Type]
 	if s.XIntOrString {
-		w.set(path, true, "must be of type")
+		w.set(path, true, "must be a size in octets, such as 40Mi or 25M")
 		w.set(path, "40 MB", "must be a size in octets, such as 40Mi or 25M")
 	} else {
 		w.set(path, wrong, "must be of type "+s.Type)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -63,8 +64,23 @@ func tabHint(b []byte, line int) string {
 
 var (
 	inBody    = regexp.MustCompile(`: \S+ in body (should|must) `)
+	anyOf     = regexp.MustCompile(`\(anyOf\)$|Checked value must be of type `)
 	wrongType = regexp.MustCompile(`^Invalid value: "[a-z]+": must be of type ([a-z]+): "([a-z]+)"$`)
 )
+
+// tidy leaves out what the validation of a size that is no size says of its two
+// types, beside the one error that says it all.
+func tidy(errs field.ErrorList) field.ErrorList {
+	sizes := map[string]bool{}
+	for _, e := range errs {
+		if strings.Contains(e.Detail, "must be of type integer,string:") {
+			sizes[e.Field] = true
+		}
+	}
+	return slices.DeleteFunc(errs, func(e *field.Error) bool {
+		return len(sizes) > 0 && anyOf.MatchString(e.Detail) || sizes[e.Field] && !strings.Contains(e.Detail, "integer,string:")
+	})
+}
 
 // detail is the error's own words without the field, which stands before it,
 // and with what to do where they do not say so.
@@ -73,6 +89,8 @@ func detail(e *field.Error) string {
 	switch {
 	case e.Type == field.ErrorTypeDuplicate:
 		return s + ": remove one of the two"
+	case strings.Contains(s, "must be of type integer,string:"):
+		return "must be a size in octets, such as 40Mi or 25M"
 	case strings.Contains(s, "should match '^(\\+|-)?(([0-9]+"): // of a quantity
 		return s[:strings.Index(s, "should match")] + "must be a size in octets, such as 40Mi or 25M"
 	}

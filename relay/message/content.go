@@ -151,7 +151,8 @@ func (s *scanner) openLeaf(h *Header, declared string, params map[string]string,
 		return err
 	}
 	for _, n := range names {
-		if extension(n) == "" && strings.Contains(n, "\ufffd") { // its octets may have held one
+		lost := extension(n) == "" && strings.Contains(n, "\ufffd") // its octets may have held one
+		if lost || strings.ContainsFunc(n, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
 			return reply.ContentUnclear("file name")
 		}
 	}
@@ -166,6 +167,9 @@ func (s *scanner) openLeaf(h *Header, declared string, params map[string]string,
 	s.leaf.attachment = !text || len(names) > 0 || disposition != "" && disposition != "inline" // RFC 2183 2.8
 	s.leaf.shown = text || strings.HasPrefix(declared, "text/")
 	s.leaf.text.encoding = encoding
+	if c := strings.ToLower(params["charset"]); s.leaf.shown && (strings.Contains(c, "utf-16") || strings.Contains(c, "utf-32") || strings.Contains(c, "utf-7")) {
+		return reply.ContentUnclear("charset " + c) // in which ASCII is not its own octets
+	}
 	switch encoding {
 	case "", "7bit", "8bit", "binary", "base64", "quoted-printable":
 	default:

@@ -124,6 +124,8 @@ func TestAttachmentsInDisguise(t *testing.T) {
 		"RFC 2231, no charset":           mixed("Content-Type: application/pdf; name*=''evil.hta\n\n%PDF-1.4\n"),
 		"RFC 2231, quoted":               mixed("Content-Type: application/pdf; name*0*=\"windows-1252''evil.h\"; name*1=ta\n\n%PDF-1.4\n"),
 		"an encoded word given up":       mixed("Content-Type: application/pdf; name=\"=?hz-gb-2312?q?evil=2Ehta?=\"\n\n%PDF-1.4\n"),
+		"a control in the name":          mixed("Content-Type: application/pdf; name=\"evil.hta\x01.pdf\"\n\n%PDF-1.4\n"),
+		"uuencode in UTF-16":             mixed("Content-Type: text/plain; charset=UTF-16LE\nContent-Transfer-Encoding: base64\n\n" + base64.StdEncoding.EncodeToString([]byte("b\x00e\x00g\x00i\x00n\x00 \x006\x004\x004\x00 \x00x\x00\n\x00")) + "\n"),
 	} {
 		if err := scans(t, message); err == nil || !strings.Contains(err.Error(), " PR-054 ") && !strings.Contains(err.Error(), " PR-055 ") {
 			t.Errorf("%s: %v", name, err)

@@ -37,6 +37,7 @@ type Set struct {
 	ReloadTime    prometheus.Gauge       // Unix time of the last good load
 	SpoolCorrupt  prometheus.Counter
 	SecretsAbsent prometheus.Gauge
+	IntakeClosed  prometheus.Gauge // 1: no new mail is taken
 }
 
 // New makes the metrics and registers them with r; relay ("namespace/name") is
@@ -64,6 +65,7 @@ func New(r prometheus.Registerer, relay string) *Set {
 		ReloadTime:          m.gauge("config_last_reload_success_timestamp_seconds", "Unix time of the last good load."),
 		SpoolCorrupt:        m.counter("spool_corrupt_total", "Spool entries moved to quarantine."),
 		SecretsAbsent:       m.gauge("secrets_missing", "Secrets that the plan names and that are not there."),
+		IntakeClosed:        m.gauge("intake_closed", "1 while no new mail is taken: intake is Refuse, the instance is drained, or a policy or upstream is missing."),
 	}
 }
 

@@ -39,7 +39,7 @@ type Diagnostic struct {
 	Object   string // "MailUpstream default/ses"
 	Field    string // "spec.ses"
 	Message  string
-	Missing  bool // it is that another object is not there
+	Missing  string // "SenderPolicy default/office": that object is not there; empty: it is something else
 }
 
 // Error is the finding in one line.
@@ -61,10 +61,16 @@ type compiler struct {
 	secrets map[string]bool
 }
 
-// Missing tells whether an object that the PrinterRelay refers to is not there.
-// A relay that runs then takes no new mail until it is.
-func (ds Diagnostics) Missing() bool {
-	return slices.ContainsFunc(ds, func(d Diagnostic) bool { return d.Missing })
+// Missing names the objects that the PrinterRelay refers to and that are not
+// there. A relay that runs then takes no new mail until they are.
+func (ds Diagnostics) Missing() []string {
+	var out []string
+	for _, d := range ds {
+		if d.Missing != "" {
+			out = append(out, d.Missing)
+		}
+	}
+	return out
 }
 
 // at reports on one object.
@@ -80,7 +86,7 @@ func (a at) errorf(field, format string, v ...any) {
 // missing reports a reference to an object that is not there.
 func (a at) missing(field, kind, name string) {
 	a.c.found = append(a.c.found, Diagnostic{
-		Severity: Error, Object: a.object, Field: field, Missing: true,
+		Severity: Error, Object: a.object, Field: field, Missing: kind + " " + a.c.in.Relay.Namespace + "/" + name,
 		Message: fmt.Sprintf("%s %q is not in namespace %q: create it, or correct the name", kind, name, a.c.in.Relay.Namespace),
 	})
 }
@@ -96,19 +102,19 @@ func Compile(in Input) (*Plan, Diagnostics) {
 	r := in.Relay
 	c := &compiler{in: in, secrets: map[string]bool{}, out: &Plan{
 		Namespace: r.Namespace, Name: r.Name,
-		Hostname:  string(r.Spec.Hostname),
 		Intake:    Intake(cmp.Or(string(r.Spec.Intake), string(IntakeAccept))),
 		Ack:       Ack{Relayed: r.Spec.Acknowledge == v1alpha1.AcknowledgeRelayed, Timeout: seconds(r.Spec.AcknowledgeTimeoutSeconds, 20)},
 		Upstreams: map[string]*Upstream{},
 	}}
 	self := at{c, "PrinterRelay " + r.Namespace + "/" + r.Name}
+	c.out.Hostname = c.domain(self, "spec.hostname", string(r.Spec.Hostname))
 	c.routes(self)
 	c.addresses(self)
 	c.policies(self)
 	c.delivery(self)
 	c.spool(self)
 	c.listeners(self)
-	c.checkFit()
+	c.check(self)
 	for name := range c.secrets {
 		c.out.SecretRefs = append(c.out.SecretRefs, name)
 	}

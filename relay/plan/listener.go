@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 )
@@ -22,6 +23,9 @@ func (c *compiler) listeners(self at) {
 			self.errorf(field+".port", "%d is the port of listener %q too: each needs its own", l.Port, other)
 		}
 		ports[l.Port] = l.Name
+		if slices.ContainsFunc(c.out.Listeners, func(o Listener) bool { return o.Name == l.Name }) {
+			self.errorf(field+".name", "%q is the name of another listener: each needs its own", l.Name)
+		}
 		c.out.Listeners = append(c.out.Listeners, c.listener(self, field, l))
 	}
 }

@@ -2,11 +2,11 @@ package plan
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
-	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/policy"
 )
 
@@ -71,14 +71,38 @@ func (c *compiler) failClosed(a at, field string, r *policy.Rule) {
 	if len(r.Match.Users) > 0 || r.Action == policy.Reject {
 		return
 	}
-	for _, n := range r.Match.Networks {
-		if n.Bits() == 0 {
-			a.errorf(field+".match.clientNetworks", "a /0 network matches everybody: name the networks, or name users too")
-		}
+	if everybody(r.Match.Networks) {
+		a.errorf(field+".match.clientNetworks", "together they hold every address: name the networks of the copiers, or name users too")
 	}
 	if len(r.Recipients.Allowed) == 0 {
 		a.errorf(field+".recipients.allowed", "is required where match.users is empty: a network alone may not send to everybody")
 	}
+}
+
+// everybody tells whether networks hold every address of IPv4 or of IPv6, be it
+// by a /0 or by its two halves.
+func everybody(networks []netip.Prefix) bool {
+	return cover(networks, netip.PrefixFrom(netip.IPv4Unspecified(), 0)) || cover(networks, netip.PrefixFrom(netip.IPv6Unspecified(), 0))
+}
+
+// cover tells whether networks together hold all of p.
+func cover(networks []netip.Prefix, p netip.Prefix) bool {
+	var in []netip.Prefix
+	for _, n := range networks {
+		if n.Bits() <= p.Bits() && n.Contains(p.Addr()) {
+			return true
+		}
+		if n.Overlaps(p) {
+			in = append(in, n)
+		}
+	}
+	if len(in) == 0 {
+		return false
+	}
+	b := p.Addr().AsSlice()
+	b[p.Bits()/8] |= 0x80 >> (p.Bits() % 8)
+	upper, _ := netip.AddrFromSlice(b)
+	return cover(in, netip.PrefixFrom(p.Addr(), p.Bits()+1)) && cover(in, netip.PrefixFrom(upper, p.Bits()+1))
 }
 
 func rate(r *v1alpha1.RateLimit) *policy.Rate {
@@ -99,36 +123,6 @@ func rate(r *v1alpha1.RateLimit) *policy.Rate {
 		out.Exceeded = policy.Exceeded(r.Exceeded)
 	}
 	return out
-}
-
-// checkFit refuses rules whose mail no upstream could ever send: every
-// reachable upstream sends its own domain only (rewrite: Never), and the rule
-// allows no sender of it.
-func (c *compiler) checkFit() {
-	for _, p := range c.out.Policies {
-		for i, r := range p.Rules {
-			if r.Action == policy.Reject || len(r.Senders.Allowed) == 0 || len(c.out.Upstreams) == 0 {
-				continue
-			}
-			var domains []string
-			for _, name := range sortedKeys(c.out.Upstreams) {
-				u := c.out.Upstreams[name]
-				if u.Sender == nil || u.Sender.Rewrite != string(v1alpha1.RewriteNever) || coversDomain(r.Senders.Allowed, u.Sender.Domain) {
-					domains = nil
-					break
-				}
-				domains = append(domains, u.Sender.Domain)
-			}
-			if domains != nil {
-				at{c, "SenderPolicy " + c.in.Relay.Namespace + "/" + p.Name}.errorf(fmt.Sprintf("spec.rules[%d].senders.allowed", i),
-					"no sender of it is in %s, and every upstream has sender.rewrite: Never: allow that domain, or let the upstream rewrite", strings.Join(domains, ", "))
-			}
-		}
-	}
-}
-
-func coversDomain(ps []envelope.Pattern, domain string) bool {
-	return slices.ContainsFunc(ps, func(p envelope.Pattern) bool { return p.MatchDomain(domain) })
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -53,7 +53,7 @@ func (c *compiler) upstream(self at, field, name string) {
 		}
 	}
 	if u.Spec.DKIM != nil {
-		a.errorf("spec.dkim", NotBuilt)
+		a.errorf("spec.dkim", "DKIM is %s: remove it, and let the upstream sign", NotBuilt)
 	}
 	switch {
 	case u.Spec.Type == v1alpha1.UpstreamSMTP && u.Spec.SMTP != nil:

@@ -67,6 +67,11 @@ func SettingsChanged() *Reply {
 	return refuse(421, 4, 7, 0, 16, "Relay settings were changed, connect again")
 }
 
+// TooManyCommands closes a connection that is kept alive without sending mail.
+func TooManyCommands() *Reply {
+	return refuse(421, 4, 7, 0, 17, "Too many commands without a scan, closing")
+}
+
 // TLS and authentication.
 
 // TLSRequired wants STARTTLS first (RFC 3207 4).

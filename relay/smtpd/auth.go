@@ -102,7 +102,7 @@ func (s *session) login(mechanism string, l *logins, said, name string, ok bool,
 	}
 	s.srv.Metrics.AuthAttempts.WithLabelValues(s.listener.Name, mechanism, result).Inc()
 	if ok {
-		s.user, s.proof = name, l.users[name]
+		s.user, s.proof, s.mechanism = name, l.users[name], mechanism
 		return nil
 	}
 	s.loginFailures++

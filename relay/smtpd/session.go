@@ -32,6 +32,7 @@ type session struct {
 
 	user          string
 	proof         login // that the user had in the Secret then
+	mechanism     string
 	loginFailures int
 
 	mu sync.Mutex
@@ -135,14 +136,32 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 }
 
 // renew takes the listener as it is now: a client may stay connected for days.
-// It says what no longer lets the session go on: its login was revoked or
-// changed, or TLS now comes first.
+// It says what no longer lets the session go on: it could not begin so now.
 func (s *session) renew() (changed string) {
+	before, t := s.listener, s.conn.TLS()
 	s.listener = s.own.plan()
 	s.override = override(s.listener, s.conn)
-	if s.listener.TLS.Mode == plan.TLSImplicit && s.conn.TLS() == nil {
+	l := s.listener
+	switch {
+	case t == nil && l.TLS.Mode == plan.TLSImplicit:
 		return "the listener has implicit TLS now"
+	case t != nil && l.TLS.Mode != plan.TLSNone && t.Version < profile(l.TLS.Profile).MinVersion:
+		return fmt.Sprintf("the listener's TLS profile is %s now", l.TLS.Profile)
+	case s.user == "" && l.Auth.Mode == plan.AuthRequired && before.Auth.Mode != plan.AuthRequired:
+		return "the listener requires authentication now"
+	case s.user == "":
+		return ""
+	case l.Auth.Mode == plan.AuthNone, !slices.Contains(s.configuredMechanisms(), s.mechanism):
+		return "the listener no longer takes " + s.mechanism
+	case t == nil && !l.Auth.Plaintext && s.mechanism != "CRAM-MD5":
+		return "the listener takes passwords inside TLS only now"
 	}
+	return s.revoked()
+}
+
+// revoked says that the login of the session's user is no longer what it was;
+// empty: it is, or there is none.
+func (s *session) revoked() string {
 	if s.user == "" {
 		return ""
 	}
@@ -216,6 +235,10 @@ func (s *session) Data(io.Reader) error {
 	tx := s.current()
 	if tx == nil || len(tx.recipients) == 0 {
 		return s.refuse("DATA", reply.NoRecipients(), "no recipients")
+	}
+	if changed := s.revoked(); changed != "" { // a transaction can be kept open for hours
+		s.conn.Hangup()
+		return s.refuse("DATA", reply.SettingsChanged(), changed)
 	}
 	return s.receive(tx)
 }

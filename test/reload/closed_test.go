@@ -32,8 +32,12 @@ func TestAMissingReferenceFailsClosed(t *testing.T) {
 			return strings.HasPrefix(c.Cmd("MAIL FROM:<mfp@copier.test>"), "421 4.3.2 PR-009 ")
 		})
 		open.Want("421 4.3.2 PR-009 ", "MAIL FROM:<mfp@copier.test>")
-		if _, body := r.Get("/readyz"); !strings.Contains(body, `is not in namespace "default"`) {
-			t.Errorf("%s: /readyz does not say so: %s", name, body)
+		r.Eventually(name+" is missing: /readyz says so", func() bool {
+			_, body := r.Get("/readyz")
+			return strings.Contains(body, `is not in namespace "default"`) && strings.Contains(body, "is missing: no new mail is taken until it is back")
+		})
+		if got := metric(r, `intake_closed{relay="default/office"}`); got != "1" {
+			t.Errorf("%s: intake_closed %s", name, got)
 		}
 		r.Write("relay.yaml", good)
 		r.Eventually("it is back", func() bool {
@@ -41,6 +45,10 @@ func TestAMissingReferenceFailsClosed(t *testing.T) {
 			defer c.Close()
 			c.Want("250", "EHLO copier.test")
 			return strings.HasPrefix(c.Cmd("MAIL FROM:<mfp@copier.test>"), "250 ")
+		})
+		r.Eventually("nothing to complain of", func() bool {
+			_, body := r.Get("/readyz")
+			return body == "ready\n" && metric(r, `intake_closed{relay="default/office"}`) == "0"
 		})
 	}
 	r.Write("relay.yaml", strings.Replace(good, "kind: SenderPolicy\nmetadata: {name: office}", "kind: SenderPolicy\nmetadata: {name: other}", 1))
@@ -64,7 +72,7 @@ func TestARevokedLoginIsWorthNothing(t *testing.T) {
 			rig.QueueID(t, c.Send("mfp@copier.test", []string{"a@corp.example"}, scan("mfp@copier.test")))
 			if broken {
 				r.Write("other.yaml", "kind: [typo")
-				r.Eventually("it is noticed", func() bool { _, body := r.Get("/readyz"); return strings.Contains(body, "other.yaml:1") })
+				r.Eventually("it is noticed", func() bool { _, body := r.Get("/readyz"); return strings.Contains(body, "other.yaml:") })
 			}
 			r.Write("relay.yaml", setup{upstreams: []string{u.YAML("out", "")}, password: "changed"}.yaml())
 			other.Want("250", "EHLO copier.test")
@@ -97,5 +105,8 @@ func TestAStricterListenerHoldsForOpenSessions(t *testing.T) {
 		n.Want("250", "EHLO copier.test")
 		return strings.HasPrefix(n.Cmd("MAIL FROM:<mfp@copier.test>"), "530 ")
 	})
-	c.Want("530 5.7.0 ", "MAIL FROM:<mfp@copier.test>")
+	c.Want("421 4.7.0 PR-016 ", "MAIL FROM:<mfp@copier.test>") // not 530: what EHLO offered it is over
+	if got := c.Reply(); got != "" {
+		t.Errorf("the session goes on: %q", got)
+	}
 }

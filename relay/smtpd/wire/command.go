@@ -104,6 +104,14 @@ func (c *Conn) command(raw []byte, bare bool) ([]byte, error) {
 		c.refused(r, "octets behind DATA (RFC 2920)")
 		return nil, c.goodbye(r)
 	}
+	if cmd.verb != "RCPT" && cmd.verb != "QUIT" { // RCPT has the listener's limit
+		c.commands++
+	}
+	if c.commands > maxCommands {
+		c.linger = true
+		c.refused(reply.TooManyCommands(), "commands without a message")
+		return nil, c.goodbye(reply.TooManyCommands())
+	}
 	return append(cmd.line, '\r', '\n'), nil
 }
 

@@ -47,6 +47,7 @@ type Conn struct {
 	opened   bool // 354 is out, and the message not answered yet
 	body     *Body
 	failures int
+	commands int  // since the last accepted message
 	bareLF   bool // so far each line ended in bare LF
 	linger   bool // the client may still be sending: its last reply must not be lost
 	session  any
@@ -212,7 +213,7 @@ func (c *Conn) startTLS() error {
 	}
 	next := newConn(c.l, c.slot, sock, c.Addr)
 	next.ID, next.Hidden, next.Settings, next.tls = c.ID, c.Hidden, c.Settings, state
-	next.failures, next.bareLF, next.swallow = c.failures, c.bareLF, true
+	next.failures, next.commands, next.bareLF, next.swallow = c.failures, c.commands, c.bareLF, true
 	c.mu.Lock()
 	c.detached = true
 	c.mu.Unlock()

@@ -94,7 +94,7 @@ func (c *Conn) takeAccepted(code, line string) {
 		c.inTx.Store(false)
 	case c.verb == "DATA":
 		c.inTx.Store(false)
-		c.failures, c.opened = 0, false
+		c.failures, c.commands, c.opened = 0, 0, false
 	}
 	if text := accepted[c.verb]; text != "" {
 		line = text

@@ -1,0 +1,118 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/printerrelay/printer-relay/api/v1alpha1"
+	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/policy"
+)
+
+// check looks at what the parts of the plan make together.
+func (c *compiler) check(self at) {
+	c.checkFit()
+	c.checkFallbacks(self)
+	c.checkLoops(self)
+	for _, p := range c.out.Policies {
+		a := at{c, "SenderPolicy " + c.in.Relay.Namespace + "/" + p.Name}
+		for i := range p.Rules {
+			c.checkReach(a, fmt.Sprintf("spec.rules[%d]", i), &p.Rules[i])
+		}
+	}
+}
+
+// checkFit refuses rules whose mail no upstream could ever send: every
+// reachable upstream sends its own domain only (rewrite: Never), and the rule
+// allows no sender of it.
+func (c *compiler) checkFit() {
+	for _, p := range c.out.Policies {
+		for i, r := range p.Rules {
+			if r.Action == policy.Reject || len(r.Senders.Allowed) == 0 || len(c.out.Upstreams) == 0 {
+				continue
+			}
+			var domains []string
+			for _, name := range sortedKeys(c.out.Upstreams) {
+				u := c.out.Upstreams[name]
+				if u.Sender == nil || u.Sender.Rewrite != string(v1alpha1.RewriteNever) || coversDomain(r.Senders.Allowed, u.Sender.Domain) {
+					domains = nil
+					break
+				}
+				domains = append(domains, u.Sender.Domain)
+			}
+			if domains != nil {
+				at{c, "SenderPolicy " + c.in.Relay.Namespace + "/" + p.Name}.errorf(fmt.Sprintf("spec.rules[%d].senders.allowed", i),
+					"no sender of it is in %s, and every upstream has sender.rewrite: Never: allow that domain, or let the upstream rewrite", strings.Join(domains, ", "))
+			}
+		}
+	}
+}
+
+func coversDomain(ps []envelope.Pattern, domain string) bool {
+	return slices.ContainsFunc(ps, func(p envelope.Pattern) bool { return p.MatchDomain(domain) })
+}
+
+// checkFallbacks warns of a fallback that is never another way: every message
+// has been to that upstream before.
+func (c *compiler) checkFallbacks(self at) {
+	for i, name := range c.out.Fallbacks {
+		if slices.Contains(c.out.Fallbacks[:i], name) {
+			self.warnf(fmt.Sprintf("spec.fallbackUpstreamRefs[%d]", i), "%q is a fallback already: remove one of the two", name)
+			continue
+		}
+		if !slices.ContainsFunc(c.out.Routes, func(r Route) bool { return r.Upstream != name }) {
+			self.warnf(fmt.Sprintf("spec.fallbackUpstreamRefs[%d]", i), "%q is where all mail goes already: name another upstream, or remove it", name)
+		}
+	}
+}
+
+// checkLoops refuses an upstream that is this relay itself: mail would come
+// back until it has passed too often.
+func (c *compiler) checkLoops(self at) {
+	own := envelope.DomainKey(c.out.Hostname)
+	for _, name := range sortedKeys(c.out.Upstreams) {
+		u := c.out.Upstreams[name]
+		if u.SMTP == nil || envelope.DomainKey(u.SMTP.Host) != own {
+			continue
+		}
+		for _, l := range c.out.Listeners {
+			if l.Port == u.SMTP.Port {
+				at{c, "MailUpstream " + c.in.Relay.Namespace + "/" + name}.errorf("spec.smtp.host",
+					"%q port %d is listener %q of this relay: name the server that takes its mail", u.SMTP.Host, u.SMTP.Port, l.Name)
+			}
+		}
+	}
+}
+
+// checkReach warns of a rule that no session can fulfil, since every listener
+// keeps from it what it asks for.
+func (c *compiler) checkReach(a at, field string, r *policy.Rule) {
+	if len(c.out.Listeners) == 0 || r.Action == policy.Reject {
+		return
+	}
+	noLogin := !slices.ContainsFunc(c.out.Listeners, func(l Listener) bool { return l.Auth.Mode != AuthNone })
+	noTLS := !slices.ContainsFunc(c.out.Listeners, func(l Listener) bool { return l.TLS.Mode != TLSNone })
+	switch {
+	case noLogin && len(r.Match.Users) > 0:
+		a.warnf(field+".match.users", "no listener takes logins, so nobody is matched: set authentication.mode of one to Optional or Required")
+	case noLogin && r.Connection.Authenticated:
+		a.warnf(field+".connection.authentication", "Required, but no listener takes logins: all that is matched is refused; set authentication.mode of one to Optional or Required")
+	}
+	switch {
+	case noTLS && r.Connection.TLSRequired:
+		a.warnf(field+".connection.tls", "Required, but no listener has TLS: all that is matched is refused; set tls.mode of one to StartTLS or Implicit")
+	case noTLS && r.Connection.MinimumTLS != 0:
+		a.warnf(field+".connection.minimumTLSVersion", "no listener has TLS: all that is matched is refused; set tls.mode of one to StartTLS or Implicit")
+	}
+}
+
+// domain gives a domain as SMTP writes it: in ASCII.
+func (c *compiler) domain(a at, field, s string) string {
+	v, err := envelope.Address{Local: "x", Domain: s}.ToASCII()
+	if err != nil {
+		a.errorf(field, "%q: %v: write it in ASCII", s, err)
+		return s
+	}
+	return v.Domain
+}

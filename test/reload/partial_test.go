@@ -1,0 +1,178 @@
+package reload
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/printerrelay/printer-relay/test/rig"
+)
+
+// mail is the first word of the reply to MAIL on a new connection.
+func mail(r *rig.Relay) string {
+	c := r.Dial()
+	defer c.Close()
+	c.Want("250", "EHLO copier.test")
+	return c.Cmd("MAIL FROM:<mfp@copier.test>")[:3]
+}
+
+func login(r *rig.Relay) string {
+	c := r.Dial()
+	defer c.Close()
+	c.Want("250", "EHLO copier.test")
+	return c.Cmd(attempt)[:3]
+}
+
+// folder is a relay whose manifests are a file each, with a neighbour that can
+// be broken.
+func folder(t *testing.T) (r *rig.Relay, relay string) {
+	t.Helper()
+	u := rig.StartUpstream(t, rig.Script{})
+	all := strings.SplitN(setup{hostname: "split.test"}.yaml(), "---\n", 3)
+	r = rig.Start(t, setup{upstreams: []string{u.YAML("out", "")}}.yaml())
+	r.Write("upstream.yaml", u.YAML("out", ""))
+	r.Write("policy.yaml", all[1])
+	r.Write("logins.yaml", all[2])
+	r.Write("relay.yaml", all[0])
+	called(r, "split.test") // all files were read as they are now
+	r.Eventually("all is well", func() bool { _, body := r.Get("/readyz"); return body == "ready\n" })
+	return r, all[0]
+}
+
+// breaks puts a file there that nobody can read, and waits until that is known.
+func breaks(r *rig.Relay, name string) {
+	r.Write(name, "kind: [typo")
+	r.Eventually(name+" is noticed", func() bool { _, body := r.Get("/readyz"); return strings.Contains(body, name+":") })
+}
+
+func remove(t *testing.T, r *rig.Relay, name string) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(r.Manifests, name)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A neighbour that cannot be read hides nothing: what was taken away is away.
+func TestABrokenNeighbourKeepsNothingAlive(t *testing.T) {
+	t.Run("policy", func(t *testing.T) {
+		r, _ := folder(t)
+		breaks(r, "other.yaml")
+		remove(t, r, "policy.yaml")
+		r.Eventually("no policy, no mail", func() bool { return mail(r) == "421" })
+		r.Eventually("it says why", func() bool {
+			_, body := r.Get("/readyz")
+			return strings.Contains(body, "SenderPolicy default/office is missing")
+		})
+	})
+	t.Run("Secret", func(t *testing.T) {
+		r, _ := folder(t)
+		if got := login(r); got != "235" {
+			t.Fatalf("before: %s", got)
+		}
+		breaks(r, "other.yaml")
+		remove(t, r, "logins.yaml")
+		r.Eventually("no Secret, no login", func() bool { return login(r) == "504" })
+	})
+	t.Run("file that cannot be opened", func(t *testing.T) {
+		r, _ := folder(t)
+		if err := os.Symlink("nowhere", filepath.Join(r.Manifests, "other.yaml")); err != nil {
+			t.Fatal(err)
+		}
+		r.Write("logins.yaml", strings.Replace(strings.SplitN(setup{}.yaml(), "---\n", 3)[2], "swordfish", "changed", 1))
+		r.Eventually("the old password is wrong", func() bool { return login(r) == "535" })
+	})
+	t.Run("plan", func(t *testing.T) {
+		r, relay := folder(t)
+		breaks(r, "other.yaml")
+		r.Write("relay.yaml", strings.Replace(relay, "split.test", "other.test", 1))
+		called(r, "other.test")
+	})
+}
+
+// What cannot be read, or is not valid, is not gone: it stays as it was.
+func TestWhatIsBrokenStaysAsItWas(t *testing.T) {
+	for file, broken := range map[string]string{
+		"policy.yaml":   "apiVersion: printerrelay.dev/v1alpha1\nkind: SenderPolicy\nmetadata: {name: office}\nspec: {ruls: []}\n",
+		"upstream.yaml": "kind: [typo",
+		"relay.yaml":    "kind: [typo",
+		"logins.yaml":   "apiVersion: v1\nkind: Secret\nmetadata: {name: logins}\nstringData: {users: [no, string]}\n",
+	} {
+		t.Run(file, func(t *testing.T) {
+			r, _ := folder(t)
+			r.Write(file, broken)
+			r.Eventually("it is noticed", func() bool { _, body := r.Get("/readyz"); return strings.Contains(body, file+":") })
+			_, body := r.Get("/readyz")
+			if strings.Contains(body, "is not in namespace") || strings.Contains(body, "no new mail") {
+				t.Errorf("what is there is called missing: %s", body)
+			}
+			if got := mail(r); got != "250" {
+				t.Errorf("MAIL: %s", got)
+			}
+			if got := login(r); got != "235" {
+				t.Errorf("AUTH: %s", got)
+			}
+		})
+	}
+}
+
+// Half a Secret is none: what could be decoded of a password must not log in.
+func TestHalfASecretIsNotUsed(t *testing.T) {
+	r, _ := folder(t)
+	// base64 of "mfp:swordfish", and then what is none; swordfish stays right
+	// since the Secret stays as it was, and other never becomes a user.
+	r.Write("logins.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: logins}\ndata: {other: c3dvcmRmaXNo!, users: bWZwOmNoYW5nZWQ=}\n")
+	r.Eventually("it is noticed", func() bool { _, body := r.Get("/readyz"); return strings.Contains(body, "is not base64") })
+	if got := login(r); got != "235" {
+		t.Errorf("the login of before: %s", got)
+	}
+}
+
+// One relay's fault is its own.
+func TestOneRelaysFaultHoldsNoOther(t *testing.T) {
+	r, relay := folder(t)
+	second := rig.FreePort(t)
+	other := strings.NewReplacer("{name: office}\nspec:", "{name: second}\nspec:", "{{PORT}}", fmt.Sprint(second)).Replace(relay)
+	for name, bad := range map[string]string{
+		"not valid":        strings.Replace(other, "hostname:", "hostnme:", 1),
+		"nothing to fit":   strings.Replace(other, "senderPolicyRefs: [{name: office}]", "senderPolicyRefs: [{name: nobody}]", 1),
+		"port is in use":   strings.Replace(other, fmt.Sprint(second), fmt.Sprint(r.Port), 1),
+		"not YAML, at all": "kind: [typo",
+	} {
+		t.Run(name, func(t *testing.T) {
+			r.Write("second.yaml", bad)
+			r.Eventually("it is noticed", func() bool { _, body := r.Get("/readyz"); return body != "ready\n" })
+			host := strings.ReplaceAll(strings.ReplaceAll(name, " ", "-"), ",", "") + ".test"
+			r.Write("relay.yaml", strings.Replace(relay, "split.test", host, 1))
+			called(r, host)
+			r.Write("second.yaml", other)
+			r.Eventually("the other runs too", func() bool { _, body := r.Get("/readyz"); return body == "ready\n" && dials(second) })
+			remove(t, r, "second.yaml")
+			r.Eventually("it is taken down", func() bool { return !dials(second) })
+		})
+	}
+}
+
+// A plan that cannot be had as a whole holds up neither a password nor the kill
+// switch.
+func TestAPortThatIsTakenHoldsNoRevocation(t *testing.T) {
+	r, relay := folder(t)
+	taken := rig.StartUpstream(t, rig.Script{}).Port
+	relay = strings.Replace(relay, "  listeners:\n", fmt.Sprintf("  listeners:\n  - {name: second, port: %d, tls: {mode: None}}\n", taken), 1)
+	r.Write("relay.yaml", relay)
+	r.Eventually("it is noticed", func() bool { _, body := r.Get("/readyz"); return strings.Contains(body, "cannot listen") })
+	r.Write("logins.yaml", strings.Replace(strings.SplitN(setup{}.yaml(), "---\n", 3)[2], "swordfish", "changed", 1))
+	r.Eventually("the old password is wrong", func() bool { return login(r) == "535" })
+	r.Write("relay.yaml", strings.Replace(relay, "spec:\n", "spec:\n  intake: Refuse\n", 1))
+	r.Eventually("the kill switch works", func() bool { return mail(r) == "421" })
+}
+
+// A folder without a PrinterRelay has no policy for the one that runs.
+func TestAFolderWithoutARelayTakesNoMail(t *testing.T) {
+	r, relay := folder(t)
+	remove(t, r, "relay.yaml")
+	r.Eventually("no new mail", func() bool { return mail(r) == "421" })
+	r.Write("relay.yaml", relay)
+	r.Eventually("it is back", func() bool { return mail(r) == "250" })
+}
