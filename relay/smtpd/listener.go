@@ -34,10 +34,6 @@ type listenerState struct {
 	problem string
 }
 
-func (l *listener) set(p *plan.Listener, cfg *tls.Config, problem string) {
-	l.state.Store(&listenerState{p, cfg, problem})
-}
-
 func (l *listener) plan() *plan.Listener { return l.state.Load().plan }
 
 // newListener makes a listener of an open port; serve runs it once it has its

@@ -101,10 +101,8 @@ func (s *Server) Update(p *plan.Plan, src secrets.Source) error {
 	if err != nil {
 		return err
 	}
-	s.users.Store(&loginCache{src: src, log: s.Log})
-	s.plan.Store(p)
-	keep := map[string]*listener{}
-	for i := range p.Listeners {
+	keep, next := map[string]*listener{}, map[*listener]*listenerState{}
+	for i := range p.Listeners { // certificates take time: nothing is in force yet
 		lp := &p.Listeners[i]
 		k := s.key(lp)
 		l := s.listeners[k]
@@ -112,12 +110,18 @@ func (s *Server) Update(p *plan.Plan, src secrets.Source) error {
 			l = s.newListener(opened[k])
 		}
 		cfg, problem := s.certificates(l, lp, p.Hostname, src)
-		l.set(lp, cfg, problem)
+		keep[k], next[l] = l, &listenerState{lp, cfg, problem}
+	}
+	s.users.Store(&loginCache{src: src, log: s.Log})
+	for l, st := range next {
+		l.state.Store(st)
+	}
+	s.plan.Store(p) // last: who sees it sees the rest
+	for k, l := range keep {
 		if s.listeners[k] == nil {
 			s.serve(l)
 		}
 		delete(s.listeners, k)
-		keep[k] = l
 	}
 	for _, gone := range s.listeners {
 		s.wg.Go(func() {

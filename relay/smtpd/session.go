@@ -236,7 +236,7 @@ func (s *session) Data(io.Reader) error {
 	if tx == nil || len(tx.recipients) == 0 {
 		return s.refuse("DATA", reply.NoRecipients(), "no recipients")
 	}
-	if changed := s.revoked(); changed != "" { // a transaction can be kept open for hours
+	if changed := s.revoked(); changed != "" { // a transaction can be kept open for hours; 354 is out already
 		s.conn.Hangup()
 		return s.refuse("DATA", reply.SettingsChanged(), changed)
 	}

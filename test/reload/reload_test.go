@@ -207,7 +207,7 @@ func TestABadEditKeepsTheLastGoodPlanAndSaysSo(t *testing.T) {
 	r := rig.Start(t, good)
 	before, _ := planHash(r)
 	for name, bad := range map[string]struct{ yaml, want string }{
-		"no YAML":       {"kind: [", "configuration: relay.yaml:1: is not YAML"},
+		"no YAML":       {"kind: [", "is not YAML"},
 		"unknown field": {strings.Replace(good, "hostname:", "hostnme:", 1), "spec.hostnme: is no field of this kind"},
 		"bad value":     {strings.Replace(good, "mode: None", "mode: Nonne", 1), "spec.listeners[0].tls.mode"},
 		"empty match":   {strings.Replace(good, "match: {clientNetworks: [127.0.0.0/8]}", "match: {}", 1), "spec.rules[0].match"},

@@ -66,6 +66,7 @@ func TestAStricterListenerEndsOpenSessions(t *testing.T) {
 			if strings.HasPrefix(name, "nothing") {
 				c.Want("250", "MAIL FROM:<mfp@copier.test>")
 				between.Want("354", "DATA")
+				rig.QueueID(t, between.Cmd("%s\r\n.", rig.Scan("mfp@copier.test", "a@corp.example")))
 				return
 			}
 			panelLine(t, c.Want("421 4.7.0 PR-016 ", "MAIL FROM:<mfp@copier.test>"))
@@ -73,7 +74,8 @@ func TestAStricterListenerEndsOpenSessions(t *testing.T) {
 				t.Errorf("the session goes on: %q", got)
 			}
 			if strings.Contains(name, "user") || strings.Contains(name, "Secret is") { // a revoked login ends what it began
-				between.Want("421 4.7.0 PR-016 ", "DATA")
+				between.Want("354", "DATA")
+				between.Want("421 4.7.0 PR-016 ", "%s\r\n.", rig.Scan("mfp@copier.test", "a@corp.example"))
 				if got := between.Reply(); got != "" {
 					t.Errorf("the session goes on: %q", got)
 				}
