@@ -83,10 +83,12 @@ func (s *scanner) open(h *Header) error {
 		return reply.ContentUnclear("too many parts")
 	}
 	for _, n := range []string{"Content-Type", "Content-Transfer-Encoding", "Content-Disposition"} {
-		if len(h.All(n)) > 1 {
+		all := h.All(n)
+		if len(all) > 1 {
 			return reply.ContentUnclear(n + " is there twice")
 		}
-		if !clearValue(h.Get(n)) {
+		// A space before the colon (RFC 5322 4.5) is no field for some.
+		if len(all) == 1 && all[0].Raw[len(n)] != ':' || !clearValue(h.Get(n)) {
 			return reply.ContentUnclear(n)
 		}
 	}

@@ -50,6 +50,7 @@ func TestAttachmentsInDisguise(t *testing.T) {
 		return from + "Content-Type: multipart/mixed; boundary=b\n\n--b\n" + part + "--b--\n"
 	}
 	for name, message := range map[string]string{
+		"a space before the colon":       mixed("Content-Type : application/pdf\n\n%PDF-1.4\nbegin 644 evil.exe\nM\nend\n"),
 		"control":                        mixed(exe),
 		"digest":                         from + "Content-Type: multipart/digest; boundary=b\n\n--b\n\n" + exe + "--b--\n",
 		"boundary in two forms":          from + "Content-Type: multipart/mixed; boundary=b; boundary*=us-ascii''zz\n\n--zz\n\nx\n--b\n" + exe + "--b--\n--zz--\n",

@@ -16,6 +16,7 @@ import (
 func FuzzLines(f *testing.F) {
 	f.Add([]byte("a\r\nb\nc\rd\x00e\r\r\nf"), uint8(3))
 	f.Add([]byte("\r\x00\n.\r\n"), uint8(1))
+	f.Add([]byte("ab\rcd\r"), uint8(2))
 	f.Fuzz(func(t *testing.T, in []byte, size uint8) {
 		want := strings.ReplaceAll(string(in), "\r\n", "\n")
 		if want != "" && !strings.HasSuffix(want, "\n") {
@@ -164,6 +165,7 @@ func FuzzMailboxesAgree(f *testing.F) {
 func FuzzFormatMailbox(f *testing.F) {
 	f.Add("Jürgen \"the boss\" <x@y>, via mfp-3", "scans")
 	f.Add("=?utf-8?q?x?=", "a b")
+	f.Add("Doe, boss", "scans")
 	f.Add(strings.Repeat("ü,", 100), "a\"b")
 	f.Fuzz(func(t *testing.T, name, local string) {
 		a, err := envelope.ParseAddress(envelope.Address{Local: local, Domain: "b.example"}.String())
