@@ -98,10 +98,16 @@ func (l *Limiter) usage(key string) *usage {
 	return u
 }
 
-// advance moves the hours on to now.
+// advance moves the hours on to now. A clock that was ahead and has been set
+// right would keep a device over its limit until it is there again, so what was
+// used then counts as used now.
 func (u *usage) advance(now time.Time) {
 	h := now.Unix() / 3600
 	n := h - u.Hour
+	if n < -1 { // less is an hour that ends while a clock is being adjusted
+		u.Hour = h
+		u.Due = u.Due.Add(time.Duration(n) * time.Hour)
+	}
 	if n <= 0 {
 		return
 	}
