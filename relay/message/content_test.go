@@ -69,6 +69,7 @@ func TestAttachmentsInDisguise(t *testing.T) {
 		"uuencode, quoted":               mixed("Content-Type: text/plain\nContent-Transfer-Encoding: quoted-printable\n\nbegin=20644 evil.exe\nM\nend\n"),
 		"uuencode, quoted, soft":         mixed("Content-Type: text/plain\nContent-Transfer-Encoding: quoted-printable\n\nbeg=\nin 644 evil.exe\nM\nend\n"),
 		"uuencode, quoted line ends":     mixed("Content-Type: text/plain\nContent-Transfer-Encoding: quoted-printable\n\nhi=0Abegin 644 evil.exe=0AM\n"),
+		"uuencode, quoted bare CR":       mixed("Content-Type: text/plain\nContent-Transfer-Encoding: quoted-printable\n\nhi=0Dbegin 644 evil.exe=0DM\n"),
 		"uuencode in base64":             mixed("Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\n" + base64.StdEncoding.EncodeToString([]byte("hello\r\nbegin 644 evil.exe\r\nM\r\nend\r\n")) + "\n"),
 		"uuencode in the preamble":       from + "Content-Type: multipart/mixed; boundary=b\n\nbegin 644 evil.exe\nM\nend\n--b\n\nx\n--b--\n",
 		"uuencode in the epilogue":       mixed("\nx\n") + "begin 644 evil.exe\nM\nend\n",

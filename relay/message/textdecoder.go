@@ -89,9 +89,9 @@ func hexDigit(c byte) int {
 // put takes one decoded octet.
 func (d *textDecoder) put(c byte) (found bool) {
 	switch {
-	case c == '\n':
+	case c == '\n' || c == '\r': // a bare CR is a line end for some
 		return d.end()
-	case c != '\r' && len(d.current) < maxTextLine:
+	case len(d.current) < maxTextLine:
 		d.current = append(d.current, c)
 	}
 	return false

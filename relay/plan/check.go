@@ -14,7 +14,7 @@ import (
 func (c *compiler) check(self at) {
 	c.checkFit()
 	c.checkFallbacks(self)
-	c.checkLoops(self)
+	c.checkLoops()
 	for _, p := range c.out.Policies {
 		a := at{c, "SenderPolicy " + c.in.Relay.Namespace + "/" + p.Name}
 		for i := range p.Rules {
@@ -69,7 +69,7 @@ func (c *compiler) checkFallbacks(self at) {
 
 // checkLoops refuses an upstream that is this relay itself: mail would come
 // back until it has passed too often.
-func (c *compiler) checkLoops(self at) {
+func (c *compiler) checkLoops() {
 	own := envelope.DomainKey(c.out.Hostname)
 	for _, name := range sortedKeys(c.out.Upstreams) {
 		u := c.out.Upstreams[name]

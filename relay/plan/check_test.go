@@ -69,10 +69,10 @@ func TestChecks(t *testing.T) {
 
 // What TLS a rule asks for, and no listener has.
 func TestTLSThatNoListenerHas(t *testing.T) {
-	clear := strings.Replace(small, "port: 25}", "port: 25, tls: {mode: None}}", 1)
+	inClear := strings.Replace(small, "port: 25}", "port: 25, tls: {mode: None}}", 1)
 	for field, value := range map[string]string{"tls": "Required", "minimumTLSVersion": `"1.2"`} {
 		asks := "    connection: {" + field + ": " + value + "}\n    senders:"
-		for text, want := range map[string]bool{clear: true, small: false} {
+		for text, want := range map[string]bool{inClear: true, small: false} {
 			_, found := compileYAML(t, strings.Replace(text, "    senders:", asks, 1))
 			got := slices.ContainsFunc(found, func(d plan.Diagnostic) bool {
 				return d.Severity == plan.Warning && d.Field == "spec.rules[0].connection."+field && strings.Contains(d.Message, "set tls.mode of one to StartTLS or Implicit")
