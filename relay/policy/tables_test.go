@@ -169,9 +169,12 @@ func TestRecipientBounds(t *testing.T) {
 		maximum, listener, have int
 		want                    string
 	}{
-		{0, 100, 99, ""}, {0, 100, 100, "452 4.5.3"},
-		{2, 100, 1, ""}, {2, 100, 2, "452 4.5.3"},
-		{500, 100, 99, ""}, {500, 100, 100, "452 4.5.3"},
+		{0, 100, 99, ""},
+		{0, 100, 100, "452 4.5.3"},
+		{2, 100, 1, ""},
+		{2, 100, 2, "452 4.5.3"},
+		{500, 100, 99, ""},
+		{500, 100, 100, "452 4.5.3"},
 	} {
 		r := Rule{Recipients: Recipients{Maximum: tc.maximum}}
 		if got := code(r.CheckRecipient(address(t, "a@b.example"), tc.have, tc.listener)); got != tc.want {
