@@ -73,7 +73,8 @@ func saves(t *testing.T, in string, h textproto.MIMEHeader, body io.Reader, dept
 		if d, err := new(mime.WordDecoder).DecodeHeader(n); err == nil {
 			n = d
 		}
-		if i := strings.LastIndexByte(n, '.'); i >= 0 && !strings.EqualFold(strings.TrimSpace(n[i:]), ".pdf") {
+		n = strings.TrimRight(n, " .") // as Windows does
+		if i := strings.LastIndexByte(n, '.'); i >= 0 && !strings.EqualFold(n[i:], ".pdf") {
 			t.Fatalf("a client saves %q: %q", n, in)
 		}
 	}
@@ -82,7 +83,13 @@ func saves(t *testing.T, in string, h textproto.MIMEHeader, body io.Reader, dept
 	}
 	switch strings.ToLower(strings.TrimSpace(h.Get("Content-Transfer-Encoding"))) {
 	case "base64":
-		body = base64.NewDecoder(base64.StdEncoding, body)
+		b, _ := io.ReadAll(io.LimitReader(body, 8<<10))                                            //nolint:errcheck // from memory
+		body = base64.NewDecoder(base64.StdEncoding, bytes.NewReader(bytes.Map(func(r rune) rune { // clients skip them, Go does not
+			if r == ' ' || r == '\t' {
+				return -1
+			}
+			return r
+		}, b)))
 	case "quoted-printable":
 		body = quotedprintable.NewReader(body)
 	}
