@@ -271,6 +271,7 @@ func TestPanicIs421AndIsLogged(t *testing.T) {
 	c.cmd("MAIL FROM:<a@b.example>", "250")
 	c.cmd("RCPT TO:<panic@d.example>", "421 4.3.0 PR-013")
 	c.ended()
+	r.eventually("the fault is in the log", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return len(r.panics) > 0 })
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.panics) != 1 || !strings.Contains(r.panics[0], "asked for") {
