@@ -52,7 +52,8 @@ type Recipient struct {
 }
 
 // Write writes the notification as a whole message with CRLF line ends, all
-// ASCII, and gives the octets of its header with the empty line.
+// ASCII but for From and To that are not (RFC 6532), and gives the octets of its
+// header with the empty line.
 func Write(w io.Writer, r Report) (headerSize int64, err error) {
 	sum := sha256.Sum256([]byte(r.ID + r.MessageQueueID))
 	boundary := "report-" + hex.EncodeToString(sum[:12])
@@ -210,7 +211,7 @@ func said(x Recipient) string {
 }
 
 // typedAddress is an address with its type: one that is not ASCII is written as
-// RFC 6533 3 says (utf-8-addr-xtext).
+// RFC 6533 3 says (utf-8-addr-xtext), in which a space is not one of the QCHARs.
 func typedAddress(a string) string {
 	a = oneLine(a)
 	if strings.IndexFunc(a, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
@@ -218,7 +219,7 @@ func typedAddress(a string) string {
 	}
 	var b strings.Builder
 	for _, r := range a {
-		if r >= utf8.RuneSelf || r == '\\' || r == '+' || r == '=' {
+		if r >= utf8.RuneSelf || r == '\\' || r == '+' || r == '=' || r == ' ' {
 			fmt.Fprintf(&b, `\x{%X}`, r)
 			continue
 		}
@@ -248,15 +249,15 @@ const (
 	maxLine       = 998 // RFC 5322 2.1.1
 )
 
-// safeHeader is the header of the message, cut at a line, with lines that every
-// server takes, in ASCII.
+// safeHeader is the header of the message and nothing behind it, cut at a line,
+// with lines that every server takes, in ASCII.
 func safeHeader(h []byte) []byte {
 	h = h[:min(len(h), maxHeaderBack)]
 	var out []byte
 	for line := range bytes.Lines(h) {
 		text := bytes.TrimRight(line, "\r\n")
 		if len(text) == len(line) || len(text) == 0 {
-			continue // cut, or the end of a header
+			break // cut, or the end of the header: what follows is nobody's business
 		}
 		for _, c := range text[:min(len(text), maxLine)] {
 			if c >= utf8.RuneSelf || c < ' ' && c != '\t' || c == 0x7f {

@@ -13,6 +13,8 @@ import (
 	"net/textproto"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -52,7 +54,17 @@ var cases = map[string]func(*Report){
 	"hostile words": func(r *Report) {
 		r.Recipients[0].Text = "no\r\n\r\n--report\r\nContent-Type: text/html\r\n\r\n<script>" + strings.Repeat("x", 2000)
 		r.Device = "mfp\r\nBcc: victim@elsewhere.example"
-		r.Header = []byte("Subject: x\r\n\r\n--boundary\r\nno header: \x00\xff\r\n" + strings.Repeat("y", 5000) + "\r\n")
+		r.Header = []byte("Subject: x\r\n--boundary\r\nno header: \x00\xff\r\n" + strings.Repeat("y", 5000) + "\r\n\r\nthe body: a secret\r\n")
+	},
+	"to an address beyond ASCII": func(r *Report) {
+		r.To, r.Sender = "jürgen@copier.example", "jürgen@copier.example"
+		r.Recipients[0].Address = `"bjørn "b" x+y"@corp.example`
+	},
+	"long words": func(r *Report) {
+		r.Recipients[0].Text = strings.Repeat("Ваше сообщение отклонено. ", 20)
+		r.Recipients[0].Remote = "mx.corp.example [2001:db8::1]:25"
+		r.Device = strings.Repeat("Кабинет ", 20)
+		r.Header = []byte("Subject: x\r\n" + strings.Repeat("X-Long: "+strings.Repeat("y", 90)+"\r\n", 400))
 	},
 	"more recipients than it names": func(r *Report) {
 		r.Recipients = nil
@@ -97,6 +109,9 @@ func TestGolden(t *testing.T) {
 func readable(t *testing.T, b []byte, r Report) {
 	t.Helper()
 	for i, line := range strings.SplitAfter(string(b), "\n") {
+		if !isASCII(r.To) && strings.HasPrefix(line, "To: ") {
+			continue
+		}
 		if line != "" && (!strings.HasSuffix(line, "\r\n") || len(line) > 1000 || strings.ContainsFunc(strings.TrimRight(line, "\r\n"), func(c rune) bool { return c > '~' || c < ' ' && c != '\t' })) {
 			t.Errorf("line %d is not ASCII, too long, or ends wrongly: %.100q", i+1, line)
 		}
@@ -109,6 +124,9 @@ func readable(t *testing.T, b []byte, r Report) {
 		if list, err := m.Header.AddressList(name); err != nil || len(list) != 1 {
 			t.Errorf("%s: %v, %v", name, list, err)
 		}
+	}
+	if bytes.Contains(b, []byte("secret")) {
+		t.Error("the notification gives the body back")
 	}
 	if m.Header.Get("Bcc") != "" || !strings.HasPrefix(m.Header.Get("Auto-Submitted"), "auto-") {
 		t.Errorf("header %v", m.Header)
@@ -154,11 +172,63 @@ func readStatus(t *testing.T, p io.Reader, r Report) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
-		if h.Get("Action") != action || !strings.Contains(h.Get("Final-Recipient"), "; ") || len(h.Get("Status")) < 5 {
+		if h.Get("Action") != action || address(t, h.Get("Final-Recipient")) != r.Recipients[i].Address || len(h.Get("Status")) < 5 {
 			t.Errorf("recipient %d: %v", i, h)
 		}
 		if want := r.Recipients[i].Status; want != "" && h.Get("Status") != want {
 			t.Errorf("recipient %d: status %s, want %s", i, h.Get("Status"), want)
 		}
 	}
+}
+
+// address reads a typed address: rfc822, or utf-8 in xtext (RFC 6533 3).
+func address(t *testing.T, typed string) string {
+	t.Helper()
+	kind, a, ok := strings.Cut(typed, "; ")
+	if kind == "rfc822" && ok {
+		return a
+	}
+	if kind != "utf-8" || strings.ContainsAny(a, " +=") || !isASCII(a) {
+		t.Errorf("typed address %q", typed)
+	}
+	return regexp.MustCompile(`\\x\{([0-9A-F]{2,6})\}`).ReplaceAllStringFunc(a, func(x string) string {
+		n, err := strconv.ParseInt(x[3:len(x)-1], 16, 32)
+		if err != nil {
+			t.Errorf("%q: %v", typed, err)
+		}
+		return string(rune(n))
+	})
+}
+
+func isASCII(s string) bool { return !strings.ContainsFunc(s, func(r rune) bool { return r > 0x7f }) }
+
+// FuzzWrite: whatever devices and servers say, a notification is one that others
+// read, its lines are ASCII and short, and it holds nothing of the body.
+func FuzzWrite(f *testing.F) {
+	f.Add("no such user", "mx.corp.example", "mfp-3", "Subject: Scan\r\n\r\nsecret", "5.1.1", true)
+	f.Add("nein\r\n--report\r\n\x00\xff", "\r\nmx", "Büro\u2028", "\r\nsecret\r\n", "", false)
+	f.Fuzz(func(t *testing.T, text, remote, device, header, status string, delayed bool) {
+		if strings.Contains(text+remote+device, "secret") || strings.Contains(strings.SplitN(header, "\n\n", 2)[0], "secret") || len(text+remote+device) > 5000 {
+			return
+		}
+		if status != "" {
+			status = "5.1.1"
+			if delayed {
+				status = "4.2.0"
+			}
+		}
+		header = strings.ReplaceAll(strings.ReplaceAll(header, "\r", ""), "\n", "\r\n") // as Intake leaves it
+		r := report()
+		r.Delayed, r.Device, r.Header = delayed, device, []byte(header)
+		x := &r.Recipients[0]
+		x.Text, x.Remote, x.Status = text, remote, status
+		if i := strings.Index("\r\n"+header, "\r\n\r\n"); i < 0 && strings.Contains(header, "secret") || i >= 0 && strings.Contains(("\r\n" + header)[:i], "secret") {
+			return
+		}
+		var b bytes.Buffer
+		if _, err := Write(&b, r); err != nil {
+			t.Fatal(err)
+		}
+		readable(t, b.Bytes(), r)
+	})
 }

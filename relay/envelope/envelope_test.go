@@ -135,6 +135,8 @@ func FuzzParseAddress(f *testing.F) {
 
 func FuzzParsePattern(f *testing.F) {
 	f.Add("*@b.example", "a@b.example")
+	f.Add("0@0\xfb\xfb\xfb\xfb\xfb\xfb\xfb\xfb\xfb\xfb\xfb\xfb\xfb\xfb\xfb\xfb\xfb\xfb\xfb\xfb\xf0", "")
+	f.Add("İ@"+strings.Repeat("İ", 31), "")
 	f.Fuzz(func(t *testing.T, s, addr string) {
 		p, err := ParsePattern(s)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // Pattern names a set of addresses: "*" (every address), "*@corp.example",
@@ -16,10 +17,14 @@ type Pattern struct {
 }
 
 // ParsePattern reads a pattern. A side holds at most one star; in the domain
-// it is the whole of it or its first label.
+// it is the whole of it or its first label. A domain is what DomainKey makes of
+// it, and that has to be a domain too.
 func ParsePattern(s string) (Pattern, error) {
 	if s == "*" {
 		return Pattern{local: "*", domain: "*"}, nil
+	}
+	if !utf8.ValidString(s) {
+		return Pattern{}, fmt.Errorf("%q is not valid UTF-8", s)
 	}
 	i := strings.LastIndexByte(s, '@')
 	if i <= 0 || i == len(s)-1 {
@@ -40,7 +45,11 @@ func ParsePattern(s string) (Pattern, error) {
 		if err := checkDomain(rest); err != nil {
 			return Pattern{}, fmt.Errorf("%q: %w", s, err)
 		}
-		domain = domain[:len(domain)-len(rest)] + DomainKey(rest)
+		key := DomainKey(rest)
+		if err := checkDomain(key); err != nil {
+			return Pattern{}, fmt.Errorf("%q: %w", s, err)
+		}
+		domain = domain[:len(domain)-len(rest)] + key
 	}
 	return Pattern{local: local, domain: domain}, nil
 }
