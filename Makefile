@@ -41,11 +41,11 @@ run: build ## Run a relay on 127.0.0.1:2525 that writes scans to a folder
 
 ##@ Test
 .PHONY: test
-test: test-deps ## Install what the tests need, and run them all
+test: test-deps control-plane ## Install and build what the tests need, and run them all
 	go test $(TESTFLAGS) ./...
 
 .PHONY: test-unit
-test-unit: ## Run the tests that need nothing but Go and a C compiler
+test-unit: control-plane ## Run the tests that need nothing but Go and a C compiler
 	go test $(TESTFLAGS) $$(go list ./... | grep -vE '/test/(interop|postfix)$$')
 
 .PHONY: test-interop
@@ -65,7 +65,7 @@ fuzz: ## Run every fuzz target for FUZZTIME
 	@hack/fuzz.sh '$(FUZZTIME)'
 
 .PHONY: control-plane
-control-plane: ## Build kube-apiserver, etcd and kubectl for tests of the operator (once; kept outside the checkout)
+control-plane: ## Build kube-apiserver, etcd and kubectl for tests (once, some minutes; kept outside the checkout)
 	@hack/cluster/build.sh kube-apiserver etcd kubectl
 
 .PHONY: bench
