@@ -338,7 +338,7 @@ func (in *instance) State() admin.RelayState {
 	pl := in.plan.Load()
 	q, u := in.queue.Snapshot(), in.spool.Usage()
 	st := admin.RelayState{
-		Namespace: pl.Namespace, Name: pl.Name, PlanHash: pl.Hash, Ready: true,
+		Namespace: pl.Namespace, Name: pl.Name, PlanHash: pl.Hash, Ready: true, Intake: string(pl.Intake),
 		Queue: admin.QueueState{Pending: q.Pending, Deferred: q.Deferred, Held: q.Held, Failed: q.Failed, OldestSeconds: q.Oldest.Seconds()},
 		Spool: admin.SpoolState{Entries: u.Entries, Bytes: u.Bytes, Free: u.Free},
 	}

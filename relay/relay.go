@@ -138,7 +138,7 @@ func (p *Process) adminServer() *admin.Server {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			if p.phase == "" && p.drained {
-				return "drained by the operator"
+				return admin.PhaseDrained
 			}
 			return p.phase
 		},

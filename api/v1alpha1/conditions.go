@@ -80,7 +80,8 @@ const (
 )
 
 // AnnotationAbandonQueue with the value "true" gives up the mail of instances
-// that go: their volumes are deleted with what is on them.
+// that go: nobody waits until it is delivered. Volumes with reclaimPolicy Delete
+// are deleted with what is on them; those with Retain stay.
 const AnnotationAbandonQueue = "printerrelay.dev/abandon-queue"
 
 // Finalizer keeps a PrinterRelay until its queue is drained or kept as declared.

@@ -1,7 +1,6 @@
 package render
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -18,7 +17,6 @@ import (
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/relay"
 	"github.com/printerrelay/printer-relay/relay/admin/access"
-	"github.com/printerrelay/printer-relay/relay/cli"
 )
 
 // deployments of a set, as the API server would read them.
@@ -291,19 +289,5 @@ func TestAdminAccess(t *testing.T) {
 	var i access.Instances
 	if err := json.Unmarshal([]byte(data[access.InstancesFile]), &i); err != nil || !slices.Equal(i.Draining, []string{"office-1"}) {
 		t.Errorf("draining %q, %v", i.Draining, err)
-	}
-}
-
-// The relay's command takes the arguments that it is given.
-func TestArgumentsAreTheCommands(t *testing.T) {
-	for _, dir := range cases(t) {
-		args := pod(t, load(t, dir)).Containers[0].Args
-		var out, problems bytes.Buffer
-		if code := cli.Main(append(args, "--help"), &out, &problems); code != 0 {
-			t.Fatalf("%s: %q exits %d: %s", dir, args, code, &problems)
-		}
-		if !strings.Contains(out.String(), "--admin-access") {
-			t.Errorf("%s: that was not the relay's help:\n%s", dir, &out)
-		}
 	}
 }

@@ -56,6 +56,8 @@ type Instance struct {
 type Report struct {
 	PlanHash       string
 	Ready          bool
+	Drained        bool     // it takes no new mail, since the operator drains it
+	Connections    int      // open at its listeners
 	Problems       []string // for people
 	MissingSecrets []string // names
 	Listeners      []ListenerReport

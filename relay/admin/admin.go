@@ -36,7 +36,7 @@ type Config struct {
 	Version  string
 	Relays   func() []Relay
 	Problems func() []string // of the process: a reload that did not apply
-	Phase    func() string   // starting, draining; empty: it runs
+	Phase    func() string   // starting, draining, PhaseDrained; empty: it runs
 	Registry *prometheus.Registry
 	Log      *slog.Logger
 
@@ -178,7 +178,7 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) state(w http.ResponseWriter, _ *http.Request) {
-	st := State{Version: s.Version, Started: s.started}
+	st := State{Version: s.Version, Started: s.started, Phase: s.Phase()}
 	for _, r := range s.Relays() {
 		st.Relays = append(st.Relays, r.State())
 	}

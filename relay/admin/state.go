@@ -2,11 +2,15 @@ package admin
 
 import "time"
 
+// PhaseDrained is the Phase of an instance that the operator drains.
+const PhaseDrained = "drained by the operator"
+
 // State is the document of GET /state: what `queue`, the operator and a person
 // read. Names and times only; no address of a sender or recipient, no Secret.
 type State struct {
 	Version string       `json:"version"`
 	Started time.Time    `json:"started"`
+	Phase   string       `json:"phase,omitempty"` // of Config.Phase
 	Relays  []RelayState `json:"relays"`
 }
 
@@ -16,6 +20,7 @@ type RelayState struct {
 	Name      string   `json:"name"`
 	PlanHash  string   `json:"planHash"`
 	Ready     bool     `json:"ready"`
+	Intake    string   `json:"intake"`             // what is done with new mail now: Accept, Hold or Refuse
 	Problems  []string `json:"problems,omitempty"` // what keeps it from being ready, or from being wholly well
 	// MissingSecrets are the names of those that the plan refers to and that are not there.
 	MissingSecrets []string        `json:"missingSecrets,omitempty"`

@@ -21,6 +21,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/printerrelay/printer-relay/relay"
+	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/admin/access"
 	"github.com/printerrelay/printer-relay/test/rig"
 )
@@ -81,6 +82,9 @@ func TestAsInAPod(t *testing.T) {
 		return code == http.StatusServiceUnavailable && strings.Contains(body, "drained by the operator")
 	})
 	c.Want("421 4.3.2 PR-009", "MAIL FROM:<mfp@copier.test>")
+	if _, body := ask(t, state, token("system:serviceaccount:default:office-queue")); !strings.Contains(body, `"phase": "`+admin.PhaseDrained+`"`) || !strings.Contains(body, `"intake": "Refuse"`) {
+		t.Errorf("the state of a drained instance: %s", body)
+	}
 	u.Script(rig.Script{})
 	eventually(t, &log, "the queue is delivered", func() bool { return len(u.Messages()) == 1 })
 	put(t, filepath.Join(control, access.InstancesFile), `{"draining": ["office-1"]}`)

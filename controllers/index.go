@@ -1,0 +1,92 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/printerrelay/printer-relay/api/v1alpha1"
+	"github.com/printerrelay/printer-relay/controllers/render"
+	"github.com/printerrelay/printer-relay/controllers/status"
+)
+
+// Indexes of the PrinterRelays in the cache, by what they name.
+const (
+	indexUpstreams = "spec.upstreamRefs"
+	indexPolicies  = "spec.senderPolicyRefs"
+)
+
+// index makes them.
+func index(ctx context.Context, x client.FieldIndexer) error {
+	for field, kind := range map[string]string{indexUpstreams: "MailUpstream", indexPolicies: "SenderPolicy"} {
+		err := x.IndexField(ctx, &v1alpha1.PrinterRelay{}, field, func(o client.Object) []string { return named(o.(*v1alpha1.PrinterRelay), kind) })
+		if err != nil {
+			return fmt.Errorf("index of PrinterRelays by %s: %w", kind, err)
+		}
+	}
+	return nil
+}
+
+// named are the objects of a kind that a relay names, each once, sorted.
+func named(r *v1alpha1.PrinterRelay, kind string) []string {
+	var out []string
+	for _, ref := range status.References(r) {
+		if ref.Kind == kind {
+			out = append(out, ref.Name)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// relaysThatName are the PrinterRelays of a namespace that name an object, by
+// one of the indexes.
+func relaysThatName(ctx context.Context, c client.Reader, field, namespace, name string) ([]v1alpha1.PrinterRelay, error) {
+	var list v1alpha1.PrinterRelayList
+	err := c.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{field: name}, client.UnsafeDisableDeepCopy)
+	return list.Items, err
+}
+
+// ofReferrers maps an object to the PrinterRelays that name it.
+func ofReferrers(c client.Reader, field string) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+		relays, err := relaysThatName(ctx, c, field, o.GetNamespace(), o.GetName())
+		if err != nil {
+			return nil // the cache has stopped: so has everything
+		}
+		out := make([]reconcile.Request, len(relays))
+		for i := range relays {
+			out[i].NamespacedName = client.ObjectKeyFromObject(&relays[i])
+		}
+		return out
+	})
+}
+
+// ofReferred maps a PrinterRelay to the objects of a kind that it names, so
+// that they show who uses them.
+func ofReferred(kind string) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+		var out []reconcile.Request
+		for _, name := range named(o.(*v1alpha1.PrinterRelay), kind) {
+			out = append(out, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}})
+		}
+		return out
+	})
+}
+
+// ofLabelled maps an object that no relay owns, a volume or a Pod, to the relay
+// that its labels name.
+func ofLabelled() handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+		name := o.GetLabels()[render.LabelRelay]
+		if name == "" {
+			return nil
+		}
+		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}}}
+	})
+}

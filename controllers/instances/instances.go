@@ -1,0 +1,143 @@
+// Package instances asks the admin port of a relay's Pod how it stands.
+//
+// It may import relay/admin for the document that it reads, controllers/status
+// for what it makes of it, and client-go for tokens.
+package instances
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/printerrelay/printer-relay/controllers/render"
+	"github.com/printerrelay/printer-relay/controllers/status"
+	"github.com/printerrelay/printer-relay/relay/admin"
+)
+
+// Bounds of one question: a Pod that is not what it should be must not keep
+// the operator, nor fill its memory.
+const (
+	askTime   = 3 * time.Second
+	maxAnswer = 1 << 20
+)
+
+// Tokens gives a token for the admin port of one relay.
+type Tokens interface {
+	Token(ctx context.Context, relay types.NamespacedName) (string, error)
+}
+
+// Reader asks instances.
+type Reader struct {
+	Tokens Tokens
+	Port   int // of the admin port; 0: render.AdminPort
+
+	http http.Client
+}
+
+// NewReader makes a reader.
+func NewReader(t Tokens) *Reader {
+	return &Reader{Tokens: t, http: http.Client{
+		Timeout: askTime,
+		Transport: &http.Transport{
+			// The relay makes its certificate at each start, so there is none to verify. What
+			// an impostor could gain is a token, and that is worth nothing elsewhere: its
+			// audience is this one relay.
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}, //nolint:gosec // see above
+			DisableKeepAlives: true,                                                                // an instance is asked twice a minute
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // never carry the token elsewhere
+	}}
+}
+
+// Report asks the Pod at an address. The error says in one line why there is
+// no answer, and names no Pod: it stands in a status.
+func (r *Reader) Report(ctx context.Context, relay types.NamespacedName, podIP string) (*status.Report, error) {
+	token, err := r.Tokens.Token(ctx, relay)
+	if err != nil {
+		return nil, fmt.Errorf("no token for its admin port: %w", err)
+	}
+	port := r.Port
+	if port == 0 {
+		port = render.AdminPort
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+net.JoinHostPort(podIP, strconv.Itoa(port))+"/state", nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := r.http.Do(req)
+	if err != nil {
+		return nil, reason(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, reason(err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("its admin port answers HTTP status %d: %.200s", resp.StatusCode, strings.TrimSpace(string(body)))
+	}
+	var st admin.State
+	if err := json.Unmarshal(body, &st); err != nil {
+		return nil, errors.New("its admin port gives no state that can be read")
+	}
+	return report(st, relay)
+}
+
+// reason is a failed connection without the Pod's address, which changes with
+// each Pod.
+func reason(err error) error {
+	var op *net.OpError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("its admin port does not answer within %s", askTime)
+	case errors.As(err, &op):
+		return fmt.Errorf("its admin port cannot be reached: %w", op.Err)
+	}
+	var u interface{ Unwrap() error }
+	if errors.As(err, &u) && u.Unwrap() != nil {
+		err = u.Unwrap()
+	}
+	return fmt.Errorf("its admin port cannot be reached: %w", err)
+}
+
+// report is what a state says of one relay.
+func report(st admin.State, relay types.NamespacedName) (*status.Report, error) {
+	for i := range st.Relays {
+		if r := &st.Relays[i]; r.Namespace == relay.Namespace && r.Name == relay.Name {
+			return reportOf(r, st.Phase), nil
+		}
+	}
+	return nil, errors.New("it does not run the relay yet")
+}
+
+func reportOf(r *admin.RelayState, phase string) *status.Report {
+	out := &status.Report{
+		PlanHash: r.PlanHash, Ready: r.Ready && phase == "", Problems: r.Problems, MissingSecrets: r.MissingSecrets,
+		Drained: phase == admin.PhaseDrained && r.Intake == "Refuse",
+		Queue: status.QueueReport{
+			Waiting: r.Queue.Pending + r.Queue.Deferred, Held: r.Queue.Held, Failed: r.Queue.Failed,
+			Oldest: time.Duration(r.Queue.OldestSeconds * float64(time.Second)),
+		},
+	}
+	for _, l := range r.Listeners {
+		out.Connections += l.Connections
+		out.Listeners = append(out.Listeners, status.ListenerReport{Name: l.Name, Open: l.Address != "", Problem: l.Error})
+	}
+	for _, u := range r.Upstreams {
+		out.Upstreams = append(out.Upstreams, status.UpstreamReport{Name: u.Name, Down: u.Circuit != "Closed", LastError: u.LastError})
+	}
+	return out
+}

@@ -1,0 +1,213 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/printerrelay/printer-relay/api/v1alpha1"
+	"github.com/printerrelay/printer-relay/controllers/instances"
+	"github.com/printerrelay/printer-relay/controllers/render"
+)
+
+// Authentication of the operator's metrics.
+const (
+	MetricsTokenReview = "TokenReview" // the API server says who the bearer is, and whether they may
+	MetricsNone        = "None"
+)
+
+// leaseName is of the lease that the acting operator holds.
+const leaseName = "printer-relay-operator"
+
+// Options are what the operator's command line says (docs/operator.md).
+type Options struct {
+	Image             string // of the relays
+	ImagePullPolicy   string
+	Namespace         string // the operator's own
+	ServiceAccount    string // the operator's own
+	WatchNamespaces   []string
+	MetricsNamespaces []string
+	ClusterDomain     string
+	LeaderElect       bool
+	Metrics           string // address; empty: none
+	MetricsAuth       string // MetricsTokenReview or MetricsNone
+	Probes            string // address; empty: none
+	Log               *slog.Logger
+
+	// API is the API server; nil: that of the Pod, or of $KUBECONFIG.
+	API *rest.Config
+	// Instances is asked how instances stand; nil: their admin ports.
+	Instances Instances
+}
+
+// Run runs the operator until ctx ends.
+func Run(ctx context.Context, o Options) error {
+	log := logr.FromSlogHandler(o.Log.Handler())
+	ctrl.SetLogger(log)
+	klog.SetLogger(log)
+	if o.Metrics != "" && o.MetricsAuth != MetricsTokenReview && o.MetricsAuth != MetricsNone {
+		return fmt.Errorf("--metrics-authentication %q: want %s or %s", o.MetricsAuth, MetricsTokenReview, MetricsNone)
+	}
+	cfg := o.API
+	if cfg == nil {
+		var err error
+		if cfg, err = ctrl.GetConfig(); err != nil {
+			return fmt.Errorf("no API server: run in a Pod, or set KUBECONFIG: %w", err)
+		}
+	}
+	mgr, err := ctrl.NewManager(cfg, o.manager(log))
+	if err != nil {
+		return err
+	}
+	api, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return err
+	}
+	around := &surroundings{api: api.Discovery().RESTClient(), mapper: mgr.GetRESTMapper(), log: o.Log, base: render.Settings{
+		Image: o.Image, ImagePullPolicy: o.ImagePullPolicy,
+		OperatorNamespace: o.Namespace, OperatorServiceAccount: o.ServiceAccount, MetricsNamespaces: o.MetricsNamespaces,
+	}}
+	if err := around.first(ctx); err != nil {
+		return err
+	}
+	tokens := &instances.ServiceAccountTokens{ServiceAccounts: api.CoreV1().ServiceAccounts(o.Namespace), Name: o.ServiceAccount}
+	if o.Instances == nil {
+		o.Instances = instances.NewReader(tokens)
+	}
+	s := &setup{Options: o, mgr: mgr, around: around, tokens: tokens}
+	if err := s.reconcilers(ctx); err != nil {
+		return err
+	}
+	if err := mgr.Add(around); err != nil {
+		return err
+	}
+	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("cache", synced(mgr.GetCache()))); err != nil {
+		return err
+	}
+	o.Log.Info("the operator begins", "namespaces", o.WatchNamespaces, "image", o.Image)
+	return mgr.Start(ctx)
+}
+
+// scheme knows the kinds, and those of Kubernetes.
+func scheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(s); err != nil {
+			panic(err) // generated code that contradicts itself
+		}
+	}
+	return s
+}
+
+// concurrency is how many relays are looked at at once. Most of the time of a
+// look is waiting, for the API server and for instances.
+const concurrency = 8
+
+func (o *Options) manager(log logr.Logger) ctrl.Options {
+	grace := 20 * time.Second
+	return ctrl.Options{
+		Scheme: scheme(), Logger: log,
+		Cache: o.cache(),
+		// Certificates are read from the cache too, once there is one.
+		Client:                  client.Options{Cache: &client.CacheOptions{Unstructured: true}},
+		LeaderElection:          o.LeaderElect,
+		LeaderElectionID:        leaseName,
+		LeaderElectionNamespace: o.Namespace,
+		// Nothing runs after Start: the next one need not wait until the lease ends.
+		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       &grace,
+		HealthProbeBindAddress:        orOff(o.Probes),
+		Metrics:                       o.metrics(),
+		Controller: config.Controller{
+			MaxConcurrentReconciles: concurrency, RecoverPanic: new(true),
+			EnableWarmup:       new(true), // who takes over has read everything before
+			SkipNameValidation: new(true), // several operators run in one process in tests
+		},
+	}
+}
+
+// cache holds the three kinds, and of all others what carries our label: of a
+// cluster's other objects nothing is read.
+func (o *Options) cache() cache.Options {
+	everything := cache.ByObject{Label: labels.Everything(), Transform: strip}
+	out := cache.Options{
+		DefaultLabelSelector: labels.SelectorFromSet(labels.Set{render.LabelManagedBy: render.ProgramName}),
+		DefaultTransform:     strip,
+		ByObject: map[client.Object]cache.ByObject{
+			&v1alpha1.PrinterRelay{}: everything, &v1alpha1.MailUpstream{}: everything, &v1alpha1.SenderPolicy{}: everything,
+		},
+	}
+	if len(o.WatchNamespaces) > 0 {
+		out.DefaultNamespaces = map[string]cache.Config{}
+		for _, ns := range o.WatchNamespaces {
+			out.DefaultNamespaces[ns] = cache.Config{}
+		}
+	}
+	return out
+}
+
+// strip keeps of managed fields what is compared with what is rendered: the
+// operator's own. Others' can be larger than the object.
+func strip(in any) (any, error) {
+	o, err := meta.Accessor(in)
+	if err != nil {
+		return in, nil //nolint:nilerr // a tombstone has none
+	}
+	fields := o.GetManagedFields()
+	kept := fields[:0]
+	for _, f := range fields {
+		if f.Manager == fieldManager {
+			kept = append(kept, f)
+		}
+	}
+	o.SetManagedFields(kept)
+	return in, nil
+}
+
+func (o *Options) metrics() metricsserver.Options {
+	m := metricsserver.Options{BindAddress: orOff(o.Metrics), SecureServing: true}
+	if o.MetricsAuth == MetricsTokenReview {
+		m.FilterProvider = filters.WithAuthenticationAndAuthorization
+	}
+	return m
+}
+
+// orOff is an address as controller-runtime takes it.
+func orOff(address string) string {
+	if address == "" {
+		return "0"
+	}
+	return address
+}
+
+// synced is ready when the cache holds what is in the cluster, so that who
+// waits for the operator in a rollout waits for that too.
+func synced(c cache.Cache) healthz.Checker {
+	return func(r *http.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+		defer cancel()
+		if !c.WaitForCacheSync(ctx) {
+			return errors.New("what is in the cluster is not read yet")
+		}
+		return nil
+	}
+}

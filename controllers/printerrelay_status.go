@@ -1,0 +1,107 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/printerrelay/printer-relay/api/v1alpha1"
+	"github.com/printerrelay/printer-relay/controllers/render"
+	"github.com/printerrelay/printer-relay/controllers/status"
+)
+
+// report writes the status, if it says anything new, and tells the other
+// reconcilers what was seen.
+func (p *pass) report(ctx context.Context) (v1alpha1.PrinterRelayStatus, error) {
+	settings := p.settings()
+	now := time.Now()
+	next := status.Of(status.Relay{
+		Object: p.relay, Now: now,
+		Upstreams: p.upstreams, Policies: p.policies, Diagnostics: p.diagnostics, Failures: p.failures, CertManager: settings.CertManager,
+		Plan: p.set.Plan, Service: p.there.service, ClusterDomain: p.clusterDomain, Instances: p.instancesSeen(),
+	})
+	if p.sightings.put(p.key(), p.sighting()) {
+		p.news(ctx, p.relay)
+	}
+	old := p.relay.Status
+	if !status.Changed(old, next, now.Sub(status.LastWrite(p.relay, fieldManager))) {
+		return next, nil
+	}
+	if err := p.client.Status().Apply(ctx, status.ForRelay(p.relay, next), client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
+		return next, client.IgnoreNotFound(fmt.Errorf("status of %s: %w", p.name(), err))
+	}
+	p.written.keep(p.relay, next)
+	p.transition(old.Conditions, next.Conditions)
+	return next, nil
+}
+
+// transition makes an event of a change of Ready.
+func (p *pass) transition(old, next []metav1.Condition) {
+	was, is := meta.FindStatusCondition(old, v1alpha1.ConditionReady), meta.FindStatusCondition(next, v1alpha1.ConditionReady)
+	if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason {
+		return
+	}
+	moving := meta.IsStatusConditionTrue(next, v1alpha1.ConditionReconciling)
+	p.event(eventType(is.Status == metav1.ConditionFalse && !moving), is.Reason, actionReconcile, "%s", is.Message)
+}
+
+// instancesSeen are those that are to be and those that are there, by number.
+func (p *pass) instancesSeen() []status.Instance {
+	numbers := p.there.numbers()
+	for _, i := range p.set.Instances {
+		numbers = append(numbers, i.Number)
+	}
+	slices.Sort(numbers)
+	var out []status.Instance
+	for _, n := range slices.Compact(numbers) {
+		out = append(out, status.Instance{
+			Name: render.InstanceName(p.relay.Name, n), Draining: slices.Contains(p.draining, n),
+			Deployment: p.there.deployments[n], Outdated: p.outdated[n], Volume: p.there.volumes[n],
+			Report: p.there.reports[n], ReportErr: p.there.silent[n],
+		})
+	}
+	return out
+}
+
+// sighting is what this pass saw that concerns what the relay names.
+func (p *pass) sighting() sighting {
+	s := sighting{upstreams: map[string]int64{}, policies: map[string]int64{}, diagnostics: p.diagnostics}
+	for name, u := range p.upstreams {
+		s.upstreams[name] = u.Generation
+	}
+	for name, o := range p.policies {
+		s.policies[name] = o.Generation
+	}
+	for _, n := range p.there.numbers() {
+		if r := p.there.reports[n]; r != nil {
+			s.missingSecrets = append(s.missingSecrets, r.MissingSecrets...)
+			s.reports = append(s.reports, r.Upstreams...)
+		}
+	}
+	slices.Sort(s.missingSecrets)
+	s.missingSecrets = slices.Compact(s.missingSecrets)
+	return s
+}
+
+// counts says how many messages a queue has.
+func counts(waiting, held, failed int) string {
+	var parts []string
+	for _, c := range []struct {
+		n    int
+		what string
+	}{{waiting, "to deliver"}, {held, "held"}, {failed, "failed"}} {
+		if c.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.what))
+		}
+	}
+	if len(parts) == 0 {
+		return nothing
+	}
+	return strings.Join(parts, ", ")
+}

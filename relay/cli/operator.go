@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/printerrelay/printer-relay/controllers"
+)
+
+func newOperator() *cobra.Command {
+	var o controllers.Options
+	var format, level string
+	c := &cobra.Command{
+		Use:   "operator --image IMAGE --namespace NAMESPACE",
+		Short: "Run the Kubernetes operator: PrinterRelays become running relays",
+		Long: `Runs the controllers of PrinterRelay, MailUpstream and SenderPolicy against the
+API server of the Pod that it runs in, or of $KUBECONFIG. It never reads a
+Secret: they are mounted into the relays' Pods.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			log, err := newLogger(c.ErrOrStderr(), format, level)
+			if err != nil {
+				return err
+			}
+			o.Log = log
+			return controllers.Run(c.Context(), o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Image, "image", "", "image of the relays (required)")
+	f.StringVar(&o.ImagePullPolicy, "image-pull-policy", "", "of the relays' containers (default the cluster's)")
+	f.StringVar(&o.Namespace, "namespace", "", "the operator's own namespace (required)")
+	f.StringVar(&o.ServiceAccount, "service-account", "printer-relay-operator", "the operator's own ServiceAccount, whose tokens open the relays' admin ports")
+	f.StringSliceVar(&o.WatchNamespaces, "watch-namespaces", nil, "namespaces to serve (default all)")
+	f.StringSliceVar(&o.MetricsNamespaces, "metrics-namespaces", nil, "namespaces whose Pods may read the relays' metrics")
+	f.StringVar(&o.ClusterDomain, "cluster-domain", "cluster.local", "domain of the cluster's Services")
+	f.BoolVar(&o.LeaderElect, "leader-elect", true, "act only while holding the lease, so that several replicas can run")
+	f.StringVar(&o.Metrics, "metrics", ":8080", `address of the metrics, with TLS; "" for none`)
+	f.StringVar(&o.MetricsAuth, "metrics-authentication", controllers.MetricsTokenReview, "who may read the metrics: TokenReview asks the API server, None lets everybody")
+	f.StringVar(&o.Probes, "probes", ":8081", `address of /healthz and /readyz; "" for none`)
+	f.StringVar(&format, "log-format", "json", "text or json")
+	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	c.MarkFlagRequired("image")     //nolint:errcheck // fails only for an unknown flag
+	c.MarkFlagRequired("namespace") //nolint:errcheck // the same
+	return c
+}
