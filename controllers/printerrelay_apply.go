@@ -25,7 +25,10 @@ import (
 
 // one applies an object of the relay, and tells whether it is as it should be.
 func (p *pass) one(ctx context.Context, want runtime.ApplyConfiguration, owner types.UID) bool {
-	_, err := p.apply.Ensure(ctx, want, owner)
+	wrote, err := p.apply.Ensure(ctx, want, owner)
+	if _, config := want.(*coreac.ConfigMapApplyConfiguration); config && wrote {
+		p.configWritten = true
+	}
 	return p.ok(err)
 }
 

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -38,6 +39,7 @@ type relays struct {
 	forgotten     func(types.NamespacedName) // a relay is gone
 	events        events.EventRecorder
 	clusterDomain string
+	log           *slog.Logger
 
 	written   written // statuses
 	sightings *sightings
@@ -54,12 +56,13 @@ type pass struct {
 	plan        *plan.Plan // nil: the spec does not compile
 	diagnostics plan.Diagnostics
 
-	there    there // what is in the cluster
-	draining []int // the numbers of the instances that go
-	set      *render.Set
-	outdated map[int]bool // instances whose Deployment is not as rendered
-	failures []status.Failure
-	retry    error // a failure that may go away by itself
+	there         there // what is in the cluster
+	draining      []int // the numbers of the instances that go
+	set           *render.Set
+	outdated      map[int]bool // instances whose Deployment is not as rendered
+	configWritten bool         // the ConfigMap that was seen is not the newest
+	failures      []status.Failure
+	retry         error // a failure that may go away by itself
 }
 
 // Reconcile brings the objects of one PrinterRelay to what its spec says, and
@@ -84,6 +87,7 @@ func (r *relays) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 	}
 	p.ensure(ctx)
 	p.roll(ctx)
+	p.hasten(ctx)
 	p.prune(ctx)
 	p.retire(ctx)
 	if done, err := p.release(ctx); done || err != nil {

@@ -10,9 +10,10 @@ package controllers
 // +kubebuilder:rbac:groups=printerrelay.dev,resources=printerrelays/status;mailupstreams/status;senderpolicies/status,verbs=get;patch
 // +kubebuilder:rbac:groups=printerrelay.dev,resources=printerrelays/finalizers,verbs=update
 
-// What a PrinterRelay becomes. Pods are read only: their addresses, for the admin port.
+// What a PrinterRelay becomes. Of Pods it reads the address of the admin port, and writes
+// an annotation that makes the kubelet look at a new ConfigMap at once.
 // +kubebuilder:rbac:groups="",resources=configmaps;persistentvolumeclaims;serviceaccounts;services,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch;delete

@@ -84,5 +84,9 @@ const (
 // are deleted with what is on them; those with Retain stay.
 const AnnotationAbandonQueue = "printerrelay.dev/abandon-queue"
 
+// AnnotationConfigVersion of a Pod is the version of the relay's ConfigMap that the
+// operator last told its kubelet of.
+const AnnotationConfigVersion = "printerrelay.dev/config-version"
+
 // Finalizer keeps a PrinterRelay until its queue is drained or kept as declared.
 const Finalizer = "printerrelay.dev/queue"
