@@ -22,7 +22,7 @@ build() { # build MODULE LDFLAGS PACKAGE...: all at once, since they share most 
   local module=$1 ldflags=$2 new=$bin/../new
   shift 2
   (($# > 0)) || return 0
-  echo "building ${*##*/}" >&2
+  echo "building $*" >&2
   rm -rf "$new"
   mkdir "$new"
   (cd "$module" && go build -trimpath -ldflags "$ldflags" -o "$new/" "$@")
