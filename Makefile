@@ -68,6 +68,15 @@ fuzz: ## Run every fuzz target for FUZZTIME
 control-plane: ## Build kube-apiserver, etcd and kubectl for tests (once, some minutes; kept outside the checkout)
 	@hack/cluster/build.sh kube-apiserver etcd kubectl
 
+.PHONY: cluster
+cluster: ## Bring up a one-node Kubernetes (as root; installs Debian packages, builds the rest once)
+	@hack/cluster/deps.sh
+	@hack/cluster/cluster.sh up
+
+.PHONY: cluster-down
+cluster-down: ## End it; nothing is left
+	@hack/cluster/cluster.sh down
+
 .PHONY: bench
 bench: test-deps ## Measure throughput and memory beside Postfix
 	go test -tags bench -v -run '^TestBench$$' -count=1 -timeout 60m ./test/bench $(BENCHFLAGS)

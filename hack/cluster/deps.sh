@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that the cluster's node runs and that are not
+# there yet. Does nothing, at once, if all is there.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+# shellcheck disable=SC2034
+me=cluster-deps
+# shellcheck source-path=SCRIPTDIR/../..
+. hack/debian.sh
+
+mapfile -t packages < <(
+  lacking containerd=containerd runc=runc /usr/lib/cni/bridge=containernetworking-plugins nft=nftables \
+    conntrack=conntrack socat=socat ip=iproute2 mount=mount openssl=openssl
+  not_installed ca-certificates
+)
+install_packages "${packages[@]}"
+echo "$me: all there"
