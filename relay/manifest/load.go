@@ -123,7 +123,7 @@ func (l *loader) object(d document, obj map[string]any) {
 		return
 	}
 	delete(obj, "status") // what a cluster wrote there is not ours to judge
-	errs, unknown := l.validators[kind].validate(obj)
+	errs, unknown := l.validators[kind].validate(obj, nil)
 	for _, path := range unknown {
 		d.problem(path, d.lineOf(path), "is no field of this kind: check its spelling and indentation")
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/printerrelay/printer-relay/relay/secrets"
+	"github.com/printerrelay/printer-relay/test/kinds"
 )
 
 const policyYAML = "apiVersion: printerrelay.dev/v1alpha1\nkind: SenderPolicy\nmetadata: {name: p}\nspec: {rules: [{name: a, match: {users: [u]}}]}\n"
@@ -102,7 +103,7 @@ func TestTooManyFiles(t *testing.T) {
 // The same folder gives the same problems in the same order: a log that is
 // compared, and a person who works through them, want that.
 func TestProblemsAreInOrder(t *testing.T) {
-	text := strings.Replace(good, "    port: 25", "    prot: 25\n    zzz: 1\n    tls: {mode: Maybe}\n    limits: {recipients: 0, connections: 0}", 1) + "nonsense: 1\n"
+	text := strings.Replace(kinds.Good, "    port: 25", "    prot: 25\n    zzz: 1\n    tls: {mode: Maybe}\n    limits: {recipients: 0, connections: 0}", 1) + "nonsense: 1\n"
 	_, first := load(t, text)
 	if len(first) < 6 || !slices.IsSortedFunc(first, func(a, b Problem) int { return a.Line - b.Line }) {
 		t.Errorf("%v", first)
@@ -117,7 +118,7 @@ func TestProblemsAreInOrder(t *testing.T) {
 // FuzzLoad: no file makes the loader panic or name a line that is not there,
 // and what it says nothing against is there.
 func FuzzLoad(f *testing.F) {
-	f.Add(good)
+	f.Add(kinds.Good)
 	f.Add("a: &a [*a]")
 	f.Add("{}\n---\nkind: List\nitems: [1]")
 	f.Add(policyYAML + "---\n\t")

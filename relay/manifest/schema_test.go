@@ -1,106 +1,47 @@
 package manifest
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
-	"io/fs"
-	"maps"
-	"os"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
-	"github.com/printerrelay/printer-relay/config/crd"
 	"github.com/printerrelay/printer-relay/relay/secrets"
+	"github.com/printerrelay/printer-relay/test/kinds"
 )
-
-type schema = apiextensionsv1.JSONSchemaProps
-
-// badValues are refused by the rules with these messages, wherever they stand.
-var badValues = map[string]any{
-	"must be a network in CIDR notation, such as 10.20.3.0/24 or 10.20.3.7/32":        "10.20.3.7",
-	"must be *, *@domain, *@*.domain or local@domain":                                 "corp.example",
-	"must be one address: local@domain":                                               "nobody",
-	"must be a domain without a dot at its end, such as corp.example":                 "corp.example.",
-	"must be a domain, such as corp.example, or *.corp.example":                       "*corp.example",
-	"must be lower-case letters, digits and hyphens, such as floor-3":                 "Floor_3",
-	"must be what stands before the @ of an address, such as scans":                   "a@b",
-	"must be one line without control characters":                                     "a\nb",
-	"must be a URL without user, query and fragment, such as https://api.example.com": "https://me@api.example",
-	"must be an AWS region, such as eu-central-1":                                     "Frankfurt",
-	"must be letters, digits, dots and hyphens, such as scans1":                       "_dmarc.",
-	"must be a host name or an IP address, without brackets and port":                 "[::1]:25",
-	"must be a media type in lower case, such as application/pdf":                     "PDF",
-	"must not contain ..": "a/../b",
-}
-
-// change is one field of a good object made bad, or made otherwise.
-type change struct {
-	name   string
-	object map[string]any
-	path   string // of the problem, as manifests report it
-	want   string // what the problem says; empty: there is none at path
-	check  func(t *testing.T, after map[string]any)
-}
-
-// walker makes the changes of everything that the schemas say of fields.
-type walker struct {
-	root    map[string]any // the good object
-	changes []change
-	seen    map[string]bool // schema paths with a value
-	all     map[string]bool // every schema path
-}
 
 // TestEveryConstraint: what the schemas say of each field, types, enums,
 // bounds, lists, required fields, rules and defaults, is shown to accept and to
 // refuse, with file, line, field and what to do.
 func TestEveryConstraint(t *testing.T) {
-	schemas := kinds(t)
-	w := &walker{seen: map[string]bool{}, all: map[string]bool{}}
-	for _, obj := range documents(t, "testdata/full.yaml") {
+	for _, obj := range kinds.Objects(t) {
 		if _, problems := verdict(t, obj); len(problems) > 0 {
 			t.Fatal(problems)
 		}
-		kind := obj["kind"].(string)
-		w.root = obj
-		spec := schemas[kind].Properties["spec"]
-		w.walk(&spec, kind+".spec", []any{"spec"}, obj["spec"])
 	}
-	for path := range w.all {
-		if !w.seen[path] {
-			t.Errorf("testdata/full.yaml has no %s", path)
-		}
-	}
-	if len(w.changes) < 500 {
-		t.Errorf("%d changes only: the schemas are not read as they should be", len(w.changes))
-	}
-	for _, c := range w.changes {
-		t.Run(c.name, func(t *testing.T) { try(t, c) })
+	for _, c := range kinds.Changes(t) {
+		t.Run(c.Name, func(t *testing.T) { try(t, c) })
 	}
 }
 
 var indexed = regexp.MustCompile(`\[\d+\]$`)
 
-func try(t *testing.T, c change) {
-	text, problems := verdict(t, c.object)
+func try(t *testing.T, c kinds.Case) {
+	text, problems := verdict(t, c.Object)
 	at := slices.IndexFunc(problems, func(p Problem) bool {
-		return p.Field == c.path && (c.want == "" || strings.Contains(p.Message, c.want))
+		return p.Field == c.Field && (c.Want == "" || strings.Contains(p.Message, c.Want))
 	})
 	switch {
-	case c.want == "" && at >= 0:
+	case c.Want == "" && at >= 0:
 		t.Errorf("refused: %v", problems[at])
-	case c.want != "" && at < 0:
-		t.Errorf("want %q at %s, got:\n%v", c.want, c.path, problems)
-	case c.want != "" && c.want != "Required value" && !indexed.MatchString(c.path):
+	case c.Want != "" && at < 0:
+		t.Errorf("want %q at %s, got:\n%v", c.Want, c.Field, problems)
+	case c.Want != "" && c.Want != "Required value" && !indexed.MatchString(c.Field):
 		line := strings.Split(text, "\n")[problems[at].Line-1]
-		if key := c.path[strings.LastIndexByte(c.path, '.')+1:]; problems[at].File != "m.yaml" || !strings.Contains(line, key+":") {
+		if key := c.Field[strings.LastIndexByte(c.Field, '.')+1:]; problems[at].File != "m.yaml" || !strings.Contains(line, key+":") {
 			t.Errorf("%v: that line is %q", problems[at], line)
 		}
 	}
@@ -109,207 +50,13 @@ func try(t *testing.T, c change) {
 			t.Errorf("a pattern is nothing that a person can act on: %v", p)
 		}
 	}
-	if c.check != nil {
-		vs, err := validators()
-		if err != nil {
+	if c.Check != nil {
+		after := runtime.DeepCopyJSON(c.Object)
+		if _, _, err := Validate(after, nil); err != nil {
 			t.Fatal(err)
 		}
-		after := runtime.DeepCopyJSON(c.object)
-		vs[c.object["kind"].(string)].validate(after)
-		c.check(t, after)
+		c.Check(t, after)
 	}
-}
-
-func (w *walker) walk(s *schema, name string, path []any, v any) {
-	w.all[name] = true
-	if v == nil {
-		w.absent(s, name)
-		return
-	}
-	w.seen[name] = true
-	w.scalar(s, path, v)
-	for _, rule := range s.XValidations {
-		if bad, ok := badValues[rule.Message]; ok {
-			w.set(path, bad, rule.Message)
-		}
-	}
-	if s.Default != nil {
-		w.defaulted(s, path)
-	}
-	switch v := v.(type) {
-	case map[string]any:
-		w.object(s, name, path, v)
-	case []any:
-		w.list(s, name, path, v)
-	}
-}
-
-// absent notes the fields below one that is not set.
-func (w *walker) absent(s *schema, name string) {
-	for key := range s.Properties {
-		p := s.Properties[key]
-		w.all[name+"."+key] = true
-		w.absent(&p, name+"."+key)
-	}
-	if s.Items != nil && s.Items.Schema != nil {
-		w.absent(s.Items.Schema, name)
-	}
-}
-
-func (w *walker) scalar(s *schema, path []any, v any) {
-	wrong := map[string]any{"string": int64(5), "integer": "x", "boolean": "x", "object": "x", "array": "x"}[s.Type]
-	if s.XIntOrString {
-		w.set(path, true, "must be a size in octets, such as 40Mi or 25M")
-		w.set(path, "40 MB", "must be a size in octets, such as 40Mi or 25M")
-	} else {
-		w.set(path, wrong, "must be of type "+s.Type)
-	}
-	if len(s.Enum) > 0 {
-		w.set(path, "Nonsense", "supported values: ")
-	}
-	for _, e := range s.Enum {
-		var x any
-		if err := json.Unmarshal(e.Raw, &x); err != nil {
-			panic(err)
-		}
-		w.set(path, x, "")
-	}
-	if m := s.Minimum; m != nil {
-		w.set(path, int64(*m), "")
-		w.set(path, int64(*m)-1, fmt.Sprintf("should be greater than or equal to %d", int64(*m)))
-	}
-	if m := s.Maximum; m != nil {
-		w.set(path, int64(*m), "")
-		w.set(path, int64(*m)+1, fmt.Sprintf("should be less than or equal to %d", int64(*m)))
-	}
-	if m := s.MinLength; m != nil {
-		w.set(path, strings.Repeat("a", int(*m)-1), fmt.Sprintf("should be at least %d chars long", *m))
-	}
-	if m := s.MaxLength; m != nil && len(s.Enum) == 0 {
-		w.set(path, strings.Repeat("a", int(*m)+1), fmt.Sprintf("may not be more than %d", *m))
-	}
-}
-
-func (w *walker) object(s *schema, name string, path []any, v map[string]any) {
-	if s.MaxProperties != nil {
-		many := map[string]any{}
-		for i := range *s.MaxProperties + 1 {
-			many[fmt.Sprint("k", i)] = "v"
-		}
-		w.set(path, many, fmt.Sprintf("must have at most %d items", *s.MaxProperties))
-	}
-	if len(s.Properties) == 0 || name == "PrinterRelay.spec.pod" {
-		for key := range s.Properties {
-			w.all[name+"."+key] = true
-			w.seen[name+"."+key] = v[key] != nil
-		}
-		return // what is below is Kubernetes' own
-	}
-	w.set(append(slices.Clone(path), "nonsense"), "x", "is no field of this kind: check its spelling and indentation")
-	for _, key := range s.Required {
-		without := maps.Clone(v)
-		delete(without, key)
-		w.setAt(path, without, append(slices.Clone(path), key), "Required value")
-	}
-	for _, key := range slices.Sorted(maps.Keys(s.Properties)) {
-		p := s.Properties[key]
-		w.walk(&p, name+"."+key, append(slices.Clone(path), key), v[key])
-	}
-}
-
-func (w *walker) list(s *schema, name string, path []any, v []any) {
-	if s.MinItems != nil {
-		w.set(path, []any{}, fmt.Sprintf("should have at least %d items", *s.MinItems))
-	}
-	if s.MaxItems != nil {
-		many := []any{}
-		for range *s.MaxItems + 1 {
-			many = append(many, v[0])
-		}
-		w.set(path, many, fmt.Sprintf("must have at most %d items", *s.MaxItems))
-	}
-	if t := s.XListType; t != nil && *t != "atomic" {
-		w.setAt(path, append(slices.Clone(v), v[0]), append(slices.Clone(path), len(v)), "Duplicate value")
-	}
-	for i, item := range v {
-		w.walk(s.Items.Schema, name, append(slices.Clone(path), i), item)
-	}
-}
-
-// defaulted leaves the field out and looks for the default in its place.
-func (w *walker) defaulted(s *schema, path []any) {
-	var want any
-	if err := json.Unmarshal(s.Default.Raw, &want); err != nil {
-		panic(err)
-	}
-	obj := runtime.DeepCopyJSON(w.root)
-	parent := at(obj, path[:len(path)-1]).(map[string]any)
-	delete(parent, path[len(path)-1].(string))
-	w.changes = append(w.changes, change{
-		name: "default of " + dotted(path), object: obj, path: dotted(path),
-		check: func(t *testing.T, after map[string]any) {
-			got := at(after, path)
-			if m, ok := want.(map[string]any); ok { // its fields have defaults too
-				for k, v := range m {
-					if !same(got.(map[string]any)[k], v) {
-						t.Errorf("%s.%s is %v, want %v", dotted(path), k, got.(map[string]any)[k], v)
-					}
-				}
-			} else if !same(got, want) {
-				t.Errorf("%s is %v, want %v", dotted(path), got, want)
-			}
-		},
-	})
-}
-
-func same(a, b any) bool {
-	return reflect.DeepEqual(fmt.Sprint(a), fmt.Sprint(b))
-}
-
-// set changes the field at path to v and wants it refused with the message
-// want, or accepted where want is empty.
-func (w *walker) set(path []any, v any, want string) { w.setAt(path, v, path, want) }
-
-func (w *walker) setAt(path []any, v any, problem []any, want string) {
-	obj := runtime.DeepCopyJSON(w.root)
-	last := path[len(path)-1]
-	switch parent := at(obj, path[:len(path)-1]).(type) {
-	case map[string]any:
-		parent[last.(string)] = v
-	case []any:
-		parent[last.(int)] = v
-	}
-	text := fmt.Sprintf("%v", v)
-	w.changes = append(w.changes, change{
-		name: fmt.Sprintf("%v %s=%.20s %.30s", w.root["kind"], dotted(path), text, want), object: obj, path: dotted(problem), want: want,
-	})
-}
-
-func at(v any, path []any) any {
-	for _, step := range path {
-		switch step := step.(type) {
-		case string:
-			v = v.(map[string]any)[step]
-		case int:
-			v = v.([]any)[step]
-		}
-	}
-	return v
-}
-
-func dotted(path []any) string {
-	var b strings.Builder
-	for i, step := range path {
-		if n, ok := step.(int); ok {
-			fmt.Fprintf(&b, "[%d]", n)
-			continue
-		}
-		if i > 0 {
-			b.WriteByte('.')
-		}
-		fmt.Fprint(&b, step)
-	}
-	return b.String()
 }
 
 // verdict gives what the loader says of one object, and its YAML.
@@ -326,60 +73,4 @@ func verdict(t *testing.T, obj map[string]any) (string, Problems) {
 	l := &loader{validators: vs, seen: map[string]string{}, set: &Set{Secrets: map[string]secrets.Map{}}}
 	l.file("m.yaml", b)
 	return string(b), l.problems
-}
-
-func documents(t *testing.T, path string) []map[string]any {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []map[string]any
-	for _, doc := range bytes.Split(b, []byte("\n---\n")) {
-		obj := map[string]any{}
-		if err := yaml.Unmarshal(doc, &obj); err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, runtime.DeepCopyJSON(wholeNumbers(obj).(map[string]any)))
-	}
-	return out
-}
-
-// wholeNumbers makes int64 of the numbers, as Kubernetes has them.
-func wholeNumbers(v any) any {
-	switch v := v.(type) {
-	case float64:
-		return int64(v)
-	case map[string]any:
-		for k := range v {
-			v[k] = wholeNumbers(v[k])
-		}
-	case []any:
-		for i := range v {
-			v[i] = wholeNumbers(v[i])
-		}
-	}
-	return v
-}
-
-// kinds gives the schema of each kind.
-func kinds(t *testing.T) map[string]*schema {
-	t.Helper()
-	files, err := fs.Glob(crd.Files, "bases/*.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := map[string]*schema{}
-	for _, file := range files {
-		b, err := crd.Files.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		v1 := &apiextensionsv1.CustomResourceDefinition{}
-		if err := yaml.Unmarshal(b, v1); err != nil {
-			t.Fatal(err)
-		}
-		out[v1.Spec.Names.Kind] = v1.Spec.Versions[0].Schema.OpenAPIV3Schema
-	}
-	return out
 }

@@ -69,7 +69,7 @@ var (
 )
 
 // tidy leaves out what the validation of a size that is no size says of its two
-// types, beside the one error that says it all.
+// types, beside the one error that says it all, and that there may be more.
 func tidy(errs field.ErrorList) field.ErrorList {
 	sizes := map[string]bool{}
 	for _, e := range errs {
@@ -78,7 +78,7 @@ func tidy(errs field.ErrorList) field.ErrorList {
 		}
 	}
 	return slices.DeleteFunc(errs, func(e *field.Error) bool {
-		return len(sizes) > 0 && anyOf.MatchString(e.Detail) || sizes[e.Field] && !strings.Contains(e.Detail, "integer,string:")
+		return e.Detail == notChecked || len(sizes) > 0 && anyOf.MatchString(e.Detail) || sizes[e.Field] && !strings.Contains(e.Detail, "integer,string:")
 	})
 }
 
