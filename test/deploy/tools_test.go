@@ -62,12 +62,21 @@ func run(t *testing.T, tool func() (string, error), stdin []byte, args ...string
 	return o.String(), e.String(), err
 }
 
+// rendered is what must has got for which arguments: many tests look at the same.
+var rendered sync.Map
+
+// must gives what a tool that does not fail prints.
 func must(t *testing.T, tool func() (string, error), args ...string) string {
 	t.Helper()
+	key := strings.Join(args, "\x00")
+	if known, ok := rendered.Load(key); ok {
+		return known.(string)
+	}
 	stdout, stderr, err := run(t, tool, nil, args...)
 	if err != nil {
 		t.Fatalf("%v: %v\n%s%s", args, err, stdout, stderr)
 	}
+	rendered.Store(key, stdout)
 	return stdout
 }
 

@@ -29,6 +29,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 
 {{- define "printer-relay.serviceAccountName" -}}
+{{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) -}}
+{{- fail "serviceAccount.create: false needs serviceAccount.name, the account that is there already" -}}
+{{- end -}}
 {{- .Values.serviceAccount.name | default (include "printer-relay.fullname" .) -}}
 {{- end -}}
 
