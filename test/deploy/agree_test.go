@@ -66,9 +66,9 @@ func TestKustomizeAndHelmAgree(t *testing.T) {
 		}
 		return out
 	}
-	for _, setting := range []string{"default", "monitoring", "namespaced"} {
+	for setting, namespace := range map[string]string{"default": namespace, "monitoring": namespace, "namespaced": namespace, "moved": "mail-two"} {
 		a := same(built(t, filepath.Join("testdata/config", setting)))
-		b := same(templated(t, filepath.Join("testdata/chart", setting, "values.yaml")))
+		b := same(templated(t, filepath.Join("testdata/chart", setting, "values.yaml"), "--namespace", namespace))
 		if x, y := slices.Sorted(maps.Keys(a)), slices.Sorted(maps.Keys(b)); !slices.Equal(x, y) {
 			t.Errorf("%s: kustomize makes\n%q, Helm\n%q", setting, x, y)
 			continue

@@ -121,6 +121,18 @@ func TestChartHoldsWhatConfigHolds(t *testing.T) {
 	}
 }
 
+func TestChartReadmeIsGenerated(t *testing.T) {
+	got := must(t, helmDocs, "--log-level", "warning", "--dry-run", "--chart-search-root", chart)
+	if want := read(t, chart+"/README.md"); strings.TrimSpace(got) != strings.TrimSpace(want) {
+		t.Errorf("charts/printer-relay/README.md: %s: run `make generate`, and commit what changes", difference(got, want))
+	}
+	for _, row := range strings.Split(got, "\n") {
+		if strings.HasPrefix(row, "| ") && strings.HasSuffix(row, "|  |") {
+			t.Errorf("values.yaml does not say what this is: %s", row)
+		}
+	}
+}
+
 // helm uninstall leaves the CRDs, and with them every PrinterRelay and its
 // queue; nothing else is left behind.
 func TestUninstallKeepsTheKinds(t *testing.T) {

@@ -17,8 +17,6 @@ import (
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/yaml"
-
-	"github.com/printerrelay/printer-relay/relay"
 )
 
 func unmarshal(t *testing.T, text string, into any) {
@@ -144,6 +142,15 @@ func rules(t *testing.T, objects []object) []rbacv1.PolicyRule {
 	return out
 }
 
+// The roles are those that controllers/rbac.go asks for.
+func TestRolesAreGenerated(t *testing.T) {
+	dir := t.TempDir()
+	must(t, controllerGen, "rbac:roleName="+name, "paths="+root+"/controllers", "output:rbac:dir="+dir)
+	if read(t, filepath.Join(dir, "role.yaml")) != read(t, root+"/config/rbac/role.yaml") {
+		t.Error("config/rbac/role.yaml is not what controllers/rbac.go says: run `make generate`, and commit what changes")
+	}
+}
+
 // Nobody gets at a Secret by us, and nothing is given wholesale.
 func TestNothingAboutSecrets(t *testing.T) {
 	for dir, objects := range everything(t) {
@@ -242,19 +249,5 @@ func TestFlagsAreThoseOfTheContract(t *testing.T) {
 		if !passed[f] {
 			t.Errorf("no case sets %s", f)
 		}
-	}
-}
-
-// The samples are what the README's tutorial applies.
-func TestSamplesAreValid(t *testing.T) {
-	c, err := relay.LoadConfiguration(root+"/config/samples/cluster", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(c.Plans) != 1 || len(c.Warnings) != 0 {
-		t.Errorf("%d plans, %q", len(c.Plans), c.Warnings)
-	}
-	if got := keys(ofKind(built(t, root+"/config/samples"), "PrinterRelay", "MailUpstream", "SenderPolicy", "Secret")); len(got) != 5 {
-		t.Errorf("config/samples holds %q", got)
 	}
 }

@@ -26,7 +26,7 @@ func program(module, name string) func() (string, error) {
 	return sync.OnceValues(func() (string, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), building)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, "go", "tool", "-modfile=hack/tools/"+module+"/go.mod", "-n", name)
+		cmd := exec.CommandContext(ctx, "go", "tool", "-modfile="+filepath.Join("hack/tools", module, "go.mod"), "-n", name)
 		cmd.Dir = root
 		cmd.Stderr = os.Stderr
 		out, err := cmd.Output()
@@ -35,9 +35,11 @@ func program(module, name string) func() (string, error) {
 }
 
 var (
-	kustomize = program("deploy", "kustomize")
-	helm      = program("deploy", "helm")
-	kubeScore = program("score", "kube-score")
+	kustomize     = program("deploy", "kustomize")
+	helm          = program("deploy", "helm")
+	helmDocs      = program("deploy", "helm-docs")
+	kubeScore     = program("score", "kube-score")
+	controllerGen = program(".", "controller-gen")
 )
 
 // run gives what a tool prints; that it fails is the caller's to judge. Nothing
@@ -53,7 +55,7 @@ func run(t *testing.T, tool func() (string, error), stdin []byte, args ...string
 	home := t.TempDir()
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(os.Environ(),
-		"HOME="+home, "KUBECONFIG="+filepath.Join(home, "none"),
+		"KUBECONFIG="+filepath.Join(home, "none"),
 		"HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
 	cmd.Stdin = bytes.NewReader(stdin)
 	var o, e bytes.Buffer
