@@ -1,6 +1,6 @@
 # Everything that a developer and CI run. `make help` lists it. Tools come from
-# hack/tools/go.mod and hack/tools/lint/go.mod, at the versions pinned there; Go's
-# own cache, outside the checkout, keeps what is built.
+# hack/tools/go.mod and hack/tools/*/go.mod, at the versions pinned there; Go's own
+# cache, outside the checkout, keeps what is built.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -13,6 +13,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 LDFLAGS  := -s -w -X github.com/printerrelay/printer-relay/relay/cli.version=$(VERSION)
 TOOL     := go tool -modfile=hack/tools/go.mod
 LINTTOOL := go tool -modfile=hack/tools/lint/go.mod
+DEPLOYTOOL := go tool -modfile=hack/tools/deploy/go.mod
 
 # make run
 MANIFESTS ?= config/samples/standalone
@@ -83,10 +84,12 @@ bench: test-deps ## Measure throughput and memory beside Postfix
 
 ##@ Change
 .PHONY: generate
-generate: ## Generate deep copies, CRDs and apply configurations from api/
+generate: ## Generate what follows from api/, controllers/rbac.go and the chart's values
 	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/v1alpha1
 	$(TOOL) controller-gen crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
 	$(TOOL) controller-gen applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/v1alpha1
+	$(TOOL) controller-gen rbac:roleName=printer-relay-operator paths=./controllers output:rbac:dir=config/rbac
+	@hack/generate-chart.sh charts/printer-relay
 
 .PHONY: fmt
 fmt: ## Format the code
@@ -109,11 +112,24 @@ install-tools: ## Build the pinned tools into Go's cache
 	$(TOOL) -n controller-gen
 	$(TOOL) -n gofumpt
 	$(LINTTOOL) -n golangci-lint
+	$(DEPLOYTOOL) -n kustomize
+	$(DEPLOYTOOL) -n helm
+	$(DEPLOYTOOL) -n helm-docs
+	go tool -modfile=hack/tools/score/go.mod -n kube-score
 
 ##@ Ship
 .PHONY: image
 image: ## Build the container image
 	$(CONTAINER_TOOL) build --build-arg VERSION='$(VERSION)' -t '$(IMAGE)' .
+
+.PHONY: chart
+chart: ## Package the Helm chart into bin/
+	$(DEPLOYTOOL) helm package charts/printer-relay --destination bin
+
+.PHONY: manifests
+manifests: ## Write bin/install.yaml, which installs the operator by kubectl
+	@mkdir -p bin
+	$(DEPLOYTOOL) kustomize build config/default --output bin/install.yaml
 
 .PHONY: clean
 clean: ## Remove what make build and make run wrote

@@ -22,7 +22,8 @@ package controllers
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 
-// In its own namespace: one leader, and tokens of its own ServiceAccount for the
-// relays' admin ports.
+// In its own namespace, which need not be one that it watches: one leader, with an
+// event when it changes, and tokens of its own ServiceAccount for the relays' admin ports.
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;list;watch;create;update;patch;delete,namespace=printer-relay-system
 // +kubebuilder:rbac:groups="",resources=serviceaccounts/token,resourceNames=printer-relay-operator,verbs=create,namespace=printer-relay-system
+// +kubebuilder:rbac:groups="";events.k8s.io,resources=events,verbs=create;patch,namespace=printer-relay-system

@@ -32,6 +32,14 @@ generated() {
   ) && diff -ru api "$copy/api" && diff -ru config/crd/bases "$copy/crd"
 }
 
+# Roles from controllers/rbac.go, and what the chart has of config/ and its README.
+installed() {
+  "${tool[@]}" controller-gen rbac:roleName=printer-relay-operator paths=./controllers output:rbac:dir="$tmp/rbac" &&
+    diff -u config/rbac/role.yaml "$tmp/rbac/role.yaml" &&
+    cp -r charts/printer-relay "$tmp/chart" && hack/generate-chart.sh "$tmp/chart" &&
+    diff -ru charts/printer-relay "$tmp/chart"
+}
+
 formatted() {
   local diff
   diff=$("${tool[@]}" gofumpt -d .) || return
@@ -48,6 +56,7 @@ awake() {
 }
 
 step "generated files" "run make generate, commit what changes" generated
+step "generated roles and chart" "run make generate, commit what changes" installed
 step "format" "run make fmt" formatted
 step "tests that sleep" "wait for what happens, or use testing/synctest" awake
 step "go.mod" "run go mod tidy" go mod tidy -diff
