@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
@@ -18,6 +19,7 @@ func (c *compiler) check(self at) {
 	for _, p := range c.out.Policies {
 		a := at{c, "SenderPolicy " + c.in.Relay.Namespace + "/" + p.Name}
 		for i := range p.Rules {
+			c.checkRewrite(a, fmt.Sprintf("spec.rules[%d]", i), &p.Rules[i])
 			c.checkReach(a, fmt.Sprintf("spec.rules[%d]", i), &p.Rules[i])
 		}
 	}
@@ -47,6 +49,39 @@ func (c *compiler) checkFit() {
 			}
 		}
 	}
+}
+
+// checkRewrite refuses a rule that has senders rewritten where no upstream has
+// an identity to rewrite them to; delivery sends no such message as it is.
+func (c *compiler) checkRewrite(a at, field string, r *policy.Rule) {
+	if r.Action == policy.Reject || !r.Senders.Rewrite || len(r.Senders.Allowed) == 0 {
+		return
+	}
+	var without []string
+	ways := c.ways()
+	for _, name := range ways {
+		if u := c.out.Upstreams[name]; u != nil && u.Sender == nil {
+			without = append(without, strconv.Quote(name))
+		}
+	}
+	names := strings.Join(without, ", ")
+	switch {
+	case len(without) == 0:
+	case len(without) == len(ways):
+		a.errorf(field+".senders.otherwise", "Rewrite, but no upstream has a sender to rewrite to: set sender.domain of %s, or otherwise: Reject", names)
+	default:
+		a.warnf(field+".senders.otherwise", "Rewrite, but %s has no sender to rewrite to: what is to be rewritten does not go by it; set its sender.domain", names)
+	}
+}
+
+// ways are the upstreams that a message of a copier can go by, sorted.
+func (c *compiler) ways() []string {
+	all := slices.Clone(c.out.Fallbacks)
+	for _, r := range c.out.Routes {
+		all = append(all, r.Upstream)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func coversDomain(ps []envelope.Pattern, domain string) bool {

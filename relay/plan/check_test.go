@@ -42,6 +42,7 @@ func TestChecks(t *testing.T) {
 		"one piece is missing":         {"[10.0.0.0/8]", `["8000::/1", "0000::/2", "4000::/3", 0.0.0.0/1]`, "match.clientNetworks", ""},
 		"half, but refused":            {lan, "match: {clientNetworks: [0.0.0.0/1, 128.0.0.0/1]}\n    action: Reject", "match.clientNetworks", ""},
 		"half, but with a login":       {lan, "match: {clientNetworks: [0.0.0.0/1, 128.0.0.0/1], users: [mfp]}", "match.clientNetworks", ""},
+		"rewritten by nobody":          {"senders: {allowed:", "senders: {otherwise: Rewrite, allowed:", "senders.otherwise", `error: SenderPolicy default/office: spec.rules[0].senders.otherwise: Rewrite, but no upstream has a sender to rewrite to: set sender.domain of "out", or otherwise: Reject`},
 		"hostname not in ASCII":        {"hostname: relay.example", "hostname: drucker.münchen.example", "hostname", ""},
 		"hostname never in ASCII":      {"hostname: relay.example", "hostname: \"\u0300a.example\"", "hostname", "error: PrinterRelay default/office: spec.hostname: \"\u0300a.example\": the domain cannot be written in ASCII: idna: invalid label \"\u0300a\": write it in ASCII"},
 	} {
@@ -64,6 +65,29 @@ func TestChecks(t *testing.T) {
 				t.Errorf("want %s\ngot  %s", tc.want, strings.Join(got, "\n     "))
 			}
 		})
+	}
+}
+
+// A rule that rewrites, and upstreams of which some cannot.
+func TestRewritingNeedsASender(t *testing.T) {
+	text := strings.Replace(small, "senders: {", "senders: {otherwise: Rewrite, ", 1)
+	text = strings.Replace(text, "  listeners:", "  fallbackUpstreamRefs: [{name: folder}]\n  listeners:", 1)
+	text += "---\napiVersion: printerrelay.dev/v1alpha1\nkind: MailUpstream\nmetadata: {name: folder}\nspec: {type: Maildir, maildir: {path: x}"
+	const warning = `SenderPolicy default/office: spec.rules[0].senders.otherwise: Rewrite, but "out" has no sender to rewrite to: what is to be rewritten does not go by it; set its sender.domain`
+	for end, want := range map[string]string{"}": "error", ", sender: {domain: a.example}}": "warning"} {
+		_, found := compileYAML(t, text+end)
+		got := ""
+		for _, d := range found {
+			if d.Field == "spec.rules[0].senders.otherwise" {
+				got = string(d.Severity)
+				if d.Severity == plan.Warning && d.Error() != warning {
+					t.Errorf("%s", d.Error())
+				}
+			}
+		}
+		if got != want {
+			t.Errorf("with %q: %q, want %q: %v", end, got, want, found)
+		}
 	}
 }
 
