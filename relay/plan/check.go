@@ -16,6 +16,7 @@ func (c *compiler) check(self at) {
 	c.checkFit()
 	c.checkFallbacks(self)
 	c.checkLoops()
+	c.checkDefaultDomain(self)
 	for _, p := range c.out.Policies {
 		a := at{c, "SenderPolicy " + c.in.Relay.Namespace + "/" + p.Name}
 		for i := range p.Rules {
@@ -117,6 +118,17 @@ func (c *compiler) checkLoops() {
 					"%q port %d is listener %q of this relay: name the server that takes its mail", u.SMTP.Host, u.SMTP.Port, l.Name)
 			}
 		}
+	}
+}
+
+// checkDefaultDomain warns of a domain that completes no address, since every
+// listener refuses those without one.
+func (c *compiler) checkDefaultDomain(self at) {
+	lenient := func(o ClientOverride) bool { return o.Lenient != nil && *o.Lenient }
+	if c.out.Addresses.DefaultDomain != "" && !slices.ContainsFunc(c.out.Listeners, func(l Listener) bool {
+		return l.Compat.Lenient || slices.ContainsFunc(l.Overrides, lenient)
+	}) {
+		self.warnf("spec.addresses.defaultDomain", "completes nothing but <postmaster>, since no listener has compatibility.commandSyntax: Lenient: set it for the devices that send addresses without a domain")
 	}
 }
 
