@@ -21,6 +21,7 @@ func (c *compiler) check(self at) {
 		a := at{c, "SenderPolicy " + c.in.Relay.Namespace + "/" + p.Name}
 		for i := range p.Rules {
 			c.checkRewrite(a, fmt.Sprintf("spec.rules[%d]", i), &p.Rules[i])
+			c.checkIdentity(a, fmt.Sprintf("spec.rules[%d]", i), &p.Rules[i])
 			c.checkReach(a, fmt.Sprintf("spec.rules[%d]", i), &p.Rules[i])
 		}
 	}
@@ -72,6 +73,19 @@ func (c *compiler) checkRewrite(a at, field string, r *policy.Rule) {
 		a.errorf(field+".senders.otherwise", "Rewrite, but no upstream has a sender to rewrite to: set sender.domain of %s, or otherwise: Reject", names)
 	default:
 		a.warnf(field+".senders.otherwise", "Rewrite, but %s has no sender to rewrite to: what is to be rewritten does not go by it; set its sender.domain", names)
+	}
+}
+
+// checkIdentity warns of an identity that no message can take.
+func (c *compiler) checkIdentity(a at, field string, r *policy.Rule) {
+	if r.Action == policy.Reject || r.Identity == (policy.Identity{}) {
+		return
+	}
+	if !slices.ContainsFunc(c.ways(), func(name string) bool {
+		u := c.out.Upstreams[name] // nil: it is missing, which is said
+		return u == nil || u.Sender != nil && (u.Sender.Rewrite != string(v1alpha1.RewriteNever) || r.Senders.Rewrite)
+	}) {
+		a.warnf(field+".identity", "has no effect, since no upstream has a sender that may be rewritten: set sender.domain of one, with rewrite: Always or OutsideDomain")
 	}
 }
 

@@ -49,6 +49,8 @@ func TestChecks(t *testing.T) {
 		"default domain never ASCII":   {listeners, "addresses: {defaultDomain: \"\u0300a.example\"}\n  listeners: [{name: smtp, port: 25, compatibility: {commandSyntax: Lenient}}]", "defaultDomain", "error: PrinterRelay default/office: spec.addresses.defaultDomain: \"\u0300a.example\": the domain cannot be written in ASCII: idna: invalid label \"\u0300a\": write it in ASCII"},
 		"default domain, strict":       {"  listeners:", "  addresses: {defaultDomain: a.example}\n  listeners:", "defaultDomain", `warning: PrinterRelay default/office: spec.addresses.defaultDomain: completes nothing but <postmaster>, since no listener has compatibility.commandSyntax: Lenient: set it for the devices that send addresses without a domain`},
 		"default domain, one device":   {listeners, "addresses: {defaultDomain: a.example}\n  listeners: [{name: smtp, port: 25, clientOverrides: [{name: x, clientNetworks: [10.0.0.1/32], compatibility: {commandSyntax: Lenient}}]}]", "defaultDomain", ""},
+		"dns, which nothing reads yet": {"{host: mail.example}", "{host: mail.example}\n  dns: {egressAddresses: [192.0.2.1/32]}", "dns", "warning: MailUpstream default/out: spec.dns: is not used in this build: the records to publish are not shown yet"},
+		"identity without a sender":    {lan, lan + "\n    identity: {localPart: finance}", "identity", "warning: SenderPolicy default/office: spec.rules[0].identity: has no effect, since no upstream has a sender that may be rewritten: set sender.domain of one, with rewrite: Always or OutsideDomain"},
 		"hostname not in ASCII":        {"hostname: relay.example", "hostname: drucker.münchen.example", "hostname", ""},
 		"hostname never in ASCII":      {"hostname: relay.example", "hostname: \"\u0300a.example\"", "hostname", "error: PrinterRelay default/office: spec.hostname: \"\u0300a.example\": the domain cannot be written in ASCII: idna: invalid label \"\u0300a\": write it in ASCII"},
 	} {
@@ -93,6 +95,22 @@ func TestRewritingNeedsASender(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("with %q: %q, want %q: %v", end, got, want, found)
+		}
+	}
+}
+
+// A rule's identity needs an upstream that may rewrite.
+func TestIdentityNeedsAnUpstreamThatRewrites(t *testing.T) {
+	text := strings.Replace(small, "    senders: {", "    identity: {displayName: MFP}\n    senders: {", 1)
+	for sender, want := range map[string]bool{
+		"sender: {domain: copier.example}":                 false,
+		"sender: {domain: copier.example, rewrite: Never}": true,
+		"suspend: false": true,
+	} {
+		_, found := compileYAML(t, strings.Replace(text, "{host: mail.example}", "{host: mail.example}\n  "+sender, 1))
+		got := slices.ContainsFunc(found, func(d plan.Diagnostic) bool { return d.Field == "spec.rules[0].identity" && d.Severity == plan.Warning })
+		if got != want {
+			t.Errorf("%s: %v", sender, found)
 		}
 	}
 }
