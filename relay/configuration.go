@@ -49,7 +49,7 @@ func LoadConfiguration(dir, name string) (*Configuration, error) {
 		if name != "" && r.Namespace+"/"+r.Name != name {
 			continue
 		}
-		errs = append(errs, c.compile(plan.Input{
+		errs = append(errs, c.compile(set, plan.Input{
 			Relay:     r,
 			Upstreams: upstreamsOf(set, r.Namespace),
 			Policies:  policiesOf(set, r.Namespace),
@@ -67,16 +67,17 @@ func LoadConfiguration(dir, name string) (*Configuration, error) {
 }
 
 // compile makes the plan of one relay and gives what is wrong with it.
-func (c *Configuration) compile(in plan.Input) (errs []error) {
+func (c *Configuration) compile(set *manifest.Set, in plan.Input) (errs []error) {
 	p, diagnostics := plan.Compile(in)
 	for _, d := range diagnostics {
+		found := set.Problem(d.Object, d.Field, d.Message)
 		switch {
 		case d.Severity != plan.Error:
-			c.Warnings = append(c.Warnings, d.Error())
+			c.Warnings = append(c.Warnings, found.Error())
 		case d.Missing != "" && (c.broken[d.Missing] || len(c.unreadable) > 0):
 			// It is there, or may be: what is wrong with it is said already.
 		default:
-			errs = append(errs, d)
+			errs = append(errs, found)
 		}
 	}
 	if diagnostics.Failed() {

@@ -60,6 +60,28 @@ func TestRelaysOfAFolderShareTheLimitsOfAnUpstream(t *testing.T) {
 	}
 }
 
+// What only the plan finds is said with file and line, like all else.
+func TestFindingsOfThePlanHaveFileAndLine(t *testing.T) {
+	dir := t.TempDir()
+	text := strings.Replace(folderOfTwo, "kind: MailUpstream\nmetadata: {name: own}\nspec: {type: Maildir, maildir: {path: y}",
+		"kind: MailUpstream\nmetadata: {name: own}\nspec:\n  type: MX\n  mx: {}\n  dns: {egressAddresses: [192.0.2.1/32]", 1)
+	text = strings.Replace(text, "egressAddresses: [192.0.2.1/32], limits: {connections: 9}}", "egressAddresses: [192.0.2.1/32]}", 1)
+	text = strings.Replace(text, "senderPolicyRefs: [{name: lan}], listeners: [{name: smtp, port: 26}]", "senderPolicyRefs: [{name: nosuch}], listeners: [{name: smtp, port: 26}]", 1)
+	if err := os.WriteFile(filepath.Join(dir, "m.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := relay.LoadConfiguration(dir, "")
+	const want = `m.yaml:20: MailUpstream default/own: spec.type: MX is not supported in this build: use SMTP or Maildir
+m.yaml:9: PrinterRelay default/b: spec.senderPolicyRefs[0]: SenderPolicy "nosuch" is not in namespace "default": create it, or correct the name`
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+	const warning = "m.yaml:22: MailUpstream default/own: spec.dns: is not used in this build: the records to publish are not shown yet"
+	if !slices.Contains(c.Warnings, warning) {
+		t.Errorf("warnings %q", c.Warnings)
+	}
+}
+
 // What nobody refers to does nothing, and that is said: it may be in the wrong
 // namespace, or of a type that this build has not.
 func TestObjectsThatNoRelayUsesAreNamed(t *testing.T) {
