@@ -13,6 +13,7 @@ import (
 
 // check looks at what the parts of the plan make together.
 func (c *compiler) check(self at) {
+	c.checkRoutes(self)
 	c.checkFit()
 	c.checkFallbacks(self)
 	c.checkLoops()
@@ -27,19 +28,28 @@ func (c *compiler) check(self at) {
 	}
 }
 
+// checkRoutes refuses a route that matches all because its lists are empty.
+func (c *compiler) checkRoutes(self at) {
+	for i, r := range c.out.Routes {
+		if s := c.in.Relay.Spec.Routes; i < len(s) && len(s[i].RecipientDomains)+len(s[i].ClientNetworks)+len(s[i].Senders) == 0 {
+			self.errorf(fmt.Sprintf("spec.routes[%d]", i), "matches all, so upstreamRef is never used: give recipientDomains, clientNetworks or senders, or make %q the upstreamRef", r.Upstream)
+		}
+	}
+}
+
 // checkFit refuses rules whose mail no upstream could ever send: every
 // reachable upstream sends its own domain only (rewrite: Never), and the rule
 // allows no sender of it.
 func (c *compiler) checkFit() {
 	for _, p := range c.out.Policies {
 		for i, r := range p.Rules {
-			if r.Action == policy.Reject || len(r.Senders.Allowed) == 0 || len(c.out.Upstreams) == 0 {
+			if r.Action == policy.Reject || len(r.Senders.Allowed) == 0 {
 				continue
 			}
 			var domains []string
-			for _, name := range sortedKeys(c.out.Upstreams) {
+			for _, name := range c.out.Ways() {
 				u := c.out.Upstreams[name]
-				if u.Sender == nil || u.Sender.Rewrite != string(v1alpha1.RewriteNever) || coversDomain(r.Senders.Allowed, u.Sender.Domain) {
+				if u == nil || u.Sender == nil || u.Sender.Rewrite != string(v1alpha1.RewriteNever) || coversDomain(r.Senders.Allowed, u.Sender.Domain) {
 					domains = nil
 					break
 				}
@@ -60,7 +70,7 @@ func (c *compiler) checkRewrite(a at, field string, r *policy.Rule) {
 		return
 	}
 	var without []string
-	ways := c.ways()
+	ways := c.out.Ways()
 	for _, name := range ways {
 		if u := c.out.Upstreams[name]; u != nil && u.Sender == nil {
 			without = append(without, strconv.Quote(name))
@@ -81,22 +91,12 @@ func (c *compiler) checkIdentity(a at, field string, r *policy.Rule) {
 	if r.Action == policy.Reject || r.Identity == (policy.Identity{}) {
 		return
 	}
-	if !slices.ContainsFunc(c.ways(), func(name string) bool {
+	if !slices.ContainsFunc(c.out.Ways(), func(name string) bool {
 		u := c.out.Upstreams[name] // nil: it is missing, which is said
 		return u == nil || u.Sender != nil && (u.Sender.Rewrite != string(v1alpha1.RewriteNever) || r.Senders.Rewrite)
 	}) {
 		a.warnf(field+".identity", "has no effect, since no upstream has a sender that may be rewritten: set sender.domain of one, with rewrite: Always or OutsideDomain")
 	}
-}
-
-// ways are the upstreams that a message of a copier can go by, sorted.
-func (c *compiler) ways() []string {
-	all := slices.Clone(c.out.Fallbacks)
-	for _, r := range c.out.Routes {
-		all = append(all, r.Upstream)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
 }
 
 func coversDomain(ps []envelope.Pattern, domain string) bool {

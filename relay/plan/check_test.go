@@ -51,6 +51,7 @@ func TestChecks(t *testing.T) {
 		"default domain, one device":   {listeners, "addresses: {defaultDomain: a.example}\n  listeners: [{name: smtp, port: 25, clientOverrides: [{name: x, clientNetworks: [10.0.0.1/32], compatibility: {commandSyntax: Lenient}}]}]", "defaultDomain", ""},
 		"dns, which nothing reads yet": {"{host: mail.example}", "{host: mail.example}\n  dns: {egressAddresses: [192.0.2.1/32]}", "dns", "warning: MailUpstream default/out: spec.dns: is not used in this build: the records to publish are not shown yet"},
 		"identity without a sender":    {lan, lan + "\n    identity: {localPart: finance}", "identity", "warning: SenderPolicy default/office: spec.rules[0].identity: has no effect, since no upstream has a sender that may be rewritten: set sender.domain of one, with rewrite: Always or OutsideDomain"},
+		"route that matches all":       {"  listeners:", "  routes: [{name: r, recipientDomains: [], senders: [], upstreamRef: {name: second}}]\n  listeners:", "routes", `error: PrinterRelay default/office: spec.routes[0]: matches all, so upstreamRef is never used: give recipientDomains, clientNetworks or senders, or make "second" the upstreamRef`},
 		"hostname not in ASCII":        {"hostname: relay.example", "hostname: drucker.münchen.example", "hostname", ""},
 		"hostname never in ASCII":      {"hostname: relay.example", "hostname: \"\u0300a.example\"", "hostname", "error: PrinterRelay default/office: spec.hostname: \"\u0300a.example\": the domain cannot be written in ASCII: idna: invalid label \"\u0300a\": write it in ASCII"},
 	} {
@@ -112,6 +113,29 @@ func TestIdentityNeedsAnUpstreamThatRewrites(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: %v", sender, found)
 		}
+	}
+}
+
+// An upstream for notifications alone takes no scans: what it could send or
+// take does not count for them.
+func TestTheUpstreamOfNotificationsTakesNoScans(t *testing.T) {
+	text := strings.Replace(small, "bounce: {to: None}", "bounce: {to: Postmaster, postmaster: it@corp.example, upstreamRef: {name: notices}}", 1)
+	text = strings.Replace(text, "{host: mail.example}", "{host: mail.example}\n  sender: {domain: scans.example, rewrite: Never}\n  limits: {messageSize: 10Mi}", 1)
+	text += "---\napiVersion: printerrelay.dev/v1alpha1\nkind: MailUpstream\nmetadata: {name: notices}\nspec: {type: Maildir, maildir: {path: x}}\n"
+	p, found := compileYAML(t, text)
+	if got := p.Listeners[0].AdvertisedSize; got != 10<<20-8<<10 {
+		t.Errorf("EHLO SIZE %d", got)
+	}
+	if domain, ok := p.SendsAs(envelope.Address{Local: "mfp", Domain: "copier.example"}); ok || domain != "scans.example" {
+		t.Errorf("mfp@copier.example can be sent as: %q %v", domain, ok)
+	}
+	if _, ok := p.SendsAs(envelope.Address{Local: "mfp", Domain: "Scans.Example"}); !ok {
+		t.Error("mfp@scans.example cannot be sent as")
+	}
+	if !slices.ContainsFunc(found, func(d plan.Diagnostic) bool {
+		return d.Field == "spec.rules[0].senders.allowed" && d.Severity == plan.Error
+	}) {
+		t.Errorf("a rule whose senders never fit is taken: %v", found)
 	}
 }
 
