@@ -49,11 +49,15 @@ func LoadConfiguration(dir, name string) (*Configuration, error) {
 		if name != "" && r.Namespace+"/"+r.Name != name {
 			continue
 		}
-		errs = append(errs, c.compile(plan.Input{
+		errs = append(errs, c.compile(set, plan.Input{
 			Relay:     r,
 			Upstreams: upstreamsOf(set, r.Namespace),
 			Policies:  policiesOf(set, r.Namespace),
+			Instances: instancesOf(set, r.Namespace),
 		})...)
+	}
+	if name == "" && len(problems) == 0 {
+		c.Warnings = append(c.Warnings, unused(set)...)
 	}
 	if len(errs) == 0 && len(c.Plans) == 0 {
 		return c, noRelay(dir, name)
@@ -63,16 +67,17 @@ func LoadConfiguration(dir, name string) (*Configuration, error) {
 }
 
 // compile makes the plan of one relay and gives what is wrong with it.
-func (c *Configuration) compile(in plan.Input) (errs []error) {
+func (c *Configuration) compile(set *manifest.Set, in plan.Input) (errs []error) {
 	p, diagnostics := plan.Compile(in)
 	for _, d := range diagnostics {
+		found := set.Problem(d.Object, d.Field, d.Message)
 		switch {
 		case d.Severity != plan.Error:
-			c.Warnings = append(c.Warnings, d.Error())
+			c.Warnings = append(c.Warnings, found.Error())
 		case d.Missing != "" && (c.broken[d.Missing] || len(c.unreadable) > 0):
 			// It is there, or may be: what is wrong with it is said already.
 		default:
-			errs = append(errs, d)
+			errs = append(errs, found)
 		}
 	}
 	if diagnostics.Failed() {
@@ -144,6 +149,47 @@ func upstreamsOf(s *manifest.Set, ns string) map[string]*v1alpha1.MailUpstream {
 	for _, u := range s.Upstreams {
 		if u.Namespace == ns {
 			out[u.Name] = u
+		}
+	}
+	return out
+}
+
+// unused names the objects that no relay refers to: they do nothing, which may
+// not be what was meant.
+func unused(s *manifest.Set) (warnings []string) {
+	used := map[string]bool{}
+	for _, r := range s.Relays {
+		for _, name := range plan.UpstreamNames(r) {
+			used[object("MailUpstream", r.Namespace, name)] = true
+		}
+		for _, ref := range r.Spec.SenderPolicyRefs {
+			used[object("SenderPolicy", r.Namespace, ref.Name)] = true
+		}
+	}
+	note := func(kind, ns, name string) {
+		if o := object(kind, ns, name); !used[o] {
+			warnings = append(warnings, fmt.Sprintf("%s: no PrinterRelay of namespace %q refers to it: it is not used", o, ns))
+		}
+	}
+	for _, u := range s.Upstreams {
+		note("MailUpstream", u.Namespace, u.Name)
+	}
+	for _, p := range s.Policies {
+		note("SenderPolicy", p.Namespace, p.Name)
+	}
+	slices.Sort(warnings)
+	return warnings
+}
+
+// instancesOf counts who sends by each upstream of a namespace.
+func instancesOf(s *manifest.Set, ns string) map[string]int {
+	out := map[string]int{}
+	for _, r := range s.Relays {
+		if r.Namespace != ns {
+			continue
+		}
+		for _, name := range plan.UpstreamNames(r) {
+			out[name] += plan.Replicas(r)
 		}
 	}
 	return out

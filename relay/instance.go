@@ -199,6 +199,7 @@ func (in *instance) run(pl *plan.Plan, src secrets.Source) error {
 	if err := in.delivery.Update(pl); err != nil {
 		return err
 	}
+	in.spool.Resize(pl.Spool.Size)
 	in.queue.Update(queue.SettingsOf(pl))
 	return in.server.Update(pl, src)
 }

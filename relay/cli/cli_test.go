@@ -188,6 +188,31 @@ spec:
     recipients: {allowed: ["*@corp.example", "*@second.example"]}
 `
 
+// explainsTheRelay: what the relay itself refuses at MAIL is not called accepted.
+func explainsTheRelay(t *testing.T, yaml string) {
+	t.Helper()
+	for name, tc := range map[string]struct{ old, new, from, want string }{
+		"intake: Refuse":    {"  upstreamRef:", "  intake: Refuse\n  upstreamRef:", "mfp@copier.test", "MAIL: refused: 421 4.3.2 PR-009"},
+		"intake: Hold":      {"  upstreamRef:", "  intake: Hold\n  upstreamRef:", "mfp@copier.test", "MAIL: Allow by office/lan, and held: the relay's intake is Hold\n"},
+		"no domain":         {"  upstreamRef:", "  addresses: {defaultDomain: copier.test}\n  upstreamRef:", "mfp", "MAIL: Allow by office/lan\n"},
+		"no default domain": {"", "", "mfp", ""},
+		"null sender":       {"", "", "<>", "MAIL: refused: 550 5.7.1 PR-031 Sender <> not allowed"},
+	} {
+		if !strings.Contains(yaml, tc.old) {
+			t.Fatalf("%q is not in the manifests", tc.old)
+		}
+		dir := folder(t, "office.yaml", strings.Replace(yaml, tc.old, tc.new, 1))
+		r := command(t, "explain", "-f", dir, "--client", "10.20.9.9", "--from", tc.from, "--to", "a@corp.example")
+		if tc.want == "" {
+			if r.code != 2 || !strings.Contains(r.stderr, "the address has no domain") {
+				t.Errorf("%s: %d %s", name, r.code, r.stderr)
+			}
+		} else if !strings.Contains(r.out, tc.want) {
+			t.Errorf("%s: want %q in\n%s%s", name, tc.want, r.out, r.stderr)
+		}
+	}
+}
+
 func TestExplainGolden(t *testing.T) {
 	head, _, _ := strings.Cut(office, "---\napiVersion: printerrelay.dev/v1alpha1\nkind: SenderPolicy")
 	dir := folder(t, "office.yaml", head+policies)
@@ -211,6 +236,7 @@ func TestExplainGolden(t *testing.T) {
 		all.WriteString("$ explain " + args + "\n" + r.out)
 	}
 	golden(t, "explain.golden", all.String())
+	explainsTheRelay(t, head+policies)
 	r := command(t, "explain", "-f", filepath.Join(dir, "nowhere"), "--client", "10.1.1.1", "--from", "a@b.example", "--to", "c@d.example")
 	if r.code != 1 {
 		t.Errorf("exit status %d", r.code)

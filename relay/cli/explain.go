@@ -2,8 +2,10 @@ package cli
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -12,6 +14,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
+	"github.com/printerrelay/printer-relay/relay/reply"
 )
 
 func newExplain() *cobra.Command {
@@ -26,12 +29,11 @@ func newExplain() *cobra.Command {
 			if err != nil {
 				return usageError{fmt.Errorf("--client %q: want an IP address", client)}
 			}
-			sender, err := envelope.ParseAddress(from)
-			if err != nil {
+			from := strings.TrimSuffix(strings.TrimPrefix(from, "<"), ">")
+			if _, err := given(from, "any.invalid"); err != nil {
 				return usageError{fmt.Errorf("--from %q: %w", from, err)}
 			}
-			rcpt, err := envelope.ParseAddress(to)
-			if err != nil || rcpt.IsNull() {
+			if a, err := given(to, "any.invalid"); err != nil || a.IsNull() {
 				return usageError{fmt.Errorf("--to %q: want an address", to)}
 			}
 			conf, err := relay.LoadConfiguration(dir, name)
@@ -43,6 +45,14 @@ func newExplain() *cobra.Command {
 				who.TLSVersion = tls.VersionTLS13
 			}
 			for _, p := range conf.Plans {
+				sender, err := given(from, p.Addresses.DefaultDomain)
+				if err != nil {
+					return usageError{fmt.Errorf("--from %q: %w", from, err)}
+				}
+				rcpt, err := given(to, p.Addresses.DefaultDomain)
+				if err != nil {
+					return usageError{fmt.Errorf("--to %q: %w", to, err)}
+				}
 				explain(c, p, who, sender, rcpt)
 			}
 			return nil
@@ -62,6 +72,29 @@ func newExplain() *cobra.Command {
 	return c
 }
 
+// given reads an address as a lenient listener does: one without a domain has
+// the default one.
+func given(s, defaultDomain string) (envelope.Address, error) {
+	a, err := envelope.ParseAddress(s)
+	if errors.Is(err, envelope.ErrNoDomain) && defaultDomain != "" {
+		a.Domain, err = defaultDomain, nil
+	}
+	return a, err
+}
+
+// atMail is the relay's own refusal, beside that of the policies.
+func atMail(p *plan.Plan, d policy.Decision, from envelope.Address) *reply.Reply {
+	if p.Intake == plan.IntakeRefuse {
+		return reply.IntakeRefused()
+	}
+	if d.Reply == nil && !d.Force {
+		if domain, ok := p.SendsAs(from); !ok {
+			return reply.SenderDomain(domain)
+		}
+	}
+	return d.Reply
+}
+
 func explain(c *cobra.Command, p *plan.Plan, who policy.Client, from, to envelope.Address) {
 	out := c.OutOrStdout()
 	fmt.Fprintf(out, "PrinterRelay %s/%s\n", p.Namespace, p.Name)
@@ -78,11 +111,15 @@ func explain(c *cobra.Command, p *plan.Plan, who policy.Client, from, to envelop
 		fmt.Fprintf(w, "  %s/%s\t%s\t%s\n", s.Policy, s.Rule, verdict, s.Why)
 	}
 	w.Flush() //nolint:errcheck // a terminal
-	if d.Reply != nil {
-		fmt.Fprintf(out, "  MAIL: refused: %s\n", d.Reply)
+	if r := atMail(p, d, from); r != nil {
+		fmt.Fprintf(out, "  MAIL: refused: %s\n", r)
 		return
 	}
-	fmt.Fprintf(out, "  MAIL: %s by %s/%s\n", d.Action, d.Rule.Policy, d.Rule.Name)
+	held := ""
+	if p.Intake == plan.IntakeHold {
+		held = ", and held: the relay's intake is Hold"
+	}
+	fmt.Fprintf(out, "  MAIL: %s by %s/%s%s\n", d.Action, d.Rule.Policy, d.Rule.Name, held)
 	for _, a := range p.RewriteRecipient(to) {
 		if r := d.Rule.CheckRecipient(a, 0, 1); r != nil {
 			fmt.Fprintf(out, "  RCPT <%s>: refused: %s\n", a, r)

@@ -169,7 +169,7 @@ func (d *Delivery) Deliver(ctx context.Context, a queue.Attempt) []upstream.Outc
 // Nothing of it was sent; what is corrupt will not get better.
 func (d *Delivery) unreadable(a queue.Attempt, err error) upstream.Outcome {
 	d.Log.Error("stored message cannot be read", "id", a.Message.ID, "cause", err)
-	if errors.Is(err, errNeverFits) {
+	if errors.Is(err, errNeverFits) || errors.Is(err, errNoIdentity) {
 		return upstream.Outcome{Kind: upstream.Failed, Scope: upstream.ScopeMessage, Code: 550, Enhanced: "5.7.1", Text: err.Error(), Cause: err}
 	}
 	// The queue holds a message whose cause is ErrCorrupt, for a person to look at.
@@ -177,6 +177,9 @@ func (d *Delivery) unreadable(a queue.Attempt, err error) upstream.Outcome {
 }
 
 var errNeverFits = errors.New("a sender (MAIL FROM, From or Sender) is not in the upstream's domain, and sender.rewrite is Never")
+
+// errNoIdentity is where a sender that the rule does not allow would leave as it is.
+var errNoIdentity = errors.New("its rule wants the sender rewritten (senders.otherwise: Rewrite), and the upstream has no sender.domain to rewrite to")
 
 // prepare makes the message as it leaves: the spool's own where nothing has to
 // be rewritten, else a new header before the same body.
@@ -186,8 +189,11 @@ func (d *Delivery) prepare(r *route, a queue.Attempt) (*upstream.Message, error)
 		ID: q.ID, Sender: q.Sender, Recipients: a.Recipients, Size: q.Size, EightBit: q.EightBit, UTF8: q.UTF8, MaxLine: q.MaxLine,
 		Open: func() (io.ReadCloser, error) { return d.Spool.Body(q.ID) },
 	}
-	if r.plan.Sender == nil || q.DSNOf != "" {
+	switch {
+	case q.DSNOf != "", r.plan.Sender == nil && !q.ForceIdentity:
 		return m, nil
+	case r.plan.Sender == nil:
+		return nil, errNoIdentity
 	}
 	id := identity(r.plan.Sender, q)
 	old, err := d.header(q)

@@ -195,6 +195,26 @@ func TestTheRulesIdentityComesFirst(t *testing.T) {
 	}
 }
 
+// A sender that the rule does not allow leaves under the upstream's identity or
+// not at all (senders.otherwise: Rewrite).
+func TestASenderThatIsNotAllowedNeverLeavesAsItIs(t *testing.T) {
+	r := newRig(t)
+	plain := r.has("plain", nil)
+	m := r.stored("A", head, body)
+	m.ForceIdentity = true
+	o := r.attempt("plain", m)
+	if o.Kind != upstream.Failed || o.Scope != upstream.ScopeMessage || !strings.Contains(o.Text, "sender.domain") {
+		t.Errorf("%+v", o)
+	}
+	if got := plain.all(); len(got) > 0 {
+		t.Errorf("it left as %s:\n%s", got[0].Sender, got[0].data)
+	}
+	m.DSNOf = "X" // the relay's own
+	if o := r.attempt("plain", m); o.Kind != upstream.Accepted {
+		t.Errorf("a notification: %+v", o)
+	}
+}
+
 func TestANotificationKeepsItsNullSender(t *testing.T) {
 	r := newRig(t)
 	f := r.has("out", &plan.Sender{Domain: "out.example", LocalPart: "scans", Rewrite: "Always"})

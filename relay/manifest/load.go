@@ -117,6 +117,10 @@ func (l *loader) object(d document, obj map[string]any) {
 		d.problem("metadata.name", d.lineOf("metadata.name"), "is in %s already: remove one of the two", first)
 		return
 	}
+	if l.set.documents == nil {
+		l.set.documents = map[string]document{}
+	}
+	l.set.documents[d.object] = d
 	l.seen[d.object] = fmt.Sprintf("%s:%d", d.file, d.node.Line)
 	if !ours {
 		l.secret(d, ns, name, obj)

@@ -38,11 +38,22 @@ type Set struct {
 	Policies  []*v1alpha1.SenderPolicy
 	Secrets   map[string]secrets.Map // by namespace
 	Where     map[string]string      // Problem.Object -> its file, of all that are there, good or not
+	documents map[string]document    // likewise
+}
+
+// Problem makes a Problem of a finding about a field of an object: with the
+// file and line of the field, or of the nearest part of it that is there.
+func (s *Set) Problem(object, field, message string) Problem {
+	p := Problem{Object: object, Field: field, Message: message}
+	if d, ok := s.documents[object]; ok {
+		p.File, p.Line = d.file, d.lineOf(field)
+	}
+	return p
 }
 
 // Problem is one thing to mend in a manifest.
 type Problem struct {
-	File    string
+	File    string // empty: the object is in none
 	Line    int
 	Object  string // "PrinterRelay default/office"; empty: not known
 	Field   string // "spec.listeners[0].port"; empty: the whole
@@ -52,7 +63,9 @@ type Problem struct {
 // Error is the problem in one line.
 func (p Problem) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s:%d: ", p.File, p.Line)
+	if p.File != "" {
+		fmt.Fprintf(&b, "%s:%d: ", p.File, p.Line)
+	}
 	if p.Object != "" {
 		b.WriteString(p.Object + ": ")
 	}

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
@@ -12,13 +13,26 @@ import (
 
 // check looks at what the parts of the plan make together.
 func (c *compiler) check(self at) {
+	c.checkRoutes(self)
 	c.checkFit()
 	c.checkFallbacks(self)
 	c.checkLoops()
+	c.checkDefaultDomain(self)
 	for _, p := range c.out.Policies {
 		a := at{c, "SenderPolicy " + c.in.Relay.Namespace + "/" + p.Name}
 		for i := range p.Rules {
+			c.checkRewrite(a, fmt.Sprintf("spec.rules[%d]", i), &p.Rules[i])
+			c.checkIdentity(a, fmt.Sprintf("spec.rules[%d]", i), &p.Rules[i])
 			c.checkReach(a, fmt.Sprintf("spec.rules[%d]", i), &p.Rules[i])
+		}
+	}
+}
+
+// checkRoutes refuses a route that matches all because its lists are empty.
+func (c *compiler) checkRoutes(self at) {
+	for i, r := range c.out.Routes {
+		if s := c.in.Relay.Spec.Routes; i < len(s) && len(s[i].RecipientDomains)+len(s[i].ClientNetworks)+len(s[i].Senders) == 0 {
+			self.errorf(fmt.Sprintf("spec.routes[%d]", i), "matches all, so upstreamRef is never used: give recipientDomains, clientNetworks or senders, or make %q the upstreamRef", r.Upstream)
 		}
 	}
 }
@@ -29,13 +43,13 @@ func (c *compiler) check(self at) {
 func (c *compiler) checkFit() {
 	for _, p := range c.out.Policies {
 		for i, r := range p.Rules {
-			if r.Action == policy.Reject || len(r.Senders.Allowed) == 0 || len(c.out.Upstreams) == 0 {
+			if r.Action == policy.Reject || len(r.Senders.Allowed) == 0 {
 				continue
 			}
 			var domains []string
-			for _, name := range sortedKeys(c.out.Upstreams) {
+			for _, name := range c.out.Ways() {
 				u := c.out.Upstreams[name]
-				if u.Sender == nil || u.Sender.Rewrite != string(v1alpha1.RewriteNever) || coversDomain(r.Senders.Allowed, u.Sender.Domain) {
+				if u == nil || u.Sender == nil || u.Sender.Rewrite != string(v1alpha1.RewriteNever) || coversDomain(r.Senders.Allowed, u.Sender.Domain) {
 					domains = nil
 					break
 				}
@@ -46,6 +60,42 @@ func (c *compiler) checkFit() {
 					"no sender of it is in %s, and every upstream has sender.rewrite: Never: allow that domain, or let the upstream rewrite", strings.Join(domains, ", "))
 			}
 		}
+	}
+}
+
+// checkRewrite refuses a rule that has senders rewritten where no upstream has
+// an identity to rewrite them to; delivery sends no such message as it is.
+func (c *compiler) checkRewrite(a at, field string, r *policy.Rule) {
+	if r.Action == policy.Reject || !r.Senders.Rewrite || len(r.Senders.Allowed) == 0 {
+		return
+	}
+	var without []string
+	ways := c.out.Ways()
+	for _, name := range ways {
+		if u := c.out.Upstreams[name]; u != nil && u.Sender == nil {
+			without = append(without, strconv.Quote(name))
+		}
+	}
+	names := strings.Join(without, ", ")
+	switch {
+	case len(without) == 0:
+	case len(without) == len(ways):
+		a.errorf(field+".senders.otherwise", "Rewrite, but no upstream has a sender to rewrite to: set sender.domain of %s, or otherwise: Reject", names)
+	default:
+		a.warnf(field+".senders.otherwise", "Rewrite, but %s has no sender to rewrite to: what is to be rewritten does not go by it; set its sender.domain", names)
+	}
+}
+
+// checkIdentity warns of an identity that no message can take.
+func (c *compiler) checkIdentity(a at, field string, r *policy.Rule) {
+	if r.Action == policy.Reject || r.Identity == (policy.Identity{}) {
+		return
+	}
+	if !slices.ContainsFunc(c.out.Ways(), func(name string) bool {
+		u := c.out.Upstreams[name] // nil: it is missing, which is said
+		return u == nil || u.Sender != nil && (u.Sender.Rewrite != string(v1alpha1.RewriteNever) || r.Senders.Rewrite)
+	}) {
+		a.warnf(field+".identity", "has no effect, since no upstream has a sender that may be rewritten: set sender.domain of one, with rewrite: Always or OutsideDomain")
 	}
 }
 
@@ -82,6 +132,17 @@ func (c *compiler) checkLoops() {
 					"%q port %d is listener %q of this relay: name the server that takes its mail", u.SMTP.Host, u.SMTP.Port, l.Name)
 			}
 		}
+	}
+}
+
+// checkDefaultDomain warns of a domain that completes no address, since every
+// listener refuses those without one.
+func (c *compiler) checkDefaultDomain(self at) {
+	lenient := func(o ClientOverride) bool { return o.Lenient != nil && *o.Lenient }
+	if c.out.Addresses.DefaultDomain != "" && !slices.ContainsFunc(c.out.Listeners, func(l Listener) bool {
+		return l.Compat.Lenient || slices.ContainsFunc(l.Overrides, lenient)
+	}) {
+		self.warnf("spec.addresses.defaultDomain", "completes nothing but <postmaster>, since no listener has compatibility.commandSyntax: Lenient: set it for the devices that send addresses without a domain")
 	}
 }
 

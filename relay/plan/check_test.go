@@ -42,6 +42,16 @@ func TestChecks(t *testing.T) {
 		"one piece is missing":         {"[10.0.0.0/8]", `["8000::/1", "0000::/2", "4000::/3", 0.0.0.0/1]`, "match.clientNetworks", ""},
 		"half, but refused":            {lan, "match: {clientNetworks: [0.0.0.0/1, 128.0.0.0/1]}\n    action: Reject", "match.clientNetworks", ""},
 		"half, but with a login":       {lan, "match: {clientNetworks: [0.0.0.0/1, 128.0.0.0/1], users: [mfp]}", "match.clientNetworks", ""},
+		"rewritten by nobody":          {"senders: {allowed:", "senders: {otherwise: Rewrite, allowed:", "senders.otherwise", `error: SenderPolicy default/office: spec.rules[0].senders.otherwise: Rewrite, but no upstream has a sender to rewrite to: set sender.domain of "out", or otherwise: Reject`},
+		"copy that needs SMTPUTF8":     {"  listeners:", "  copies: [{name: c, senders: ['*'], to: [it@corp.example, jörg@corp.example]}]\n  listeners:", "copies", `error: PrinterRelay default/office: spec.copies[0].to[1]: "jörg@corp.example": the local part is not ASCII: few servers take that; give an address in ASCII`},
+		"rewritten to SMTPUTF8":        {"  listeners:", "  addresses: {recipients: [{from: a@corp.example, to: [jörg@corp.example]}]}\n  listeners:", "recipients", `error: PrinterRelay default/office: spec.addresses.recipients[0].to[0]: "jörg@corp.example": the local part is not ASCII: few servers take that; give an address in ASCII`},
+		"domain that is not ASCII":     {"  listeners:", "  copies: [{name: c, senders: ['*'], to: [it@bücher.example]}]\n  listeners:", "copies", ""},
+		"default domain never ASCII":   {listeners, "addresses: {defaultDomain: \"\u0300a.example\"}\n  listeners: [{name: smtp, port: 25, compatibility: {commandSyntax: Lenient}}]", "defaultDomain", "error: PrinterRelay default/office: spec.addresses.defaultDomain: \"\u0300a.example\": the domain cannot be written in ASCII: idna: invalid label \"\u0300a\": write it in ASCII"},
+		"default domain, strict":       {"  listeners:", "  addresses: {defaultDomain: a.example}\n  listeners:", "defaultDomain", `warning: PrinterRelay default/office: spec.addresses.defaultDomain: completes nothing but <postmaster>, since no listener has compatibility.commandSyntax: Lenient: set it for the devices that send addresses without a domain`},
+		"default domain, one device":   {listeners, "addresses: {defaultDomain: a.example}\n  listeners: [{name: smtp, port: 25, clientOverrides: [{name: x, clientNetworks: [10.0.0.1/32], compatibility: {commandSyntax: Lenient}}]}]", "defaultDomain", ""},
+		"dns, which nothing reads yet": {"{host: mail.example}", "{host: mail.example}\n  dns: {egressAddresses: [192.0.2.1/32]}", "dns", "warning: MailUpstream default/out: spec.dns: is not used in this build: the records to publish are not shown yet"},
+		"identity without a sender":    {lan, lan + "\n    identity: {localPart: finance}", "identity", "warning: SenderPolicy default/office: spec.rules[0].identity: has no effect, since no upstream has a sender that may be rewritten: set sender.domain of one, with rewrite: Always or OutsideDomain"},
+		"route that matches all":       {"  listeners:", "  routes: [{name: r, recipientDomains: [], senders: [], upstreamRef: {name: second}}]\n  listeners:", "routes", `error: PrinterRelay default/office: spec.routes[0]: matches all, so upstreamRef is never used: give recipientDomains, clientNetworks or senders, or make "second" the upstreamRef`},
 		"hostname not in ASCII":        {"hostname: relay.example", "hostname: drucker.münchen.example", "hostname", ""},
 		"hostname never in ASCII":      {"hostname: relay.example", "hostname: \"\u0300a.example\"", "hostname", "error: PrinterRelay default/office: spec.hostname: \"\u0300a.example\": the domain cannot be written in ASCII: idna: invalid label \"\u0300a\": write it in ASCII"},
 	} {
@@ -64,6 +74,68 @@ func TestChecks(t *testing.T) {
 				t.Errorf("want %s\ngot  %s", tc.want, strings.Join(got, "\n     "))
 			}
 		})
+	}
+}
+
+// A rule that rewrites, and upstreams of which some cannot.
+func TestRewritingNeedsASender(t *testing.T) {
+	text := strings.Replace(small, "senders: {", "senders: {otherwise: Rewrite, ", 1)
+	text = strings.Replace(text, "  listeners:", "  fallbackUpstreamRefs: [{name: folder}]\n  listeners:", 1)
+	text += "---\napiVersion: printerrelay.dev/v1alpha1\nkind: MailUpstream\nmetadata: {name: folder}\nspec: {type: Maildir, maildir: {path: x}"
+	const warning = `SenderPolicy default/office: spec.rules[0].senders.otherwise: Rewrite, but "out" has no sender to rewrite to: what is to be rewritten does not go by it; set its sender.domain`
+	for end, want := range map[string]string{"}": "error", ", sender: {domain: a.example}}": "warning"} {
+		_, found := compileYAML(t, text+end)
+		got := ""
+		for _, d := range found {
+			if d.Field == "spec.rules[0].senders.otherwise" {
+				got = string(d.Severity)
+				if d.Severity == plan.Warning && d.Error() != warning {
+					t.Errorf("%s", d.Error())
+				}
+			}
+		}
+		if got != want {
+			t.Errorf("with %q: %q, want %q: %v", end, got, want, found)
+		}
+	}
+}
+
+// A rule's identity needs an upstream that may rewrite.
+func TestIdentityNeedsAnUpstreamThatRewrites(t *testing.T) {
+	text := strings.Replace(small, "    senders: {", "    identity: {displayName: MFP}\n    senders: {", 1)
+	for sender, want := range map[string]bool{
+		"sender: {domain: copier.example}":                 false,
+		"sender: {domain: copier.example, rewrite: Never}": true,
+		"suspend: false": true,
+	} {
+		_, found := compileYAML(t, strings.Replace(text, "{host: mail.example}", "{host: mail.example}\n  "+sender, 1))
+		got := slices.ContainsFunc(found, func(d plan.Diagnostic) bool { return d.Field == "spec.rules[0].identity" && d.Severity == plan.Warning })
+		if got != want {
+			t.Errorf("%s: %v", sender, found)
+		}
+	}
+}
+
+// An upstream for notifications alone takes no scans: what it could send or
+// take does not count for them.
+func TestTheUpstreamOfNotificationsTakesNoScans(t *testing.T) {
+	text := strings.Replace(small, "bounce: {to: None}", "bounce: {to: Postmaster, postmaster: it@corp.example, upstreamRef: {name: notices}}", 1)
+	text = strings.Replace(text, "{host: mail.example}", "{host: mail.example}\n  sender: {domain: scans.example, rewrite: Never}\n  limits: {messageSize: 10Mi}", 1)
+	text += "---\napiVersion: printerrelay.dev/v1alpha1\nkind: MailUpstream\nmetadata: {name: notices}\nspec: {type: Maildir, maildir: {path: x}}\n"
+	p, found := compileYAML(t, text)
+	if got := p.Listeners[0].AdvertisedSize; got != 10<<20-8<<10 {
+		t.Errorf("EHLO SIZE %d", got)
+	}
+	if domain, ok := p.SendsAs(envelope.Address{Local: "mfp", Domain: "copier.example"}); ok || domain != "scans.example" {
+		t.Errorf("mfp@copier.example can be sent as: %q %v", domain, ok)
+	}
+	if _, ok := p.SendsAs(envelope.Address{Local: "mfp", Domain: "Scans.Example"}); !ok {
+		t.Error("mfp@scans.example cannot be sent as")
+	}
+	if !slices.ContainsFunc(found, func(d plan.Diagnostic) bool {
+		return d.Field == "spec.rules[0].senders.allowed" && d.Severity == plan.Error
+	}) {
+		t.Errorf("a rule whose senders never fit is taken: %v", found)
 	}
 }
 

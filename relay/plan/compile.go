@@ -22,6 +22,10 @@ type Input struct {
 	Relay     *v1alpha1.PrinterRelay
 	Upstreams map[string]*v1alpha1.MailUpstream
 	Policies  map[string]*v1alpha1.SenderPolicy
+
+	// Instances are how many instances, of all relays together, send by an
+	// upstream: they share its limits. Without a figure, those of Relay do.
+	Instances map[string]int
 }
 
 // Severity tells an Error, which keeps a plan from being run, from a Warning.
@@ -156,7 +160,9 @@ func (c *compiler) routes(self at) {
 
 func (c *compiler) addresses(self at) {
 	s := &c.in.Relay.Spec
-	c.out.Addresses.DefaultDomain = string(s.Addresses.DefaultDomain)
+	if d := string(s.Addresses.DefaultDomain); d != "" {
+		c.out.Addresses.DefaultDomain = c.domain(self, "spec.addresses.defaultDomain", d)
+	}
 	for i, r := range s.Addresses.Recipients {
 		field := fmt.Sprintf("spec.addresses.recipients[%d]", i)
 		rw := RecipientRewrite{To: c.patterns(self, field+".to", r.To)}
@@ -164,8 +170,11 @@ func (c *compiler) addresses(self at) {
 			rw.From = from[0]
 		}
 		for k, to := range rw.To {
-			if _, err := to.Expand("x"); err != nil {
+			a, err := to.Expand("x")
+			if err != nil {
 				self.errorf(fmt.Sprintf("%s.to[%d]", field, k), "%q: %v", to, err)
+			} else if _, err := a.ToASCII(); err != nil {
+				self.errorf(fmt.Sprintf("%s.to[%d]", field, k), notASCII, to, err)
 			}
 		}
 		c.out.Addresses.Recipients = append(c.out.Addresses.Recipients, rw)
@@ -260,10 +269,20 @@ func (c *compiler) patterns(a at, field string, in []v1alpha1.AddressPattern) []
 	return out
 }
 
+// notASCII is said of an address that only SMTPUTF8 could carry. One of them
+// among its recipients would keep a whole scan from most servers.
+const notASCII = "%q: %v: few servers take that; give an address in ASCII"
+
+// address reads an address that the relay itself sends to or from. Its domain
+// goes out in ASCII.
 func (c *compiler) address(a at, field, s string) envelope.Address {
 	v, err := envelope.ParseAddress(s)
 	if err != nil {
 		a.errorf(field, "%q: %v", s, err)
+		return v
+	}
+	if v, err = v.ToASCII(); err != nil {
+		a.errorf(field, notASCII, s, err)
 	}
 	return v
 }

@@ -107,8 +107,9 @@ func (c *compiler) override(self at, field string, o *v1alpha1.ClientOverride) C
 // or what the largest reachable upstream takes less what headers may add.
 func (c *compiler) advertised(self at, field string, own int64) int64 {
 	var largest int64
-	for _, u := range c.out.Upstreams {
-		if u.MessageSize == 0 {
+	for _, name := range c.out.Ways() {
+		u := c.out.Upstreams[name]
+		if u == nil || u.MessageSize == 0 {
 			return own
 		}
 		largest = max(largest, u.MessageSize)

@@ -51,6 +51,43 @@ func compileYAML(t *testing.T, yaml string) (*plan.Plan, plan.Diagnostics) {
 	return compile(t, dir)
 }
 
+// The limits of an upstream are for all instances of all relays together: each
+// gets its share, at least one.
+func TestLimitsAreShared(t *testing.T) {
+	set := func(limits string, replicas int, sharers int) *plan.Upstream {
+		t.Helper()
+		text := strings.Replace(small, "smtp: {host: mail.example}", "smtp: {host: mail.example}\n  limits: {"+limits+"}", 1)
+		text = strings.Replace(text, "  listeners:", fmt.Sprintf("  replicas: %d\n  listeners:", replicas), 1)
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "m.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		all, problems, err := manifest.Load(dir)
+		if err != nil || len(problems) > 0 {
+			t.Fatalf("%v\n%v", err, problems)
+		}
+		in := input(all)
+		in.Instances = map[string]int{"out": sharers}
+		p, _ := plan.Compile(in)
+		return p.Upstreams["out"]
+	}
+	for _, tc := range []struct {
+		limits                 string
+		replicas, sharers      int
+		connections, perMinute int
+	}{
+		{"connections: 7, messagesPerMinute: 100", 1, 0, 7, 100},
+		{"connections: 7, messagesPerMinute: 100", 2, 0, 3, 50},
+		{"connections: 7, messagesPerMinute: 100", 1, 3, 2, 33},
+		{"connections: 2, messagesPerMinute: 3", 16, 0, 1, 1},
+		{"messageSize: 1Mi", 1, 2, 5, 0},
+	} {
+		if u := set(tc.limits, tc.replicas, tc.sharers); u.Connections != tc.connections || u.PerMinute != tc.perMinute {
+			t.Errorf("%+v: %d connections, %d a minute", tc, u.Connections, u.PerMinute)
+		}
+	}
+}
+
 // TestGolden compiles each folder of testdata to its plan.json.
 func TestGolden(t *testing.T) {
 	dirs, err := filepath.Glob("testdata/*")

@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"crypto/tls"
+	"slices"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/relay/envelope"
@@ -34,11 +35,13 @@ func (c *compiler) upstream(self at, field, name string) {
 		Private:     u.Spec.Type == v1alpha1.UpstreamSMTP,
 		Suspend:     u.Spec.Suspend,
 	}
+	share := max(1, cmp.Or(c.in.Instances[name], Replicas(c.in.Relay)))
 	if n := u.Spec.Limits.Connections; n != nil {
 		out.Connections = int(*n)
 	}
+	out.Connections = max(1, out.Connections/share)
 	if n := u.Spec.Limits.MessagesPerMinute; n != nil {
-		out.PerMinute = int(*n)
+		out.PerMinute = max(1, int(*n)/share)
 	}
 	if p := u.Spec.AllowPrivateHosts; p != nil {
 		out.Private = *p
@@ -52,6 +55,9 @@ func (c *compiler) upstream(self at, field, name string) {
 			Rewrite:     cmp.Or(string(s.Rewrite), string(v1alpha1.RewriteOutsideDomain)),
 		}
 	}
+	if d := u.Spec.DNS; len(d.EgressAddresses)+len(d.VendorRecords) > 0 {
+		a.warnf("spec.dns", "is not used in this build: the records to publish are not shown yet")
+	}
 	if u.Spec.DKIM != nil {
 		a.errorf("spec.dkim", "DKIM is %s: remove it, and let the upstream sign", NotBuilt)
 	}
@@ -64,6 +70,25 @@ func (c *compiler) upstream(self at, field, name string) {
 		a.errorf("spec.type", "%s is %s: use SMTP or Maildir", u.Spec.Type, NotBuilt)
 	}
 	c.out.Upstreams[name] = out
+}
+
+// Replicas is how many instances a PrinterRelay has.
+func Replicas(r *v1alpha1.PrinterRelay) int { return number(r.Spec.Replicas, 1) }
+
+// UpstreamNames are the MailUpstreams that a PrinterRelay refers to, sorted.
+func UpstreamNames(r *v1alpha1.PrinterRelay) []string {
+	names := []string{r.Spec.UpstreamRef.Name}
+	for _, f := range r.Spec.FallbackUpstreamRefs {
+		names = append(names, f.Name)
+	}
+	for _, route := range r.Spec.Routes {
+		names = append(names, route.UpstreamRef.Name)
+	}
+	if ref := r.Spec.Delivery.Bounce.UpstreamRef; ref != nil {
+		names = append(names, ref.Name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 var tlsVersions = map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
@@ -15,6 +16,30 @@ func (p *Plan) Route(client netip.Addr, sender, to envelope.Address) *Route {
 		}
 	}
 	return nil // no plan from Compile ends without a route that matches all
+}
+
+// Ways are the upstreams that a copier's message can go by, sorted: those of
+// routes and fallbacks.
+func (p *Plan) Ways() []string {
+	all := slices.Clone(p.Fallbacks)
+	for i := range p.Routes {
+		all = append(all, p.Routes[i].Upstream)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// SendsAs tells whether some upstream can send a message of the sender;
+// otherwise it names a domain that could be sent as (sender.rewrite: Never).
+func (p *Plan) SendsAs(sender envelope.Address) (domain string, ok bool) {
+	for _, name := range p.Ways() {
+		u := p.Upstreams[name]
+		if u == nil || u.Sender == nil || u.Sender.Rewrite != "Never" || sender.IsNull() || envelope.DomainKey(sender.Domain) == u.Sender.Domain {
+			return "", true
+		}
+		domain = u.Sender.Domain
+	}
+	return domain, false
 }
 
 // Matches tells whether a recipient goes this way.

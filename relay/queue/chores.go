@@ -215,9 +215,11 @@ func (q *Queue) giveUpOn(it *item, over []int, now time.Time) *step {
 			q.withdraw(it)
 		}
 		r := result{Scope: upstream.ScopeMessage, Status: failed}
-		if x.last != nil {
+		switch {
+		case it.giveUp != "": // no server's words
+		case x.last != nil:
 			r.Code, r.Enhanced, r.Text, r.Remote = x.last.Code, x.last.Enhanced, x.last.Text, x.last.Remote
-		} else if l != nil {
+		case l != nil:
 			r.Text = l.whyDown(now.UnixNano())
 		}
 		switch {

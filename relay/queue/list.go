@@ -107,9 +107,7 @@ func (q *Queue) summary(it *item) Summary {
 		Sender: m.Sender.String(), Recipients: len(it.rcpts), Rule: m.ruleName(), Attempts: int(it.attempts),
 		Reason: q.reason(it),
 	}
-	if m.Client.Addr.IsValid() {
-		s.Client = m.Client.Addr.String()
-	}
+	s.Client = m.Client.text()
 	next := int64(0)
 	for i := range it.rcpts {
 		x := &it.rcpts[i]

@@ -56,10 +56,18 @@ func (c *Client) name() string {
 	if c.User != "" {
 		s = c.User + " " + s
 	}
-	if c.Addr.IsValid() {
-		s += " [" + c.Addr.String() + "]"
+	if a := c.text(); a != "" {
+		s += " [" + a + "]"
 	}
 	return s
+}
+
+// text is the address; empty for what the relay wrote itself.
+func (c *Client) text() string {
+	if !c.Addr.IsValid() {
+		return ""
+	}
+	return c.Addr.String()
 }
 
 // lines notes what the transports want to know of what passes through it.

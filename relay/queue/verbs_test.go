@@ -195,8 +195,12 @@ func TestBounceByHand(t *testing.T) {
 		}
 		r.pass(11 * time.Second)
 		r.wantState(id, Failed)
-		if n := r.noticed(); len(n) != 3 || n[2].Recipients[0].Outcome.Text != "given up by the administrator" {
-			t.Errorf("%d notices", len(n))
+		n := r.noticed()
+		if len(n) != 3 {
+			t.Fatalf("%d notices", len(n))
+		}
+		if o := n[2].Recipients[0].Outcome; o.Text != "given up by the administrator" || o.Code != 0 || o.Enhanced != "" || o.Remote != "" {
+			t.Errorf("the administrator's words as a server's: %+v", o)
 		}
 	})
 }

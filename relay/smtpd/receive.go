@@ -78,7 +78,7 @@ func (s *session) receive(tx *transaction) error {
 // rewrite and none may: MAIL was looked at likewise.
 func headerFits(p *plan.Plan, senders []envelope.Address) *reply.Reply {
 	for _, a := range senders {
-		if domain, ok := neverFits(p, a); !ok {
+		if domain, ok := p.SendsAs(a); !ok {
 			return reply.SenderDomain(domain)
 		}
 	}

@@ -122,7 +122,7 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	if d.Reply != nil {
 		return s.refuse("MAIL", d.Reply, explain(d))
 	}
-	if domain, ok := neverFits(p, sender); !ok && !d.Force {
+	if domain, ok := p.SendsAs(sender); !ok && !d.Force {
 		return s.refuse("MAIL", reply.SenderDomain(domain), "every upstream has rewrite: Never")
 	}
 	if limit := d.Rule.SizeLimit(s.listener.AdvertisedSize); opts.Size > limit {
@@ -180,19 +180,6 @@ func address(path string) envelope.Address {
 		return envelope.Address{}
 	}
 	return envelope.Address{Local: path[:i], Domain: path[i+1:]}
-}
-
-// neverFits tells whether some upstream can send as the sender; otherwise it
-// names a domain that could.
-func neverFits(p *plan.Plan, sender envelope.Address) (string, bool) {
-	domain := ""
-	for _, u := range p.Upstreams {
-		if u.Sender == nil || u.Sender.Rewrite != "Never" || sender.IsNull() || envelope.DomainKey(sender.Domain) == u.Sender.Domain {
-			return "", true
-		}
-		domain = u.Sender.Domain
-	}
-	return domain, false
 }
 
 // Rcpt implements go-smtp's Session.

@@ -55,6 +55,7 @@ type Spool struct {
 	slots      *slots
 	ids        idMaker
 
+	most    atomic.Int64 // MaxBytes
 	entries atomic.Int64
 	bytes   atomic.Int64
 	free    freeSpace
@@ -80,6 +81,7 @@ func Open(dir string, o Options) (*Spool, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Spool{o: o, dir: filepath.Join(dir, "messages"), quarantine: filepath.Join(dir, "quarantine"), broken: map[string]bool{}, writing: map[string]bool{}, unsure: map[string]*slot{}}
+	s.Resize(o.MaxBytes)
 	for _, d := range []string{s.dir, s.quarantine} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("spool: %w", err)
@@ -140,14 +142,18 @@ func (s *Spool) Usage() Usage {
 	return Usage{Entries: int(s.entries.Load()), Bytes: s.bytes.Load(), Free: s.free.get()}
 }
 
+// Resize sets MaxBytes anew. What the spool holds already stays.
+func (s *Spool) Resize(maxBytes int64) { s.most.Store(maxBytes) }
+
 // Full tells whether an entry of size octets must be refused, as ErrFull that
 // says which bound it is.
 func (s *Spool) Full(size int64) error {
+	most := s.most.Load()
 	switch {
 	case s.entries.Load() >= int64(s.o.MaxEntries):
 		return fmt.Errorf("%w: %d entries", ErrFull, s.o.MaxEntries)
-	case s.o.MaxBytes > 0 && s.bytes.Load()+size > s.o.MaxBytes:
-		return fmt.Errorf("%w: %d of %d octets are used", ErrFull, s.bytes.Load(), s.o.MaxBytes)
+	case most > 0 && s.bytes.Load()+size > most:
+		return fmt.Errorf("%w: %d of %d octets are used", ErrFull, s.bytes.Load(), most)
 	case s.free.get() < s.o.MinFree+size:
 		return fmt.Errorf("%w: %d octets are free on its volume, of which %d stay free", ErrFull, s.free.get(), s.o.MinFree)
 	}

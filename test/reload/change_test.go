@@ -148,3 +148,16 @@ func TestAFullSpoolIsNotReady(t *testing.T) {
 	}
 	r.Eventually("ready again", func() bool { code, _ := r.Get("/readyz"); return code == 200 })
 }
+
+func TestTheSpoolsSizeIsTakenAtAReload(t *testing.T) {
+	u := rig.StartUpstream(t, greylist)
+	s := setup{relay: "  spool: {type: PersistentVolume, persistentVolume: {size: 300Ki}}", upstreams: []string{u.YAML("out", "")}}
+	r := rig.Start(t, s.yaml())
+	c := r.Dial()
+	c.Want("250", "EHLO copier.test")
+	c.Want("452 4.3.1", "MAIL FROM:<mfp@copier.test> SIZE=400000")
+	s.relay, s.hostname = "  spool: {type: PersistentVolume, persistentVolume: {size: 1Mi}}", "larger.test"
+	r.Write("relay.yaml", s.yaml())
+	called(r, "larger.test")
+	c.Want("250", "MAIL FROM:<mfp@copier.test> SIZE=400000")
+}
