@@ -61,6 +61,10 @@ test-crash: ## Kill the relay CRASH_KILLS times under load and look for lost mai
 test-deps: ## Install the programs that the tests run (Debian packages, one from npm)
 	@hack/test-deps.sh
 
+.PHONY: e2e
+e2e: build test-deps ## Install the chart in a one-node cluster and run the tutorial's story in it (as root)
+	@hack/e2e.sh
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME
 	@hack/fuzz.sh '$(FUZZTIME)'

@@ -81,7 +81,7 @@ func startRelay(t *testing.T, sink int) system {
 		env.WriteFile(t, filepath.Join(dir, "manifests", "relay.yaml"), fmt.Sprintf(manifests, port, sink, upstreamConnections))
 		p := env.Start(t, dir, *binary, "relay", "--manifests", filepath.Join(dir, "manifests"), "--state", filepath.Join(dir, "state"),
 			"--bind", "127.0.0.1", "--admin", "")
-		env.Eventually(t, "the relay greets", p.Output, func() bool { return !p.Running() || env.Greets(port) })
+		env.Eventually(t, "the relay greets", p.Output, func() bool { return !p.Running() || env.Greets(env.Loopback(port)) })
 		if p.Running() {
 			return system{port: port, root: p.Pid(), stop: func() { p.Stop(); os.RemoveAll(dir) }, says: func() string { return p.Tail(2000) }} //nolint:errcheck // the test's end removes it
 		}

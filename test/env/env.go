@@ -147,18 +147,21 @@ func Eventually(t testing.TB, what string, says func() string, ok func() bool) {
 	}
 }
 
-// Listening says whether something accepts connections at a loopback port.
-func Listening(port int) bool {
-	c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
+// Loopback is the address of a loopback port.
+func Loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+// Listening says whether something accepts connections at an address.
+func Listening(address string) bool {
+	c, err := net.DialTimeout("tcp", address, time.Second)
 	if err != nil {
 		return false
 	}
 	return c.Close() == nil
 }
 
-// Greets says whether the SMTP server at a loopback port greets with 220.
-func Greets(port int) bool {
-	c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
+// Greets says whether the SMTP server at an address greets with 220.
+func Greets(address string) bool {
+	c, err := net.DialTimeout("tcp", address, time.Second)
 	if err != nil {
 		return false
 	}

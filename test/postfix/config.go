@@ -34,7 +34,7 @@ func (s *Server) mainCF(t testing.TB) string {
 		"myhostname = " + s.Hostname,
 		"mydestination =",
 		"mynetworks =",
-		"inet_interfaces = 127.0.0.1",
+		"inet_interfaces = " + s.options.Address,
 		"inet_protocols = ipv4",
 		"smtpd_peername_lookup = no",
 		"disable_dns_lookups = yes",
@@ -100,8 +100,8 @@ const recipients = `/^unknown@refused\.example$/ 550 5.1.1 no such user here
 // would carry mail elsewhere is not there.
 func (s *Server) masterCF() string {
 	services := []string{
-		fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd", s.Port),
-		fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd -o smtpd_tls_wrappermode=yes", s.TLSPort),
+		fmt.Sprintf("%s inet n - n - - smtpd", s.address(s.Port)),
+		fmt.Sprintf("%s inet n - n - - smtpd -o smtpd_tls_wrappermode=yes", s.address(s.TLSPort)),
 		"pickup unix n - n 60 1 pickup",
 		"cleanup unix n - n - 0 cleanup",
 		"qmgr unix n - n 300 1 qmgr",

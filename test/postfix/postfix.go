@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -29,6 +30,9 @@ type Options struct {
 	Users       map[string]string
 	RelayPort   int    // 0: mail is kept; else it goes on to this loopback port, as to a smarthost
 	Extra       string // further lines of main.cf
+
+	Address string       // to listen at; default 127.0.0.1
+	In      func(func()) // runs its argument in the network to listen in; nil: the test's own
 }
 
 // Recipients that every instance refuses, for tests of refusals.
@@ -62,12 +66,18 @@ func Start(t testing.TB, o Options) *Server {
 	if o.Hostname == "" {
 		o.Hostname = "mx.example.test"
 	}
+	if o.Address == "" {
+		o.Address = "127.0.0.1"
+	}
+	if o.In == nil {
+		o.In = func(fn func()) { fn() }
+	}
 	if o.MessageSize == 0 {
 		o.MessageSize = 100 << 20
 	}
 	s := &Server{Hostname: o.Hostname, dir: env.SharedDir(t), options: o, read: map[string]Message{}}
 	s.CA = env.NewCA(t, s.path("tls"))
-	s.CA.Issue(t, o.Hostname, "localhost", "127.0.0.1")
+	s.CA.Issue(t, o.Hostname, "localhost", o.Address)
 	s.layOut(t)
 	s.startDovecot(t)
 	for try := 0; !s.start(t); try++ {
@@ -76,6 +86,10 @@ func Start(t testing.TB, o Options) *Server {
 		}
 	}
 	return s
+}
+
+func (s *Server) address(port int) string {
+	return net.JoinHostPort(s.options.Address, strconv.Itoa(port))
 }
 
 func (s *Server) path(elem ...string) string {
@@ -127,12 +141,16 @@ func (s *Server) run(t testing.TB) bool {
 	t.Helper()
 	// Not `postfix start-fg`: it does not end its master when it ends.
 	daemons := strings.TrimSpace(env.MustRun(t, "", "postconf", "-c", s.path("etc"), "-h", "daemon_directory"))
-	s.postfix = env.Start(t, s.dir, filepath.Join(daemons, "master"), "-c", s.path("etc"), "-s")
+	s.options.In(func() {
+		s.postfix = env.Start(t, s.dir, filepath.Join(daemons, "master"), "-c", s.path("etc"), "-s")
+	})
 	env.Eventually(t, "Postfix answers", s.Log, func() bool {
 		if log := s.Log(); strings.Contains(log, ": fatal: in parameter") {
 			t.Fatalf("Postfix does not take its configuration:\n%s", log)
 		}
-		return !s.postfix.Running() || (env.Greets(s.Port) && env.Listening(s.TLSPort))
+		up := false
+		s.options.In(func() { up = env.Greets(s.address(s.Port)) && env.Listening(s.address(s.TLSPort)) })
+		return up || !s.postfix.Running()
 	})
 	return s.postfix.Running()
 }

@@ -38,7 +38,7 @@ func StartSink(t testing.TB, keep bool, args ...string) *Sink {
 		s.Port = env.FreePort(t)
 		s.process = env.Start(t, s.dir, "smtp-sink", append(args, fmt.Sprintf("127.0.0.1:%d", s.Port), "1000")...)
 		env.Eventually(t, "smtp-sink answers", s.process.Output, func() bool {
-			return !s.process.Running() || env.Greets(s.Port)
+			return !s.process.Running() || env.Greets(env.Loopback(s.Port))
 		})
 		if s.process.Running() {
 			return s
