@@ -22,7 +22,7 @@ build() { # build MODULE LDFLAGS PACKAGE...: all at once, since they share most 
   local module=$1 ldflags=$2 new=$bin/../new
   shift 2
   (($# > 0)) || return 0
-  echo "building $*" >&2
+  echo "building $module: $*" >&2
   rm -rf "$new"
   mkdir "$new"
   (cd "$module" && go build -trimpath -ldflags "$ldflags" -o "$new/" "$@")
@@ -38,7 +38,7 @@ for program; do
       build etcd '-s -w' go.etcd.io/etcd/server/v3
       mv "$bin/server" "$bin/etcd"
       ;;
-    coredns) CGO_ENABLED=0 build coredns '-s -w' github.com/coredns/coredns ;; # static: it runs in an image of its own
+    coredns) CGO_ENABLED=0 build coredns '-s -w' . ;; # static: it runs in an image of its own
     *) kubernetes+=("k8s.io/kubernetes/cmd/$program") ;;
   esac
 done
