@@ -32,13 +32,12 @@ func binaries(t testing.TB) (string, error) {
 			defer cancel()
 		}
 	}
-	fmt.Fprintln(os.Stderr, "this test runs a real kube-apiserver and etcd: the first time they are built from the Go module proxy, which takes minutes; `make control-plane` does it beforehand")
 	cmd := exec.CommandContext(ctx, filepath.Join(env.Root(t), "hack/cluster/build.sh"), "kube-apiserver", "etcd", "kubectl")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = time.Second
 	var said bytes.Buffer
-	cmd.Stderr = io.MultiWriter(os.Stderr, &said)
+	cmd.Stderr = io.MultiWriter(&said, &reason{to: os.Stderr})
 	out, err := cmd.Output()
 	switch {
 	case ctx.Err() != nil:
@@ -47,6 +46,20 @@ func binaries(t testing.TB) (string, error) {
 		return "", fmt.Errorf("hack/cluster/build.sh: %w\n%s", err, said.String())
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+// reason passes on what the build says, and before it why there is a build.
+type reason struct {
+	to   io.Writer
+	said bool
+}
+
+func (r *reason) Write(p []byte) (int, error) {
+	if !r.said {
+		r.said = true
+		fmt.Fprintln(r.to, "tests run a real kube-apiserver and etcd; this machine has none of this version yet, so they are built from the Go module proxy, once: some minutes")
+	}
+	return r.to.Write(p)
 }
 
 // wrapper gives what starts program so that it ends with this process, even

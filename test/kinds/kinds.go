@@ -112,6 +112,12 @@ func Objects(t testing.TB) []map[string]any {
 	return documents(t, Full)
 }
 
+// Minimal gives the objects of Good, new at each call.
+func Minimal(t testing.TB) []map[string]any {
+	t.Helper()
+	return documents(t, Good)
+}
+
 func documents(t testing.TB, text string) []map[string]any {
 	t.Helper()
 	var out []map[string]any
