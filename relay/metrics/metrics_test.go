@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -135,6 +136,29 @@ func TestUpstreamGauges(t *testing.T) {
 }
 
 var descText = regexp.MustCompile(`^Desc\{fqName: "([^"]+)", help: "([^"]+)", unit: "[^"]*", constLabels: \{([^}]*)\}, variableLabels: \{([^}]*)\}\}$`)
+
+// TestDocumentsNameMetricsThatExist reads what docs tell people to look at.
+func TestDocumentsNameMetricsThatExist(t *testing.T) {
+	known, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(paths) < 5 {
+		t.Fatal(paths, err)
+	}
+	for _, path := range append(paths, "../../README.md") {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`printer_relay_[a-z_]+[a-z]`).FindAllString(string(text), -1) {
+			if !bytes.Contains(known, []byte("`"+name+"`")) {
+				t.Errorf("%s: no metric has the name %s", path, name)
+			}
+		}
+	}
+}
 
 // TestEveryMetricIsDocumented holds docs/metrics.md to the code: -update writes it.
 func TestEveryMetricIsDocumented(t *testing.T) {

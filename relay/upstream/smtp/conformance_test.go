@@ -56,11 +56,24 @@ func startServer(t *testing.T, f conformance.Fault) *server {
 	srv.Domain, srv.TLSConfig, srv.EnableSMTPUTF8 = "mx.test", s.pki.server, true
 	srv.ErrorLog = log.New(io.Discard, "", 0)
 	done := make(chan struct{})
-	go func() { defer close(done); srv.Serve(l) }() //nolint:errcheck // ends with the listener
+	go func() { defer close(done); srv.Serve(narrow{l}) }() //nolint:errcheck // ends with the listener
 	// Close of the server knows no listener before Serve has begun: the listener
 	// is closed on its own, so that a Serve that comes later ends as well.
 	t.Cleanup(func() { close(s.ended); l.Close(); srv.Close(); <-done })
 	return s
+}
+
+// narrow gives connections that hold little of what is not read yet: else the
+// kernel takes in a message whole, and then nobody knows whether a server that
+// hung up had read it.
+type narrow struct{ net.Listener }
+
+func (l narrow) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return c, c.(*net.TCPConn).SetReadBuffer(32 << 10)
 }
 
 func (s *server) transport(t *testing.T) *Transport {

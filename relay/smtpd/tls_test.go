@@ -1,0 +1,75 @@
+package smtpd
+
+import (
+	"crypto/tls"
+	"net"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/secrets"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// What each profile takes, with the self-signed certificate that copiers get by
+// default. A device that knows static RSA and CBC only is what Legacy is for.
+func TestProfiles(t *testing.T) {
+	state := t.TempDir()
+	old := func(version uint16, suites ...uint16) *tls.Config {
+		return &tls.Config{MinVersion: version, MaxVersion: version, CipherSuites: suites}
+	}
+	for name, tc := range map[string]struct {
+		client                       *tls.Config
+		legacy, intermediate, modern bool
+	}{
+		"TLS 1.0, static RSA with AES-CBC": {old(tls.VersionTLS10, tls.TLS_RSA_WITH_AES_128_CBC_SHA), true, false, false},
+		"TLS 1.0, 3DES":                    {old(tls.VersionTLS10, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA), true, false, false},
+		"TLS 1.0, ECDHE":                   {old(tls.VersionTLS10, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA), true, false, false},
+		"TLS 1.1":                          {old(tls.VersionTLS11, tls.TLS_RSA_WITH_AES_256_CBC_SHA), true, false, false},
+		"TLS 1.2, static RSA":              {old(tls.VersionTLS12, tls.TLS_RSA_WITH_AES_128_GCM_SHA256), true, false, false},
+		"TLS 1.2, forward secrecy":         {old(tls.VersionTLS12, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256), true, true, false},
+		"TLS 1.3":                          {old(tls.VersionTLS13), true, true, true},
+		"RC4":                              {old(tls.VersionTLS12, tls.TLS_RSA_WITH_RC4_128_SHA), false, false, false},
+	} {
+		for p, want := range map[string]bool{"Legacy": tc.legacy, "Intermediate": tc.intermediate, "Modern": tc.modern} {
+			l := &plan.Listener{TLS: plan.ListenerTLS{Mode: plan.TLSImplicit, Profile: p}}
+			c, err := tlsConfig(l, "relay.test", state, secrets.Map{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := shake(t, c, tc.client); got != want {
+				t.Errorf("%s at profile %s: %v, want %v", name, p, got, want)
+			}
+		}
+	}
+}
+
+// shake tells whether a server and a client come to terms.
+func shake(t *testing.T, server, client *tls.Config) bool {
+	t.Helper()
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	for _, c := range []net.Conn{a, b} {
+		c.SetDeadline(time.Now().Add(time.Minute)) //nolint:errcheck // a pipe takes it
+	}
+	client = client.Clone()
+	client.InsecureSkipVerify = true
+	done := make(chan error, 1)
+	go func() {
+		err := tls.Server(a, server).Handshake() //nolint:noctx // it has a deadline
+		if err != nil {
+			a.Close()
+		}
+		done <- err
+	}()
+	c := tls.Client(b, client)
+	err := c.Handshake() //nolint:noctx // it has a deadline
+	if err != nil {
+		b.Close()
+	}
+	return <-done == nil && err == nil
+}
