@@ -133,7 +133,7 @@ func (s *Server) start(t testing.TB) bool {
 	env.WriteFile(t, s.path("etc", "main.cf"), s.mainCF(t))
 	env.WriteFile(t, s.path("etc", "master.cf"), s.masterCF())
 	env.WriteFile(t, s.path("etc", "recipients"), recipients)
-	env.MustRun(t, "", "postfix", "-c", s.path("etc"), "check") // makes the queue's folders
+	s.options.In(func() { env.MustRun(t, "", "postfix", "-c", s.path("etc"), "check") }) // makes the queue's folders
 	return s.run(t)
 }
 
