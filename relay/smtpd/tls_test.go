@@ -60,14 +60,14 @@ func shake(t *testing.T, server, client *tls.Config) bool {
 	client.InsecureSkipVerify = true
 	done := make(chan error, 1)
 	go func() {
-		err := tls.Server(a, server).Handshake() //nolint:noctx // it has a deadline
+		err := tls.Server(a, server).HandshakeContext(t.Context())
 		if err != nil {
 			a.Close()
 		}
 		done <- err
 	}()
 	c := tls.Client(b, client)
-	err := c.Handshake() //nolint:noctx // it has a deadline
+	err := c.HandshakeContext(t.Context())
 	if err != nil {
 		b.Close()
 	}
