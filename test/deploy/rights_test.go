@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"bytes"
 	"encoding/json"
 	"path/filepath"
 	"regexp"
@@ -17,6 +18,8 @@ import (
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/yaml"
+
+	"github.com/printerrelay/printer-relay/relay/cli"
 )
 
 func unmarshal(t *testing.T, text string, into any) {
@@ -214,7 +217,8 @@ var (
 	flagOfRow  = regexp.MustCompile("`(--[a-z-]+)")
 )
 
-// What the Deployment passes is what docs/operator.md says the command takes.
+// What the Deployment passes is what docs/operator.md says the command takes, and
+// the command takes it.
 func TestFlagsAreThoseOfTheContract(t *testing.T) {
 	_, contract, _ := strings.Cut(read(t, root+"/docs/operator.md"), "\n## The command\n")
 	contract, _, _ = strings.Cut(contract, "\n## ")
@@ -232,6 +236,10 @@ func TestFlagsAreThoseOfTheContract(t *testing.T) {
 		args := typed[appsv1.Deployment](t, ofKind(objects, "Deployment")[0]).Spec.Template.Spec.Containers[0].Args
 		if args[0] != "operator" {
 			t.Errorf("%s: the command is %q", dir, args)
+		}
+		var help, problems bytes.Buffer
+		if code := cli.Main(append(slices.Clone(args), "--help"), &help, &problems); code != 0 || !strings.Contains(help.String(), "--leader-elect") {
+			t.Errorf("%s: %q exits %d: %s%s", dir, args, code, &problems, &help)
 		}
 		for _, a := range args[1:] {
 			flag, _, ok := strings.Cut(a, "=")

@@ -13,44 +13,29 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
+
+	"github.com/printerrelay/printer-relay/test/env"
 )
 
 const root = "../.."
 
-// building a tool on a machine with cold caches and two cores.
-const building = 20 * time.Minute
-
-// program gives the path of a pinned tool in Go's cache, built once.
-func program(module, name string) func() (string, error) {
-	return sync.OnceValues(func() (string, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), building)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, "go", "tool", "-modfile="+filepath.Join("hack/tools", module, "go.mod"), "-n", name)
-		cmd.Dir = root
-		cmd.Stderr = os.Stderr
-		out, err := cmd.Output()
-		return strings.TrimSpace(string(out)), err
-	})
-}
+// tool is one that is pinned: its module below hack/tools, and its name.
+type tool struct{ module, name string }
 
 var (
-	kustomize     = program("deploy", "kustomize")
-	helm          = program("deploy", "helm")
-	helmDocs      = program("deploy", "helm-docs")
-	kubeScore     = program("score", "kube-score")
-	controllerGen = program(".", "controller-gen")
+	kustomize     = tool{"deploy", "kustomize"}
+	helm          = tool{"deploy", "helm"}
+	helmDocs      = tool{"deploy", "helm-docs"}
+	kubeScore     = tool{"score", "kube-score"}
+	controllerGen = tool{".", "controller-gen"}
 )
 
 // run gives what a tool prints; that it fails is the caller's to judge. Nothing
 // of the user's own settings is read or written.
-func run(t *testing.T, tool func() (string, error), stdin []byte, args ...string) (stdout, stderr string, err error) {
+func run(t *testing.T, tool tool, stdin []byte, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	path, err := tool()
-	if err != nil {
-		t.Fatalf("the tool cannot be built: %v", err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	path := env.Tool(t, tool.module, tool.name)
+	ctx, cancel := context.WithTimeout(t.Context(), env.Wait)
 	defer cancel()
 	home := t.TempDir()
 	cmd := exec.CommandContext(ctx, path, args...)
@@ -68,9 +53,9 @@ func run(t *testing.T, tool func() (string, error), stdin []byte, args ...string
 var rendered sync.Map
 
 // must gives what a tool that does not fail prints.
-func must(t *testing.T, tool func() (string, error), args ...string) string {
+func must(t *testing.T, tool tool, args ...string) string {
 	t.Helper()
-	key := strings.Join(args, "\x00")
+	key := tool.name + "\x00" + strings.Join(args, "\x00")
 	if known, ok := rendered.Load(key); ok {
 		return known.(string)
 	}
