@@ -11,11 +11,14 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
+	"github.com/printerrelay/printer-relay/test/env"
 )
 
 // holdVariable makes this test binary start a server, say so and wait.
@@ -69,6 +72,31 @@ func TestServer(t *testing.T) {
 	if again := Start(t); again != s {
 		t.Error("a second server")
 	}
+}
+
+// TestCertManager: the kind is there while the test runs that asks for it.
+func TestCertManager(t *testing.T) {
+	s := Start(t)
+	certificate := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "cert-manager.io/v1", "kind": "Certificate",
+		"metadata": map[string]any{"name": "a", "namespace": s.Namespace(t)},
+		"spec":     map[string]any{"dnsNames": []any{"a.example"}},
+	}}
+	t.Run("with it", func(t *testing.T) {
+		s.CertManager(t)
+		if err := s.Client.Create(Context(t), certificate); err != nil {
+			t.Error(err)
+		}
+	})
+	c, err := client.New(s.Config, client.Options{Scheme: Scheme}) // the old one remembers the kind
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate.SetResourceVersion("")
+	env.Eventually(t, "the kind is gone", func() string { return "" }, func() bool {
+		err := c.Create(Context(t), certificate.DeepCopy())
+		return meta.IsNoMatchError(err) || apierrors.IsNotFound(err)
+	})
 }
 
 // TestUsers: a user and a ServiceAccount may do nothing until something is bound

@@ -26,7 +26,7 @@ const everywhere = "*"
 // namespaces; what would give away a Secret, or more rights than the operator has.
 var forbidden = []struct{ verbs, resources, namespaces string }{
 	{"get list watch create update patch delete deletecollection", "secrets", "* " + own + " " + served + " " + elsewhere},
-	{"create update patch delete", "pods", "* " + own + " " + served},
+	{"create update delete deletecollection", "pods", "* " + own + " " + served},
 	{"get create", "pods/exec pods/attach pods/portforward pods/proxy services/proxy", "* " + own + " " + served},
 	{"get", "pods/log", "* " + own + " " + served},
 	{"update patch", "pods/ephemeralcontainers", "* " + own + " " + served},

@@ -45,17 +45,18 @@ func TestOperator(t *testing.T) {
 	if err := s.Client.Create(apiserver.Context(t), namespaceOf(served)); err != nil {
 		t.Fatal(err)
 	}
+	s.CertManager(t) // kubectl asks only for kinds that are there
 	relays, here := markers(t)
 
 	t.Run("of one namespace", func(t *testing.T) {
-		install(t, s, "resources: ["+config(t, "default")+"]\ncomponents: ["+config(t, "namespaced")+"]\n")
+		install(t, s, "resources: [config/default]\ncomponents: [config/namespaced]\n")
 		same(t, s, cfg, nobody, served, relays)
 		same(t, s, cfg, nobody, own, here)
 		same(t, s, cfg, nobody, elsewhere, rights{})
 		secrets(t, cfg)
 	})
 	t.Run("of all namespaces", func(t *testing.T) {
-		install(t, s, "resources: ["+config(t, "default")+"]\n")
+		install(t, s, "resources: [config/default]\n")
 		same(t, s, cfg, nobody, elsewhere, relays)
 		same(t, s, cfg, nobody, served, relays)
 		same(t, s, cfg, nobody, own, union(relays, here))
@@ -64,14 +65,7 @@ func TestOperator(t *testing.T) {
 	})
 }
 
-// config is a folder of config/, as a kustomization in a temporary folder names
-// it.
-func config(t *testing.T, name string) string {
-	t.Helper()
-	return filepath.Join("config", name)
-}
-
-// install applies a kustomization as a person would.
+// install applies a kustomization beside a copy of config/, as a person would.
 func install(t *testing.T, s *apiserver.Server, kustomization string) {
 	t.Helper()
 	dir := t.TempDir()

@@ -1,0 +1,41 @@
+package apiserver
+
+import (
+	"testing"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/printerrelay/printer-relay/test/env"
+)
+
+// CertManager installs a kind that has the name of cert-manager's Certificate
+// and takes any fields, until the end of the test. Nobody issues anything.
+func (s *Server) CertManager(t testing.TB) {
+	t.Helper()
+	keep := true
+	anything := &apiextensionsv1.JSONSchemaProps{Type: "object", XPreserveUnknownFields: &keep}
+	crd := &apiextensionsv1.CustomResourceDefinition{
+		ObjectMeta: metav1.ObjectMeta{Name: "certificates.cert-manager.io"},
+		Spec: apiextensionsv1.CustomResourceDefinitionSpec{
+			Group: "cert-manager.io",
+			Names: apiextensionsv1.CustomResourceDefinitionNames{Kind: "Certificate", ListKind: "CertificateList", Singular: "certificate", Plural: "certificates"},
+			Scope: apiextensionsv1.NamespaceScoped,
+			Versions: []apiextensionsv1.CustomResourceDefinitionVersion{{
+				Name: "v1", Served: true, Storage: true,
+				Schema:       &apiextensionsv1.CustomResourceValidation{OpenAPIV3Schema: anything},
+				Subresources: &apiextensionsv1.CustomResourceSubresources{Status: &apiextensionsv1.CustomResourceSubresourceStatus{}},
+			}},
+		},
+	}
+	options := envtest.CRDInstallOptions{CRDs: []*apiextensionsv1.CustomResourceDefinition{crd}, MaxTime: env.Wait}
+	if _, err := envtest.InstallCRDs(s.Config, options); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := envtest.UninstallCRDs(s.Config, options); err != nil {
+			t.Error(err)
+		}
+	})
+}
