@@ -59,11 +59,17 @@ type Options struct {
 	Instances Instances
 }
 
+// LogTo has what the libraries say of themselves logged too. It is for the whole
+// process: call it once, before Run.
+func LogTo(log *slog.Logger) {
+	l := logr.FromSlogHandler(log.Handler())
+	ctrl.SetLogger(l)
+	klog.SetLogger(l)
+}
+
 // Run runs the operator until ctx ends.
 func Run(ctx context.Context, o Options) error {
 	log := logr.FromSlogHandler(o.Log.Handler())
-	ctrl.SetLogger(log)
-	klog.SetLogger(log)
 	if o.Metrics != "" && o.MetricsAuth != MetricsTokenReview && o.MetricsAuth != MetricsNone {
 		return fmt.Errorf("--metrics-authentication %q: want %s or %s", o.MetricsAuth, MetricsTokenReview, MetricsNone)
 	}

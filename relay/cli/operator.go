@@ -22,6 +22,7 @@ Secret: they are mounted into the relays' Pods.`,
 				return err
 			}
 			o.Log = log
+			controllers.LogTo(log)
 			return controllers.Run(c.Context(), o)
 		},
 	}
