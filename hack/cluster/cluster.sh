@@ -174,7 +174,7 @@ make_node() {
 }
 
 user_environment() {
-  export KUBECONFIG=$run/pki/admin.kubeconfig PATH=$PATH:$bin
+  export KUBECONFIG=$run/pki/admin.kubeconfig PATH=$bin:$PATH
 }
 
 make_client() { # make_client N
@@ -270,6 +270,7 @@ EOF
 
 down() {
   local node deadline=$((SECONDS + 60))
+  [[ -e $run ]] || echo "cluster: nothing is up in $dir" >&2
   if node=$(node_pid); then
     kill -s KILL "$node" # and with it, every process of the node
     while grep -q '^State:[[:space:]]*[^XZ]' "/proc/$node/status" 2>/dev/null; do
