@@ -33,6 +33,7 @@ run=$dir/node # all of this cluster; `down` removes it
 cgroup=printer-relay-$(sha256sum <<<"$dir" | cut -c1-8)
 bin=$(readlink "$run/bin/kubernetes" || true) # what build.sh built
 
+# shellcheck source-path=SCRIPTDIR
 . "$here/components.sh"
 
 fail() { echo "cluster: $*" >&2; exit 1; }
