@@ -33,6 +33,7 @@ run=$dir/node # all of this cluster; `down` removes it
 cgroup=printer-relay-$(sha256sum <<<"$dir" | cut -c1-8)
 bin=$(readlink "$run/bin/kubernetes" || true) # what build.sh built
 
+# shellcheck source-path=SCRIPTDIR
 . "$here/components.sh"
 
 fail() { echo "cluster: $*" >&2; exit 1; }
@@ -174,7 +175,7 @@ make_node() {
 }
 
 user_environment() {
-  export KUBECONFIG=$run/pki/admin.kubeconfig PATH=$PATH:$bin
+  export KUBECONFIG=$run/pki/admin.kubeconfig PATH=$bin:$PATH
 }
 
 make_client() { # make_client N
@@ -270,6 +271,7 @@ EOF
 
 down() {
   local node deadline=$((SECONDS + 60))
+  [[ -e $run ]] || echo "cluster: nothing is up in $dir" >&2
   if node=$(node_pid); then
     kill -s KILL "$node" # and with it, every process of the node
     while grep -q '^State:[[:space:]]*[^XZ]' "/proc/$node/status" 2>/dev/null; do

@@ -17,6 +17,7 @@ command_line() {
       cmd=("$bin/kube-apiserver" --etcd-servers http://127.0.0.1:2379
         --bind-address 0.0.0.0 --secure-port 6443 --advertise-address "$node_address"
         --service-cluster-ip-range "$service_network" --allow-privileged
+        --shutdown-watch-termination-grace-period 5s # or it waits a minute for watches to end
         --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction
         --client-ca-file "$pki/ca.crt" --tls-cert-file "$pki/kube-apiserver.crt" --tls-private-key-file "$pki/kube-apiserver.key"
         --service-account-issuer https://kubernetes.default.svc.cluster.local

@@ -11,7 +11,7 @@ me=cluster-deps
 
 mapfile -t packages < <(
   lacking containerd=containerd runc=runc /usr/lib/cni/bridge=containernetworking-plugins nft=nftables \
-    conntrack=conntrack socat=socat ip=iproute2 mount=mount openssl=openssl
+    ip=iproute2 openssl=openssl
   not_installed ca-certificates
 )
 install_packages "${packages[@]}"
