@@ -7,7 +7,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
@@ -50,6 +52,43 @@ func relaysThatName(ctx context.Context, c client.Reader, field, namespace, name
 	var list v1alpha1.PrinterRelayList
 	err := c.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{field: name}, client.UnsafeDisableDeepCopy)
 	return list.Items, err
+}
+
+// sharers counts the instances of all relays that send by an upstream: they
+// share its limits.
+func sharers(ctx context.Context, c client.Reader, u *v1alpha1.MailUpstream) (int, error) {
+	relays, err := relaysThatName(ctx, c, indexUpstreams, u.Namespace, u.Name)
+	n := 0
+	for i := range relays {
+		n += render.Replicas(&relays[i])
+	}
+	return n, err
+}
+
+// ofSharers maps a PrinterRelay to all that send by the same upstreams: with its
+// instances their shares of the limits change.
+func ofSharers(c client.Reader) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+		var out []reconcile.Request
+		for _, name := range named(o.(*v1alpha1.PrinterRelay), "MailUpstream") {
+			relays, err := relaysThatName(ctx, c, indexUpstreams, o.GetNamespace(), name)
+			if err != nil {
+				return nil // the cache has stopped: so has everything
+			}
+			for i := range relays {
+				out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&relays[i])})
+			}
+		}
+		return out
+	})
+}
+
+// sharesChanged passes what changes the shares of others.
+var sharesChanged = predicate.Funcs{
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		old, now := e.ObjectOld.(*v1alpha1.PrinterRelay), e.ObjectNew.(*v1alpha1.PrinterRelay)
+		return render.Replicas(old) != render.Replicas(now) || !slices.Equal(named(old, "MailUpstream"), named(now, "MailUpstream"))
+	},
 }
 
 // ofReferrers maps an object to the PrinterRelays that name it.

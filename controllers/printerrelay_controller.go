@@ -114,7 +114,11 @@ func (p *pass) resolve(ctx context.Context) error {
 		if there, err := p.find(ctx, name, u); err != nil {
 			return err
 		} else if there {
-			p.upstreams[name] = u
+			n, err := sharers(ctx, p.client, u)
+			if err != nil {
+				return err
+			}
+			p.upstreams[name] = plan.Shared(u, n)
 		}
 	}
 	for _, name := range named(p.relay, "SenderPolicy") {

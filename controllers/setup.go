@@ -84,6 +84,7 @@ func (s *setup) relays(r *relays, nudged *nudges) (controller.Controller, error)
 		Watches(&corev1.PersistentVolumeClaim{}, ofLabelled()).
 		Watches(&corev1.Pod{}, ofLabelled(), builder.WithPredicates(podChanged)).
 		Watches(&v1alpha1.MailUpstream{}, ofReferrers(r.client, indexUpstreams), changed).
+		Watches(&v1alpha1.PrinterRelay{}, ofSharers(r.client), builder.WithPredicates(sharesChanged)).
 		Watches(&v1alpha1.SenderPolicy{}, ofReferrers(r.client, indexPolicies), changed).
 		WatchesRawSource(nudged.source()).
 		Build(r)

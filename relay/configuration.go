@@ -53,7 +53,6 @@ func LoadConfiguration(dir, name string) (*Configuration, error) {
 			Relay:     r,
 			Upstreams: upstreamsOf(set, r.Namespace),
 			Policies:  policiesOf(set, r.Namespace),
-			Instances: instancesOf(set, r.Namespace),
 		})...)
 	}
 	if name == "" && len(problems) == 0 {
@@ -144,11 +143,22 @@ func noRelay(dir, name string) error {
 
 func key(p *plan.Plan) string { return p.Namespace + "/" + p.Name }
 
+// upstreamsOf are those of a namespace, each as one of the relays sees it that
+// share it. A process runs one instance of each relay, whatever its replicas; in a
+// Pod the operator has done the sharing, and one relay is there.
 func upstreamsOf(s *manifest.Set, ns string) map[string]*v1alpha1.MailUpstream {
+	sharers := map[string]int{}
+	for _, r := range s.Relays {
+		if r.Namespace == ns {
+			for _, name := range plan.UpstreamNames(r) {
+				sharers[name]++
+			}
+		}
+	}
 	out := map[string]*v1alpha1.MailUpstream{}
 	for _, u := range s.Upstreams {
 		if u.Namespace == ns {
-			out[u.Name] = u
+			out[u.Name] = plan.Shared(u, sharers[u.Name])
 		}
 	}
 	return out
@@ -179,20 +189,6 @@ func unused(s *manifest.Set) (warnings []string) {
 	}
 	slices.Sort(warnings)
 	return warnings
-}
-
-// instancesOf counts who sends by each upstream of a namespace.
-func instancesOf(s *manifest.Set, ns string) map[string]int {
-	out := map[string]int{}
-	for _, r := range s.Relays {
-		if r.Namespace != ns {
-			continue
-		}
-		for _, name := range plan.UpstreamNames(r) {
-			out[name] += plan.Replicas(r)
-		}
-	}
-	return out
 }
 
 func policiesOf(s *manifest.Set, ns string) map[string]*v1alpha1.SenderPolicy {

@@ -51,8 +51,8 @@ func load(t *testing.T, text string) *relay.Configuration {
 
 func TestRelaysOfAFolderShareTheLimitsOfAnUpstream(t *testing.T) {
 	for _, p := range load(t, folderOfTwo).Plans {
-		if u := p.Upstreams["both"]; u.Connections != 3 || u.PerMinute != 20 {
-			t.Errorf("%s: %d connections, %d a minute, want a third of each", p.Name, u.Connections, u.PerMinute)
+		if u := p.Upstreams["both"]; u.Connections != 4 || u.PerMinute != 30 {
+			t.Errorf("%s: %d connections, %d a minute, want half of each: a process runs one instance of each relay", p.Name, u.Connections, u.PerMinute)
 		}
 		if u := p.Upstreams["own"]; u != nil && u.Connections != 9 {
 			t.Errorf("%s: %d connections where nobody else has any", p.Name, u.Connections)

@@ -147,7 +147,7 @@ type PrinterRelaySpec struct {
 
 // Route sends some mail to another upstream. Lists that are not given match all.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.recipientDomains) || has(self.clientNetworks) || has(self.senders)",message="a route needs recipientDomains, clientNetworks or senders: what matches all is upstreamRef"
+// +kubebuilder:validation:XValidation:rule="(has(self.recipientDomains) && size(self.recipientDomains) > 0) || (has(self.clientNetworks) && size(self.clientNetworks) > 0) || (has(self.senders) && size(self.senders) > 0)",message="a route needs recipientDomains, clientNetworks or senders: what matches all is upstreamRef"
 type Route struct {
 	// name of the route.
 	// +required

@@ -13,7 +13,6 @@ import (
 
 // check looks at what the parts of the plan make together.
 func (c *compiler) check(self at) {
-	c.checkRoutes(self)
 	c.checkFit()
 	c.checkFallbacks(self)
 	c.checkLoops()
@@ -24,15 +23,6 @@ func (c *compiler) check(self at) {
 			c.checkRewrite(a, fmt.Sprintf("spec.rules[%d]", i), &p.Rules[i])
 			c.checkIdentity(a, fmt.Sprintf("spec.rules[%d]", i), &p.Rules[i])
 			c.checkReach(a, fmt.Sprintf("spec.rules[%d]", i), &p.Rules[i])
-		}
-	}
-}
-
-// checkRoutes refuses a route that matches all because its lists are empty.
-func (c *compiler) checkRoutes(self at) {
-	for i, r := range c.out.Routes {
-		if s := c.in.Relay.Spec.Routes; i < len(s) && len(s[i].RecipientDomains)+len(s[i].ClientNetworks)+len(s[i].Senders) == 0 {
-			self.errorf(fmt.Sprintf("spec.routes[%d]", i), "matches all, so upstreamRef is never used: give recipientDomains, clientNetworks or senders, or make %q the upstreamRef", r.Upstream)
 		}
 	}
 }

@@ -51,7 +51,6 @@ func TestChecks(t *testing.T) {
 		"default domain, one device":   {listeners, "addresses: {defaultDomain: a.example}\n  listeners: [{name: smtp, port: 25, clientOverrides: [{name: x, clientNetworks: [10.0.0.1/32], compatibility: {commandSyntax: Lenient}}]}]", "defaultDomain", ""},
 		"dns, which nothing reads yet": {"{host: mail.example}", "{host: mail.example}\n  dns: {egressAddresses: [192.0.2.1/32]}", "dns", "warning: MailUpstream default/out: spec.dns: is not used in this build: the records to publish are not shown yet"},
 		"identity without a sender":    {lan, lan + "\n    identity: {localPart: finance}", "identity", "warning: SenderPolicy default/office: spec.rules[0].identity: has no effect, since no upstream has a sender that may be rewritten: set sender.domain of one, with rewrite: Always or OutsideDomain"},
-		"route that matches all":       {"  listeners:", "  routes: [{name: r, recipientDomains: [], senders: [], upstreamRef: {name: second}}]\n  listeners:", "routes", `error: PrinterRelay default/office: spec.routes[0]: matches all, so upstreamRef is never used: give recipientDomains, clientNetworks or senders, or make "second" the upstreamRef`},
 		"hostname not in ASCII":        {"hostname: relay.example", "hostname: drucker.münchen.example", "hostname", ""},
 		"hostname never in ASCII":      {"hostname: relay.example", "hostname: \"\u0300a.example\"", "hostname", "error: PrinterRelay default/office: spec.hostname: \"\u0300a.example\": the domain cannot be written in ASCII: idna: invalid label \"\u0300a\": write it in ASCII"},
 	} {

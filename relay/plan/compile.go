@@ -22,10 +22,6 @@ type Input struct {
 	Relay     *v1alpha1.PrinterRelay
 	Upstreams map[string]*v1alpha1.MailUpstream
 	Policies  map[string]*v1alpha1.SenderPolicy
-
-	// Instances are how many instances, of all relays together, send by an
-	// upstream: they share its limits. Without a figure, those of Relay do.
-	Instances map[string]int
 }
 
 // Severity tells an Error, which keeps a plan from being run, from a Warning.

@@ -67,7 +67,7 @@ func TestLimitsAreShared(t *testing.T) {
 			t.Fatalf("%v\n%v", err, problems)
 		}
 		in := input(all)
-		in.Instances = map[string]int{"out": sharers}
+		in.Upstreams["out"] = plan.Shared(in.Upstreams["out"], sharers)
 		p, _ := plan.Compile(in)
 		return p.Upstreams["out"]
 	}
@@ -77,9 +77,11 @@ func TestLimitsAreShared(t *testing.T) {
 		connections, perMinute int
 	}{
 		{"connections: 7, messagesPerMinute: 100", 1, 0, 7, 100},
-		{"connections: 7, messagesPerMinute: 100", 2, 0, 3, 50},
+		{"connections: 7, messagesPerMinute: 100", 1, 1, 7, 100},
+		{"connections: 7, messagesPerMinute: 100", 2, 0, 7, 100},
+		{"connections: 7, messagesPerMinute: 100", 2, 2, 3, 50},
 		{"connections: 7, messagesPerMinute: 100", 1, 3, 2, 33},
-		{"connections: 2, messagesPerMinute: 3", 16, 0, 1, 1},
+		{"connections: 2, messagesPerMinute: 3", 16, 16, 1, 1},
 		{"messageSize: 1Mi", 1, 2, 5, 0},
 	} {
 		if u := set(tc.limits, tc.replicas, tc.sharers); u.Connections != tc.connections || u.PerMinute != tc.perMinute {

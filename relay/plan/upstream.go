@@ -35,13 +35,11 @@ func (c *compiler) upstream(self at, field, name string) {
 		Private:     u.Spec.Type == v1alpha1.UpstreamSMTP,
 		Suspend:     u.Spec.Suspend,
 	}
-	share := max(1, cmp.Or(c.in.Instances[name], Replicas(c.in.Relay)))
 	if n := u.Spec.Limits.Connections; n != nil {
 		out.Connections = int(*n)
 	}
-	out.Connections = max(1, out.Connections/share)
 	if n := u.Spec.Limits.MessagesPerMinute; n != nil {
-		out.PerMinute = max(1, int(*n)/share)
+		out.PerMinute = int(*n)
 	}
 	if p := u.Spec.AllowPrivateHosts; p != nil {
 		out.Private = *p
@@ -74,6 +72,26 @@ func (c *compiler) upstream(self at, field, name string) {
 
 // Replicas is how many instances a PrinterRelay has.
 func Replicas(r *v1alpha1.PrinterRelay) int { return number(r.Spec.Replicas, 1) }
+
+// Shared is what a MailUpstream is to each of the instances, of all relays
+// together, that send by it: its limits are theirs together, so each gets its
+// share, and at least 1 of each.
+func Shared(u *v1alpha1.MailUpstream, instances int) *v1alpha1.MailUpstream {
+	if instances <= 1 {
+		return u
+	}
+	u = u.DeepCopy()
+	share := func(limit int32) *int32 { limit = max(1, limit/int32(instances)); return &limit } //nolint:gosec // a few thousand
+	connections := int32(defaultConnections)
+	if n := u.Spec.Limits.Connections; n != nil {
+		connections = *n
+	}
+	u.Spec.Limits.Connections = share(connections)
+	if n := u.Spec.Limits.MessagesPerMinute; n != nil {
+		u.Spec.Limits.MessagesPerMinute = share(*n)
+	}
+	return u
+}
 
 // UpstreamNames are the MailUpstreams that a PrinterRelay refers to, sorted.
 func UpstreamNames(r *v1alpha1.PrinterRelay) []string {

@@ -63,6 +63,7 @@ var Edits = map[string]Edit{
 	"name too long for a Service":                   {"metadata: {name: office}\nspec:\n  hostname", "metadata: {name: " + strings.Repeat("a", 51) + "}\nspec:\n  hostname", "must be at most 50 lower-case letters"},
 	"name that no Service has":                      {"metadata: {name: office}\nspec:\n  hostname", "metadata: {name: 3rd.floor}\nspec:\n  hostname", "m.yaml:3: PrinterRelay default/3rd.floor: metadata.name: Invalid value: must be at most 50 lower-case letters"},
 	"Microsoft 365 Secret without a name":           {"  type: SMTP\n  smtp: {host: mail.example}", "  type: Microsoft365\n  microsoft365: {tenantID: t, clientID: c, mailbox: scans@corp.example, credentials: {type: Secret}}", "spec.microsoft365.credentials: Invalid value: secretRef is required when type is Secret"},
+	"route for everything, by empty lists":          {"  hostname: relay.example", "  hostname: relay.example\n  routes: [{name: all, recipientDomains: [], clientNetworks: [], senders: [], upstreamRef: {name: out}}]", "a route needs recipientDomains, clientNetworks or senders"},
 	"route for everything":                          {"  hostname: relay.example", "  hostname: relay.example\n  routes: [{name: all, upstreamRef: {name: out}}]", "a route needs recipientDomains, clientNetworks or senders"},
 }
 
