@@ -56,15 +56,13 @@ func holder(lines []string, i int) string {
 
 func TestKustomizeIsGolden(t *testing.T) {
 	for _, dir := range cases(t, "config", 3) {
-		t.Run(filepath.Base(dir), func(t *testing.T) { golden(t, dir, built(t, dir)) })
+		t.Run(filepath.Base(dir), func(t *testing.T) { golden(t, dir, everything(t)[dir]) })
 	}
 }
 
 func TestChartIsGolden(t *testing.T) {
 	for _, dir := range cases(t, "chart", 8) {
-		t.Run(filepath.Base(dir), func(t *testing.T) {
-			golden(t, dir, templated(t, filepath.Join(dir, "values.yaml")))
-		})
+		t.Run(filepath.Base(dir), func(t *testing.T) { golden(t, dir, everything(t)[dir]) })
 	}
 }
 

@@ -38,9 +38,15 @@ func marshal(t *testing.T, v any) string {
 	return string(b)
 }
 
-// everything is all that is rendered in all cases.
+// all is what everything gives; reading the CRDs of each case takes its time.
+var all map[string][]object
+
+// everything is all that is rendered in all cases. Tests do not change it.
 func everything(t *testing.T) map[string][]object {
 	t.Helper()
+	if all != nil {
+		return all
+	}
 	out := map[string][]object{}
 	for _, dir := range cases(t, "config", 3) {
 		out[dir] = built(t, dir)
@@ -48,6 +54,7 @@ func everything(t *testing.T) map[string][]object {
 	for _, dir := range cases(t, "chart", 8) {
 		out[dir] = templated(t, filepath.Join(dir, "values.yaml"))
 	}
+	all = out
 	return out
 }
 
