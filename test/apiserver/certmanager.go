@@ -1,10 +1,13 @@
 package apiserver
 
 import (
+	"context"
 	"testing"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/printerrelay/printer-relay/test/env"
@@ -37,5 +40,10 @@ func (s *Server) CertManager(t testing.TB) {
 		if err := envtest.UninstallCRDs(s.Config, options); err != nil {
 			t.Error(err)
 		}
+		ctx, cancel := context.WithTimeout(context.Background(), env.Wait) // the test's own has ended
+		defer cancel()
+		env.Eventually(t, "the kind is gone", crd.GetName, func() bool { // the next test may want it again
+			return apierrors.IsNotFound(s.Client.Get(ctx, client.ObjectKeyFromObject(crd), &apiextensionsv1.CustomResourceDefinition{}))
+		})
 	})
 }

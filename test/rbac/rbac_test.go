@@ -3,6 +3,7 @@
 package rbac
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -36,13 +38,12 @@ const (
 type rights map[string]bool
 
 // TestOperator: an operator for one namespace has its rights there alone; that
-// for all has them everywhere; neither has any other. Both on one server, the
-// smaller first: what is bound to an account adds up.
+// for all has them everywhere; neither has any other.
 func TestOperator(t *testing.T) {
 	s := apiserver.Start(t)
 	cfg := s.ServiceAccount(t, own, account)
 	nobody := s.ServiceAccount(t, own, "nobody")
-	if err := s.Client.Create(apiserver.Context(t), namespaceOf(served)); err != nil {
+	if err := s.Client.Create(apiserver.Context(t), namespaceOf(served)); err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
 	s.CertManager(t) // kubectl asks only for kinds that are there
@@ -74,8 +75,26 @@ func install(t *testing.T, s *apiserver.Server, kustomization string) {
 	}
 	env.WriteFile(t, filepath.Join(dir, "kustomization.yaml"), kustomization)
 	out, errs, ok := s.Kubectl(t, apiserver.Kubeconfig(t, s.Config), "apply", "--server-side", "--force-conflicts", "--warnings-as-errors", "-k", dir)
+	t.Cleanup(func() { unbind(t, s) })
 	if !ok {
 		t.Fatalf("kubectl apply -k:\n%s%s", out, errs)
+	}
+}
+
+// unbind takes the rights away again: what is bound to an account adds up.
+func unbind(t *testing.T, s *apiserver.Server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), env.Wait) // the test's own has ended
+	defer cancel()
+	for _, ns := range []string{"", own, served} {
+		var bindings client.Object = &rbacv1.RoleBinding{}
+		options := []client.DeleteAllOfOption{client.InNamespace(ns), client.MatchingLabels{"app.kubernetes.io/part-of": "printer-relay"}}
+		if ns == "" {
+			bindings, options = &rbacv1.ClusterRoleBinding{}, options[1:]
+		}
+		if err := s.Client.DeleteAllOf(ctx, bindings, options...); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
