@@ -55,9 +55,10 @@ func (r *upstreams) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resul
 	if !status.Changed(u.Status, next, since) {
 		return ctrl.Result{RequeueAfter: later(u.Status, next, since)}, nil
 	}
-	if err := r.client.Status().Apply(ctx, status.ForUpstream(u, next), client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
+	c := status.ForUpstream(u, next)
+	if err := r.client.Status().Apply(ctx, c, client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(fmt.Errorf("status of MailUpstream %s/%s: %w", u.Namespace, u.Name, err))
 	}
-	r.written.keep(u, next)
+	r.written.keep(u, c.ResourceVersion, next)
 	return ctrl.Result{}, nil
 }

@@ -33,10 +33,11 @@ func (p *pass) report(ctx context.Context) (v1alpha1.PrinterRelayStatus, error) 
 	if !status.Changed(old, next, now.Sub(status.LastWrite(p.relay, fieldManager))) {
 		return next, nil
 	}
-	if err := p.client.Status().Apply(ctx, status.ForRelay(p.relay, next), client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
+	c := status.ForRelay(p.relay, next)
+	if err := p.client.Status().Apply(ctx, c, client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
 		return next, client.IgnoreNotFound(fmt.Errorf("status of %s: %w", p.name(), err))
 	}
-	p.written.keep(p.relay, next)
+	p.written.keep(p.relay, c.ResourceVersion, next)
 	p.transition(old.Conditions, next.Conditions)
 	return next, nil
 }

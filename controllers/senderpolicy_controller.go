@@ -54,10 +54,11 @@ func (r *policies) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if !status.Changed(o.Status, next, since) {
 		return ctrl.Result{RequeueAfter: later(o.Status, next, since)}, nil
 	}
-	if err := r.client.Status().Apply(ctx, status.ForPolicy(o, next), client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
+	c := status.ForPolicy(o, next)
+	if err := r.client.Status().Apply(ctx, c, client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(fmt.Errorf("status of SenderPolicy %s/%s: %w", o.Namespace, o.Name, err))
 	}
-	r.written.keep(o, next)
+	r.written.keep(o, c.ResourceVersion, next)
 	return ctrl.Result{}, nil
 }
 

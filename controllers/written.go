@@ -4,9 +4,9 @@ import (
 	"reflect"
 	"sync"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 )
@@ -25,22 +25,26 @@ type writtenKey struct {
 
 type writtenStatus struct {
 	uid     types.UID
-	version string // of the object that the status was made for
+	version string // of the object with the status
 	status  any
 }
 
-// keep remembers the status of an object that was just written.
-func (w *written) keep(o client.Object, status any) {
+// keep remembers the status of an object that was just written. version is
+// what the API server then gave the object.
+func (w *written) keep(o client.Object, version *string, status any) {
+	if version == nil {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.of == nil {
 		w.of = map[writtenKey]writtenStatus{}
 	}
-	w.of[keyOf(o)] = writtenStatus{o.GetUID(), o.GetResourceVersion(), status}
+	w.of[keyOf(o)] = writtenStatus{o.GetUID(), *version, status}
 }
 
-// recall gives an object the status that was written, if the object is still
-// as it was before.
+// recall gives an object the status that was written, if the object is older.
+// Somebody else may have changed it meanwhile: its spec, or an annotation.
 func (w *written) recall(o client.Object) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -49,7 +53,8 @@ func (w *written) recall(o client.Object) {
 	if !ok {
 		return
 	}
-	if s.uid != o.GetUID() || s.version != o.GetResourceVersion() {
+	age, err := resourceversion.CompareResourceVersion(o.GetResourceVersion(), s.version)
+	if s.uid != o.GetUID() || err != nil || age >= 0 {
 		delete(w.of, k)
 		return
 	}

@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"runtime/pprof"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,6 +77,7 @@ func (b *buffer) String() string {
 // operator is one that runs.
 type operator struct {
 	writes *apiserver.Writes
+	gets   atomic.Int64 // of single objects
 	stop   func() // waits until it has ended
 }
 
@@ -94,6 +97,7 @@ func (r *rig) runAs(cfg *rest.Config, change ...func(*controllers.Options)) *ope
 	}
 	op := &operator{}
 	o.API, op.writes = apiserver.Counted(cfg)
+	o.API.Wrap(func(next http.RoundTripper) http.RoundTripper { return counter{next, &op.gets} })
 	r.writes = op.writes
 	for _, c := range change {
 		c(&o)
@@ -117,6 +121,20 @@ func (r *rig) runAs(cfg *rest.Config, change ...func(*controllers.Options)) *ope
 	})
 	r.Cleanup(op.stop)
 	return op
+}
+
+// counter counts what is asked for besides watches.
+type counter struct {
+	next http.RoundTripper
+	n    *atomic.Int64
+}
+
+// RoundTrip implements http.RoundTripper.
+func (c counter) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodGet && r.URL.Query().Get("watch") == "" && strings.HasPrefix(r.URL.Path, "/api") {
+		c.n.Add(1)
+	}
+	return c.next.RoundTrip(r)
 }
 
 // goroutines lists those with a label, but for connections that are kept open
@@ -291,6 +309,14 @@ func describe(o metav1.Object, conditions []metav1.Condition) string {
 	return b.String()
 }
 
+// upstream and policy read for conditionOf.
+func (r *rig) upstream(name string) func() (metav1.Object, []metav1.Condition) {
+	return func() (metav1.Object, []metav1.Condition) {
+		o := must[v1alpha1.MailUpstream](r, name)
+		return o, o.Status.Conditions
+	}
+}
+
 // ready waits until a relay is Ready at its newest generation.
 func (r *rig) ready(relay string) {
 	r.Helper()
@@ -311,15 +337,16 @@ func (r *rig) nudge(relay string) {
 // annotate sets an annotation as a person does; an empty value removes it.
 func (r *rig) annotate(relay, name, value string) {
 	r.Helper()
-	edit(r, relay, func(o *v1alpha1.PrinterRelay) {
-		if o.Annotations == nil {
-			o.Annotations = map[string]string{}
-		}
-		o.Annotations[name] = value
-		if value == "" {
-			delete(o.Annotations, name)
-		}
-	})
+	o := &v1alpha1.PrinterRelay{}
+	o.Namespace, o.Name = r.ns, relay
+	v := fmt.Sprintf("%q", value)
+	if value == "" {
+		v = "null"
+	}
+	patch := fmt.Sprintf(`{"metadata": {"annotations": {%q: %s}}}`, name, v)
+	if err := r.client.Patch(r.ctx(), o, client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
+		r.Fatal(err)
+	}
 }
 
 // events of the namespace about one object: "Normal Ready: ...".
@@ -366,6 +393,18 @@ func containsAll(s string, words []string) bool {
 		}
 	}
 	return true
+}
+
+// rests waits until a look of the operator writes nothing, and fails the test if
+// the next then does.
+func (r *rig) rests(op *operator, look func()) {
+	r.Helper()
+	r.eventually("the operator comes to rest", func() string {
+		op.writes.Reset()
+		look()
+		return op.writes.String()
+	})
+	r.quiet(op, look)
 }
 
 // quiet fails the test if the operator writes anything while fn runs.
