@@ -54,7 +54,7 @@ func assign(services []corev1.Service, prefix netip.Prefix) ([]corev1.Service, e
 		case wanted && !have && s.DeletionTimestamp == nil:
 			address, ok := free(prefix, used)
 			if !ok {
-				return changed, fmt.Errorf("Service %s/%s: no free address in %s: delete a LoadBalancer Service", s.Namespace, s.Name, prefix)
+				return changed, fmt.Errorf("no address is free in %s for Service %s/%s: delete a LoadBalancer Service", prefix, s.Namespace, s.Name)
 			}
 			used[address] = true
 			mode := corev1.LoadBalancerIPModeVIP
