@@ -126,7 +126,7 @@ func (p *pass) release(ctx context.Context) (bool, error) {
 		}
 	}
 	if len(p.failures) > 0 && p.retry != nil {
-		return false, nil // an instance could not be ended; it is tried again
+		return false, nil //nolint:nilerr // an instance could not be ended: Reconcile returns why, and it is tried again
 	}
 	if err := p.setFinalizer(ctx, false); err != nil {
 		return false, err
