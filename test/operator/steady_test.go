@@ -167,6 +167,9 @@ func TestForeign(t *testing.T) {
 					t.Error("an instance runs without what it stands on")
 				}
 			}
+			if kind == "Service" {
+				r.condition("copiers", "Programmed=True")
+			}
 			r.eventually("the rest of it is there", func() string {
 				if kind != "Service" && len(r.relay("copiers").Status.Addresses) == 0 {
 					return "no address"
