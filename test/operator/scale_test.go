@@ -8,6 +8,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -170,7 +172,10 @@ func (r *rig) gone() {
 		}
 		return describe(o, o.Status.Conditions)
 	})
-	for _, o := range []client.Object{&appsv1.Deployment{}, &corev1.ConfigMap{}, &corev1.ServiceAccount{}} {
+	for _, o := range []client.Object{
+		&appsv1.Deployment{}, &corev1.ConfigMap{}, &corev1.ServiceAccount{}, &corev1.Service{},
+		&networkingv1.NetworkPolicy{}, &policyv1.PodDisruptionBudget{},
+	} {
 		if err := r.client.DeleteAllOf(r.ctx(), o, client.InNamespace(r.ns), client.MatchingLabels{"app.kubernetes.io/instance": "copiers"}); err != nil {
 			r.Fatal(err)
 		}
@@ -248,6 +253,7 @@ func TestDeleteWithoutReferences(t *testing.T) {
 // is lost is said.
 func TestNamespaceGoes(t *testing.T) {
 	r := newRig(t)
+	r.home = r.server.Namespace(t)
 	r.run()
 	r.copiersReady(deletes)
 	r.node.set("copiers-0", func(i *instance) { i.queue.Waiting = 4 })
@@ -263,7 +269,7 @@ func TestNamespaceGoes(t *testing.T) {
 	})
 	r.eventually("the event says what is lost", func() string {
 		var list eventsv1.EventList
-		if err := r.client.List(r.ctx(), &list); err != nil {
+		if err := r.client.List(r.ctx(), &list, client.InNamespace(r.home)); err != nil {
 			t.Fatal(err)
 		}
 		for _, e := range list.Items {

@@ -80,7 +80,7 @@ func TestDrift(t *testing.T) {
 			return ""
 		}},
 		{"an edited ConfigMap", func() {
-			edit(r, "copiers-relay", func(c *corev1.ConfigMap) { 
+			edit(r, "copiers-relay", func(c *corev1.ConfigMap) {
 				c.Data[render.ManifestsKey] = strings.ReplaceAll(c.Data[render.ManifestsKey], "floor-3", "floor-4")
 			})
 		}, func() string {
@@ -181,7 +181,6 @@ func TestForeign(t *testing.T) {
 				t.Errorf("%s %q was touched: %s, before %s", kind, name, now, version)
 			}
 			r.delete(foreign)
-			r.annotate("copiers", "example.com/nudge", "again")
 			r.ready("copiers")
 		})
 	}
