@@ -137,10 +137,8 @@ func (s *relay) withoutCertManager() string {
 func (s *relay) missingSecrets() []string {
 	missing := map[string]bool{}
 	for _, i := range s.states {
-		if i.Report != nil {
-			for _, name := range i.Report.MissingSecrets {
-				missing[name] = true
-			}
+		for _, name := range i.SecretsMissing() {
+			missing[name] = true
 		}
 	}
 	refs := SecretsOfRelay(s.Object)
