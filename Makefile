@@ -86,6 +86,10 @@ cluster-down: ## End it; nothing is left
 bench: test-deps ## Measure throughput and memory beside Postfix
 	go test -tags bench -v -run '^TestBench$$' -count=1 -timeout 60m ./test/bench $(BENCHFLAGS)
 
+.PHONY: bench-operator
+bench-operator: build control-plane ## Measure the operator with 2,000 PrinterRelays
+	go test -tags bench -v -run '^TestBenchOperator$$' -count=1 -timeout 60m ./test/benchoperator -operator '$(CURDIR)/$(BIN)' $(BENCHFLAGS)
+
 ##@ Change
 .PHONY: generate
 generate: ## Generate what follows from api/, controllers/rbac.go and the chart's values

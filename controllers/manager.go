@@ -51,6 +51,7 @@ type Options struct {
 	Metrics           string // address; empty: none
 	MetricsAuth       string // MetricsTokenReview or MetricsNone
 	Probes            string // address; empty: none
+	Pprof             string // address of Go's profiles; empty: none
 	Log               *slog.Logger
 
 	// API is the API server; nil: that of the Pod, or of $KUBECONFIG.
@@ -142,6 +143,7 @@ func (o *Options) manager(log logr.Logger) ctrl.Options {
 		LeaderElectionReleaseOnCancel: true,
 		GracefulShutdownTimeout:       &grace,
 		HealthProbeBindAddress:        orOff(o.Probes),
+		PprofBindAddress:              orOff(o.Pprof),
 		Metrics:                       o.metrics(),
 		Controller: config.Controller{
 			MaxConcurrentReconciles: concurrency, RecoverPanic: new(true),

@@ -38,6 +38,7 @@ Secret: they are mounted into the relays' Pods.`,
 	f.StringVar(&o.Metrics, "metrics", ":8080", `address of the metrics, with TLS; "" for none`)
 	f.StringVar(&o.MetricsAuth, "metrics-authentication", controllers.MetricsTokenReview, "who may read the metrics: TokenReview asks the API server, None lets everybody")
 	f.StringVar(&o.Probes, "probes", ":8081", `address of /healthz and /readyz; "" for none`)
+	f.StringVar(&o.Pprof, "pprof", "", `address of Go's profiles, which anybody may read who reaches it; "" for none`)
 	f.StringVar(&format, "log-format", "json", "text or json")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	c.MarkFlagRequired("image")     //nolint:errcheck // fails only for an unknown flag
