@@ -184,6 +184,16 @@ func count(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
+// replicas counts the instances that are there.
+func (s *relay) replicas() (n int32) {
+	for _, i := range s.states {
+		if i.Deployment != nil {
+			n++
+		}
+	}
+	return n
+}
+
 // instances of the status. Of one that does not answer, the queue is what it
 // was: nothing says that it is empty.
 func (s *relay) instances() []v1alpha1.InstanceStatus {

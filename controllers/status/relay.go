@@ -35,6 +35,7 @@ func Of(in Relay) v1alpha1.PrinterRelayStatus {
 		Conditions:         c.out,
 		Addresses:          s.addresses(),
 		Listeners:          s.listeners(),
+		Replicas:           s.replicas(),
 		Instances:          s.instances(),
 		Queue:              s.queue(),
 		Copiers:            in.Object.Status.Copiers,
