@@ -20,8 +20,7 @@ func TestServices(t *testing.T) {
 		"{type: LoadBalancer, externalTrafficPolicy: Cluster, annotations: {example.com/a: b}}",
 		"{type: LoadBalancer, loadBalancerSourceRanges: [10.20.3.7/16, 192.0.2.0/24], ipFamilyPolicy: PreferDualStack}",
 		"{type: NodePort, sessionAffinity: None}",
-		"{type: NodePort, externalTrafficPolicy: Cluster, annotations: {example.com/c: d}}",
-		"{type: ClusterIP}",
+		"{type: ClusterIP, annotations: {example.com/c: d}}",
 		"{type: ClusterIP, sessionAffinity: None, ipFamilyPolicy: SingleStack}",
 	}
 	r := newRig(t)
