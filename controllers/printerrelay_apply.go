@@ -68,8 +68,8 @@ func (p *pass) ensure(ctx context.Context) {
 	for i := range p.set.Instances {
 		in := &p.set.Instances[i]
 		old := p.there.volumes[in.Number]
-		if in.Volume == nil || old != nil && old.DeletionTimestamp != nil {
-			continue // it goes; its instance waits until it is gone
+		if in.Volume == nil || in.Draining || old != nil && old.DeletionTimestamp != nil {
+			continue // it goes; or has gone since it was seen, and must not be made again
 		}
 		if !p.one(ctx, in.Volume, "") {
 			in.Deployment = nil
@@ -114,9 +114,21 @@ func (p *pass) roll(ctx context.Context) {
 	}
 }
 
+// deploy applies a Deployment. Of an instance that goes it makes none: its own
+// may be gone since it was seen.
 func (p *pass) deploy(ctx context.Context, in *render.Instance) {
+	seen := p.there.deployments[in.Number]
+	if in.Draining {
+		in.Deployment.WithUID(seen.UID)
+	}
 	if !p.one(ctx, in.Deployment, p.relay.UID) {
 		p.outdated[in.Number] = true
+		return
+	}
+	if seen != nil && in.Deployment.Generation != nil {
+		// What was seen of it is about the template before.
+		p.there.deployments[in.Number] = seen.DeepCopy()
+		p.there.deployments[in.Number].Generation = *in.Deployment.Generation
 	}
 }
 

@@ -38,6 +38,7 @@ type relays struct {
 	instances     Instances
 	forgotten     func(types.NamespacedName) // a relay is gone
 	events        events.EventRecorder
+	self          *corev1.ObjectReference // the operator's ServiceAccount
 	clusterDomain string
 	log           *slog.Logger
 
@@ -111,7 +112,7 @@ func (p *pass) resolve(ctx context.Context) error {
 	p.upstreams, p.policies = map[string]*v1alpha1.MailUpstream{}, map[string]*v1alpha1.SenderPolicy{}
 	for _, name := range named(p.relay, "MailUpstream") {
 		u := &v1alpha1.MailUpstream{}
-		if there, err := p.find(ctx, name, u); err != nil {
+		if there, err := p.refer(ctx, name, u); err != nil {
 			return err
 		} else if there {
 			n, err := sharers(ctx, p.client, u)
@@ -123,13 +124,24 @@ func (p *pass) resolve(ctx context.Context) error {
 	}
 	for _, name := range named(p.relay, "SenderPolicy") {
 		s := &v1alpha1.SenderPolicy{}
-		if there, err := p.find(ctx, name, s); err != nil {
+		if there, err := p.refer(ctx, name, s); err != nil {
 			return err
 		} else if there {
 			p.policies[name] = s
 		}
 	}
 	return nil
+}
+
+// refer finds an object that the relay names. What is not in the cache may have
+// been made together with the relay's own change, which came first: the API server
+// is asked before mail is refused for it.
+func (p *pass) refer(ctx context.Context, name string, o client.Object) (bool, error) {
+	if there, err := p.find(ctx, name, o); there || err != nil {
+		return there, err
+	}
+	err := p.live.Get(ctx, types.NamespacedName{Namespace: p.relay.Namespace, Name: name}, o)
+	return err == nil, client.IgnoreNotFound(err)
 }
 
 func (p *pass) find(ctx context.Context, name string, o client.Object) (bool, error) {
@@ -198,9 +210,10 @@ const (
 )
 
 // again is how long to wait: what changed just now is looked at soon, what has
-// stood for long, seldom. Without a Pod to ask, the watches tell of everything.
+// stood for long, seldom. Without a Pod to ask, the watches tell of everything
+// but what stands in the way: others' objects are not watched.
 func (p *pass) again(s v1alpha1.PrinterRelayStatus) time.Duration {
-	if len(p.there.pods) == 0 {
+	if len(p.there.pods) == 0 && len(p.failures) == 0 {
 		return 0
 	}
 	for _, c := range s.Conditions {

@@ -2,9 +2,11 @@ package controllers
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -28,13 +30,17 @@ func (p *pass) finalizer(ctx context.Context) (bool, error) {
 }
 
 // setFinalizer adds or removes ours. The UID keeps it from making a relay that
-// is gone anew.
+// is gone anew: that is a conflict.
 func (p *pass) setFinalizer(ctx context.Context, want bool) error {
 	c := ac.PrinterRelay(p.relay.Name, p.relay.Namespace).WithUID(p.relay.UID)
 	if want {
 		c.WithFinalizers(v1alpha1.Finalizer)
 	}
-	return client.IgnoreNotFound(p.client.Apply(ctx, c, client.FieldOwner(fieldManager), client.ForceOwnership))
+	err := p.client.Apply(ctx, c, client.FieldOwner(fieldManager), client.ForceOwnership)
+	if !want && apierrors.IsConflict(err) {
+		return nil
+	}
+	return client.IgnoreNotFound(err)
 }
 
 // retire ends the instances that go, each when nothing is left that would be
@@ -122,17 +128,24 @@ func (p *pass) release(ctx context.Context) (bool, error) {
 			return false, err
 		}
 		for _, n := range p.there.numbers() {
-			p.event(corev1.EventTypeWarning, "QueueAbandoned", actionRetire, "the namespace is being deleted: instance %q goes with %s", p.there.deployments[n].Name, p.left(n))
+			p.farewell(fmt.Sprintf("namespace %q is being deleted: instance %q goes with %s", p.relay.Namespace, p.there.deployments[n].Name, p.left(n)))
 		}
 	}
 	if len(p.failures) > 0 && p.retry != nil {
-		return false, nil // an instance could not be ended; it is tried again
+		return false, nil //nolint:nilerr // an instance could not be ended: Reconcile returns why, and it is tried again
 	}
 	if err := p.setFinalizer(ctx, false); err != nil {
 		return false, err
 	}
 	p.forget(p.key())
 	return true, nil
+}
+
+// farewell tells of mail that goes with its namespace. That takes no event any
+// more: it is the operator's own namespace that has it.
+func (p *pass) farewell(text string) {
+	p.log.Warn(text, "relay", p.key())
+	p.events.Eventf(p.self, p.relay, corev1.EventTypeWarning, "QueueAbandoned", actionRetire, "%s", text)
 }
 
 func (p *pass) namespaceGoes(ctx context.Context) (bool, error) {

@@ -79,10 +79,10 @@ func (p *pass) sighting() sighting {
 	for name, o := range p.policies {
 		s.policies[name] = o.Generation
 	}
-	for _, n := range p.there.numbers() {
-		if r := p.there.reports[n]; r != nil {
-			s.missingSecrets = append(s.missingSecrets, r.MissingSecrets...)
-			s.reports = append(s.reports, r.Upstreams...)
+	for _, i := range p.instancesSeen() {
+		s.missingSecrets = append(s.missingSecrets, i.SecretsMissing()...)
+		if i.Report != nil {
+			s.reports = append(s.reports, i.Report.Upstreams...)
 		}
 	}
 	slices.Sort(s.missingSecrets)

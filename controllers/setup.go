@@ -48,7 +48,8 @@ func (s *setup) reconcilers(ctx context.Context) error {
 	r := &relays{
 		client: c, live: s.mgr.GetAPIReader(), settings: s.around.settings, instances: s.Instances,
 		apply:     &apply.Applier{Client: c, Live: s.mgr.GetAPIReader(), Manager: fieldManager},
-		forgotten: s.tokens.Forget, events: s.mgr.GetEventRecorder(fieldManager), clusterDomain: s.ClusterDomain, log: s.Log,
+		forgotten: s.tokens.Forget, events: s.mgr.GetEventRecorder(fieldManager), clusterDomain: s.ClusterDomain,
+		self: &corev1.ObjectReference{APIVersion: "v1", Kind: "ServiceAccount", Namespace: s.Namespace, Name: s.ServiceAccount}, log: s.Log,
 		sightings: seen,
 		news: func(_ context.Context, relay *v1alpha1.PrinterRelay) {
 			toUpstreams.add(relay.Namespace, named(relay, "MailUpstream"))

@@ -112,6 +112,9 @@ type PrinterRelayStatus struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=8
 	Listeners []ListenerStatus `json:"listeners,omitempty"`
+	// replicas are the instances that are there, with those that drain.
+	// +optional
+	Replicas int32 `json:"replicas,omitempty"`
 	// instances of the relay.
 	// +optional
 	// +listType=map

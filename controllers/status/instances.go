@@ -65,6 +65,8 @@ func (s *relay) judge(i Instance) state {
 		return is(stuck, "cannot be started: %s", scrub(refused, i.Name))
 	case i.Outdated:
 		return is(rolling, "waits for its turn to be replaced")
+	case out.serves && behind(i.Deployment):
+		return is(rolling, "is being replaced")
 	case !out.serves && i.Volume != nil && i.Volume.Status.Phase == corev1.ClaimPending:
 		return is(rolling, "waits for its volume, PersistentVolumeClaim %q, to be bound: see its events, and spec.spool.persistentVolume.storageClassName", i.Name)
 	case !out.serves && deadlineExceeded(i.Deployment):
@@ -92,11 +94,17 @@ func podReady(d *appsv1.Deployment) bool { return d != nil && d.Status.ReadyRepl
 // replacing tells whether a Deployment has still to bring up its Pod for the
 // first time since it changed.
 func replacing(d *appsv1.Deployment) bool {
-	if d.Status.ObservedGeneration < d.Generation || d.Status.UpdatedReplicas == 0 {
+	if behind(d) {
 		return true
 	}
 	c := condition(d, appsv1.DeploymentProgressing)
 	return c == nil || c.Status != corev1.ConditionTrue || c.Reason != "NewReplicaSetAvailable"
+}
+
+// behind tells whether the Pod of a Deployment, if there is one, is of a
+// template before.
+func behind(d *appsv1.Deployment) bool {
+	return d.Status.ObservedGeneration < d.Generation || d.Status.UpdatedReplicas == 0
 }
 
 func deadlineExceeded(d *appsv1.Deployment) bool {
@@ -174,6 +182,16 @@ func count(n int, one, many string) string {
 		return "1 " + one
 	}
 	return fmt.Sprintf("%d %s", n, many)
+}
+
+// replicas counts the instances that are there.
+func (s *relay) replicas() (n int32) {
+	for _, i := range s.states {
+		if i.Deployment != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // instances of the status. Of one that does not answer, the queue is what it

@@ -108,6 +108,15 @@ func SecretsOfUpstream(u *v1alpha1.MailUpstream) []Reference {
 	return out
 }
 
+// SecretsMissing are the Secrets that an instance does not find. Of one that is
+// still to be replaced, it says nothing: what is new it does not mount yet.
+func (i *Instance) SecretsMissing() []string {
+	if i.Report == nil || i.Outdated || i.Deployment == nil || behind(i.Deployment) {
+		return nil
+	}
+	return i.Report.MissingSecrets
+}
+
 // namespace of the object that has the field.
 func (r Reference) namespace() string {
 	_, key, _ := strings.Cut(r.Object, " ")

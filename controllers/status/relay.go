@@ -35,6 +35,7 @@ func Of(in Relay) v1alpha1.PrinterRelayStatus {
 		Conditions:         c.out,
 		Addresses:          s.addresses(),
 		Listeners:          s.listeners(),
+		Replicas:           s.replicas(),
 		Instances:          s.instances(),
 		Queue:              s.queue(),
 		Copiers:            in.Object.Status.Copiers,
@@ -137,10 +138,8 @@ func (s *relay) withoutCertManager() string {
 func (s *relay) missingSecrets() []string {
 	missing := map[string]bool{}
 	for _, i := range s.states {
-		if i.Report != nil {
-			for _, name := range i.Report.MissingSecrets {
-				missing[name] = true
-			}
+		for _, name := range i.SecretsMissing() {
+			missing[name] = true
 		}
 	}
 	refs := SecretsOfRelay(s.Object)

@@ -260,9 +260,10 @@ func TestFlagsAreThoseOfTheContract(t *testing.T) {
 			t.Errorf("%s: the operator is %s, the relays %s", dir, image, args[1])
 		}
 	}
+	const byHand = "--pprof" // no installation opens that port
 	for f := range flags {
-		if !passed[f] {
-			t.Errorf("no case sets %s", f)
+		if passed[f] == (f == byHand) {
+			t.Errorf("%s is set: %t", f, passed[f])
 		}
 	}
 }

@@ -51,9 +51,10 @@ func (r *rig) namespaced() *rest.Config {
 	r.Helper()
 	watched, own := rights(r)
 	r.role(r.ns, "watched", watched)
-	r.role(r.ns, "own", own)
-	cfg := r.server.ServiceAccount(r, r.ns, account)
-	r.effective(cfg, watched, own)
+	r.role(r.home, "own", own)
+	cfg := r.server.ServiceAccount(r, r.home, account)
+	r.effective(cfg, r.ns, watched)
+	r.effective(cfg, r.home, own)
 	return cfg
 }
 
@@ -64,7 +65,7 @@ func (r *rig) role(namespace, name string, rules []rbacv1.PolicyRule) {
 	role.Namespace, role.Name = namespace, name
 	binding := &rbacv1.RoleBinding{
 		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
-		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: r.ns, Name: account}},
+		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: r.home, Name: account}},
 	}
 	binding.Namespace, binding.Name = namespace, name
 	for _, o := range []client.Object{role, binding} {
@@ -75,21 +76,19 @@ func (r *rig) role(namespace, name string, rules []rbacv1.PolicyRule) {
 }
 
 // effective waits until the API server's authorizer knows all rules.
-func (r *rig) effective(cfg *rest.Config, rules ...[]rbacv1.PolicyRule) {
+func (r *rig) effective(cfg *rest.Config, namespace string, rules []rbacv1.PolicyRule) {
 	r.Helper()
 	c, err := client.New(cfg, client.Options{Scheme: apiserver.Scheme})
 	if err != nil {
 		r.Fatal(err)
 	}
-	for _, set := range rules {
-		last := set[len(set)-1]
-		r.eventually("the operator may "+last.String(), func() string { return r.may(r.ctx(), c, last) })
-	}
+	last := rules[len(rules)-1]
+	r.eventually("the operator may "+last.String(), func() string { return may(r.ctx(), c, namespace, last) })
 }
 
-func (r *rig) may(ctx context.Context, c client.Client, rule rbacv1.PolicyRule) string {
+func may(ctx context.Context, c client.Client, namespace string, rule rbacv1.PolicyRule) string {
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-		ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: r.ns, Verb: rule.Verbs[0], Group: rule.APIGroups[0], Resource: rule.Resources[0]},
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: rule.Verbs[0], Group: rule.APIGroups[0], Resource: rule.Resources[0]},
 	}}
 	if len(rule.ResourceNames) > 0 {
 		review.Spec.ResourceAttributes.Name = rule.ResourceNames[0]

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
@@ -167,11 +168,15 @@ func (n *node) asked() map[string]int {
 func (n *node) notAskedSince(before map[string]int) string {
 	now := n.asked()
 	for name, count := range before {
-		if count > 0 && now[name] == count && n.podOf(name) != nil {
+		if count > 0 && now[name] == count && n.deployed(name) {
 			return fmt.Sprintf("%s was asked %d times", name, now[name])
 		}
 	}
 	return ""
+}
+
+func (n *node) deployed(name string) bool {
+	return n.client.Get(n.t.Context(), types.NamespacedName{Namespace: n.ns, Name: name}, &appsv1.Deployment{}) == nil
 }
 
 // podOf gives the Pod of an instance.

@@ -99,7 +99,9 @@ func TestReload(t *testing.T) {
 		want string // in relay.yaml
 	}{
 		{"policy", func() {
-			edit(r, "office", func(p *v1alpha1.SenderPolicy) { p.Spec.Rules[0].Recipients.Allowed = []v1alpha1.AddressPattern{"*@new.example"} })
+			edit(r, "office", func(p *v1alpha1.SenderPolicy) {
+				p.Spec.Rules[0].Recipients.Allowed = []v1alpha1.AddressPattern{"*@new.example"}
+			})
 		}, "*@new.example"},
 		{"upstream", func() {
 			edit(r, "smarthost", func(u *v1alpha1.MailUpstream) { u.Spec.SMTP.Host = "other.example" })

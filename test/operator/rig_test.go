@@ -37,6 +37,7 @@ type rig struct {
 	server *apiserver.Server
 	client client.Client // the administrator's
 	ns     string
+	home   string // the operator's own namespace
 	node   *node
 	log    *buffer
 	writes *apiserver.Writes // of the newest operator
@@ -47,6 +48,7 @@ func newRig(t *testing.T) *rig {
 	t.Parallel()
 	s := apiserver.Start(t)
 	r := &rig{T: t, server: s, client: s.Client, ns: s.Namespace(t), log: &buffer{}}
+	r.home = r.ns
 	r.node = newNode(t, s, r.ns)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -78,7 +80,7 @@ func (b *buffer) String() string {
 type operator struct {
 	writes *apiserver.Writes
 	gets   atomic.Int64 // of single objects
-	stop   func() // waits until it has ended
+	stop   func()       // waits until it has ended
 }
 
 // run starts an operator with the rights of Roles in the rig's namespace.
@@ -92,7 +94,7 @@ func (r *rig) run(change ...func(*controllers.Options)) *operator {
 func (r *rig) runAs(cfg *rest.Config, change ...func(*controllers.Options)) *operator {
 	r.Helper()
 	o := controllers.Options{
-		Image: image, Namespace: r.ns, ServiceAccount: account, Instances: r.node,
+		Image: image, Namespace: r.home, ServiceAccount: account, Instances: r.node,
 		Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
 	op := &operator{}

@@ -796,6 +796,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: queue
       type:
         namedType: com.github.printerrelay.printer-relay.api.v1alpha1.QueueStatus
+    - name: replicas
+      type:
+        scalar: numeric
 - name: com.github.printerrelay.printer-relay.api.v1alpha1.ProviderTransport
   scalar: string
 - name: com.github.printerrelay.printer-relay.api.v1alpha1.ProxyProtocol

@@ -20,6 +20,8 @@ type PrinterRelayStatusApplyConfiguration struct {
 	Addresses []RelayAddressApplyConfiguration `json:"addresses,omitempty"`
 	// listeners of the relay.
 	Listeners []ListenerStatusApplyConfiguration `json:"listeners,omitempty"`
+	// replicas are the instances that are there, with those that drain.
+	Replicas *int32 `json:"replicas,omitempty"`
 	// instances of the relay.
 	Instances []InstanceStatusApplyConfiguration `json:"instances,omitempty"`
 	// queue of all instances together.
@@ -78,6 +80,14 @@ func (b *PrinterRelayStatusApplyConfiguration) WithListeners(values ...*Listener
 		}
 		b.Listeners = append(b.Listeners, *values[i])
 	}
+	return b
+}
+
+// WithReplicas sets the Replicas field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Replicas field is set to the value of the last call.
+func (b *PrinterRelayStatusApplyConfiguration) WithReplicas(value int32) *PrinterRelayStatusApplyConfiguration {
+	b.Replicas = &value
 	return b
 }
 
