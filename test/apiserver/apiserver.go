@@ -178,6 +178,9 @@ func (s *Server) wrap() error {
 	plane := &s.environment.ControlPlane
 	plane.KubectlPath = filepath.Join(s.Bin, "kubectl")
 	plane.Etcd = &envtest.Etcd{}
+	// Room for thousands of Services: envtest's own range has 254 addresses. Nobody
+	// listens at any of them.
+	plane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.0.0.0/16").Set("service-node-port-range", "20000-60000")
 	for name, path := range map[string]*string{
 		"etcd":           &plane.Etcd.Path,
 		"kube-apiserver": &plane.GetAPIServer().Path,
