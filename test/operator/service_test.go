@@ -131,3 +131,18 @@ func TestEphemeral(t *testing.T) {
 	edit(r, "copiers", func(o *v1alpha1.PrinterRelay) { o.Spec.Spool.PersistentVolume = nil })
 	r.ready("copiers")
 }
+
+// TestPending: an address or a volume that the cluster has still to give is
+// named, and waited for.
+func TestPending(t *testing.T) {
+	r := newRig(t)
+	r.node.change(func() { r.node.pending, r.node.unbound["copiers-0"] = true, true })
+	r.run()
+	r.kubectl(smarthost + "\n---\n" + office + "\n---\n" + copiers())
+	r.condition("copiers", "Ready=False/AddressPending", `Service "copiers"`, "spec.service.type: NodePort")
+	r.condition("copiers", "Durable=Unknown/VolumePending", `"copiers-0"`)
+	r.condition("copiers", "Stalled=absent")
+	r.node.change(func() { r.node.pending, r.node.unbound["copiers-0"] = false, false })
+	r.ready("copiers")
+	r.condition("copiers", "Durable=True")
+}
