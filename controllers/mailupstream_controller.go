@@ -19,6 +19,8 @@ type upstreams struct {
 	client    client.Client
 	sightings *sightings
 	written   written
+
+	figuresEvery time.Duration
 }
 
 // Reconcile writes the status of one MailUpstream, if it says anything new.
@@ -51,9 +53,9 @@ func (r *upstreams) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resul
 		in.Reports = append(in.Reports, s.reports...)
 	}
 	next := status.OfUpstream(in)
-	since := now.Sub(status.LastWrite(u, fieldManager))
-	if !status.Changed(u.Status, next, since) {
-		return ctrl.Result{RequeueAfter: later(u.Status, next, since)}, nil
+	wait := r.figuresEvery - now.Sub(status.LastWrite(u, fieldManager))
+	if !status.Changed(u.Status, next, wait <= 0) {
+		return ctrl.Result{RequeueAfter: later(u.Status, next, wait)}, nil
 	}
 	c := status.ForUpstream(u, next)
 	if err := r.client.Status().Apply(ctx, c, client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {

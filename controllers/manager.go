@@ -39,6 +39,10 @@ const (
 // leaseName is of the lease that the acting operator holds.
 const leaseName = "printer-relay-operator"
 
+// figuresEvery: what is queued changes with every scan, and nobody reads a status
+// that often.
+const figuresEvery = 30 * time.Second
+
 // Options are what the operator's command line says (docs/operator.md).
 type Options struct {
 	Image             string // of the relays
@@ -58,6 +62,9 @@ type Options struct {
 	// LookEvery is how often the issuer's keys are read, and cert-manager is looked
 	// for; 0: lookEvery.
 	LookEvery time.Duration
+	// FiguresEvery is how often a status is written for its figures alone; 0:
+	// figuresEvery.
+	FiguresEvery time.Duration
 	// API is the API server; nil: that of the Pod, or of $KUBECONFIG.
 	API *rest.Config
 	// Instances is asked how instances stand; nil: their admin ports.
@@ -104,6 +111,7 @@ func Run(ctx context.Context, o Options) error {
 	if o.Instances == nil {
 		o.Instances = instances.NewReader(tokens)
 	}
+	o.FiguresEvery = cmp.Or(o.FiguresEvery, figuresEvery)
 	s := &setup{Options: o, mgr: mgr, around: around, tokens: tokens}
 	if err := s.reconcilers(ctx); err != nil {
 		return err

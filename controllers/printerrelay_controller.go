@@ -40,6 +40,7 @@ type relays struct {
 	events        events.EventRecorder
 	self          *corev1.ObjectReference // the operator's ServiceAccount
 	clusterDomain string
+	figuresEvery  time.Duration
 	log           *slog.Logger
 
 	written   written // statuses

@@ -30,7 +30,7 @@ func (p *pass) report(ctx context.Context) (v1alpha1.PrinterRelayStatus, error) 
 		p.news(ctx, p.relay)
 	}
 	old := p.relay.Status
-	if !status.Changed(old, next, now.Sub(status.LastWrite(p.relay, fieldManager))) {
+	if !status.Changed(old, next, now.Sub(status.LastWrite(p.relay, fieldManager)) >= p.figuresEvery) {
 		return next, nil
 	}
 	c := status.ForRelay(p.relay, next)

@@ -20,6 +20,8 @@ type policies struct {
 	client    client.Client
 	sightings *sightings
 	written   written
+
+	figuresEvery time.Duration
 }
 
 // Reconcile writes the status of one SenderPolicy, if it says anything new.
@@ -50,9 +52,9 @@ func (r *policies) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 		in.Diagnostics = append(in.Diagnostics, s.diagnostics...)
 	}
 	next := status.OfPolicy(in)
-	since := now.Sub(status.LastWrite(o, fieldManager))
-	if !status.Changed(o.Status, next, since) {
-		return ctrl.Result{RequeueAfter: later(o.Status, next, since)}, nil
+	wait := r.figuresEvery - now.Sub(status.LastWrite(o, fieldManager))
+	if !status.Changed(o.Status, next, wait <= 0) {
+		return ctrl.Result{RequeueAfter: later(o.Status, next, wait)}, nil
 	}
 	c := status.ForPolicy(o, next)
 	if err := r.client.Status().Apply(ctx, c, client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
@@ -64,9 +66,9 @@ func (r *policies) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 
 // later is when a status is to be written that differs by its figures only; 0
 // if it does not differ.
-func later[S status.Statuses](old, next S, since time.Duration) time.Duration {
+func later[S status.Statuses](old, next S, wait time.Duration) time.Duration {
 	if equality.Semantic.DeepEqual(old, next) {
 		return 0
 	}
-	return status.FiguresEvery - since
+	return wait
 }

@@ -48,7 +48,7 @@ func (s *setup) reconcilers(ctx context.Context) error {
 	r := &relays{
 		client: c, live: s.mgr.GetAPIReader(), settings: s.around.settings, instances: s.Instances,
 		apply:     &apply.Applier{Client: c, Live: s.mgr.GetAPIReader(), Manager: fieldManager},
-		forgotten: s.tokens.Forget, events: s.mgr.GetEventRecorder(fieldManager), clusterDomain: s.ClusterDomain,
+		forgotten: s.tokens.Forget, events: s.mgr.GetEventRecorder(fieldManager), clusterDomain: s.ClusterDomain, figuresEvery: s.FiguresEvery,
 		self: &corev1.ObjectReference{APIVersion: "v1", Kind: "ServiceAccount", Namespace: s.Namespace, Name: s.ServiceAccount}, log: s.Log,
 		sightings: seen,
 		news: func(_ context.Context, relay *v1alpha1.PrinterRelay) {
@@ -68,14 +68,14 @@ func (s *setup) reconcilers(ctx context.Context) error {
 	err = ctrl.NewControllerManagedBy(s.mgr).For(&v1alpha1.MailUpstream{}, changed).
 		Watches(&v1alpha1.PrinterRelay{}, ofReferred("MailUpstream"), changed).
 		WatchesRawSource(toUpstreams.source()).
-		Complete(&upstreams{client: c, sightings: seen})
+		Complete(&upstreams{client: c, sightings: seen, figuresEvery: s.FiguresEvery})
 	if err != nil {
 		return err
 	}
 	return ctrl.NewControllerManagedBy(s.mgr).For(&v1alpha1.SenderPolicy{}, changed).
 		Watches(&v1alpha1.PrinterRelay{}, ofReferred("SenderPolicy"), changed).
 		WatchesRawSource(toPolicies.source()).
-		Complete(&policies{client: c, sightings: seen})
+		Complete(&policies{client: c, sightings: seen, figuresEvery: s.FiguresEvery})
 }
 
 func (s *setup) relays(r *relays, nudged *nudges) (controller.Controller, error) {

@@ -8,6 +8,7 @@ import (
 // Service is what stands in front of the instances in a cluster.
 //
 // +kubebuilder:validation:XValidation:rule="self.type == 'LoadBalancer' || !(has(self.loadBalancerClass) || has(self.loadBalancerSourceRanges))",message="loadBalancerClass and loadBalancerSourceRanges are for type LoadBalancer"
+// +kubebuilder:validation:XValidation:rule="self.type != 'LoadBalancer' || oldSelf.type != 'LoadBalancer' || (has(self.loadBalancerClass) == has(oldSelf.loadBalancerClass) && (!has(self.loadBalancerClass) || self.loadBalancerClass == oldSelf.loadBalancerClass))",message="loadBalancerClass of a Service cannot change: keep it, or change the type to ClusterIP first and then back"
 type Service struct {
 	// type: LoadBalancer, NodePort or ClusterIP.
 	// +optional

@@ -10,9 +10,6 @@ import (
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 )
 
-// FiguresEvery is how often a status is written for its figures alone.
-const FiguresEvery = 30 * time.Second
-
 // Statuses are those of the three kinds.
 type Statuses interface {
 	v1alpha1.PrinterRelayStatus | v1alpha1.MailUpstreamStatus | v1alpha1.SenderPolicyStatus
@@ -20,12 +17,12 @@ type Statuses interface {
 
 // Changed tells whether a status is to be written: at once if anything but its
 // figures changed; for figures (what is queued, and messages that hold numbers
-// or the words of other programs) only if the last write is FiguresEvery ago.
-func Changed[S Statuses](old, now S, sinceWrite time.Duration) bool {
+// or the words of other programs) only if they are due.
+func Changed[S Statuses](old, now S, due bool) bool {
 	if equality.Semantic.DeepEqual(old, now) {
 		return false
 	}
-	return sinceWrite >= FiguresEvery || !equality.Semantic.DeepEqual(still(old), still(now))
+	return due || !equality.Semantic.DeepEqual(still(old), still(now))
 }
 
 // LastWrite is when a field manager last changed an object's status; zero if

@@ -151,13 +151,13 @@ func TestChanged(t *testing.T) {
 			old, fresh := base(), base()
 			tt.change(&fresh)
 			before := mustJSON(t, old) + mustJSON(t, fresh)
-			if got := Changed(old, fresh, FiguresEvery-1); got != tt.atOnce {
+			if got := Changed(old, fresh, false); got != tt.atOnce {
 				t.Errorf("a second too early: %v, want %v", got, tt.atOnce)
 			}
-			if !Changed(old, fresh, FiguresEvery) {
+			if !Changed(old, fresh, true) {
 				t.Error("is never written")
 			}
-			if Changed(old, old, FiguresEvery) || Changed(fresh, fresh, FiguresEvery) {
+			if Changed(old, old, true) || Changed(fresh, fresh, true) {
 				t.Error("what did not change is written")
 			}
 			if mustJSON(t, old)+mustJSON(t, fresh) != before {
@@ -171,17 +171,17 @@ func TestChangedUpstreamAndPolicy(t *testing.T) {
 	u := Upstream{Object: healthy().Upstreams["ses"], Now: now, UsedBy: []string{"office"}, Reports: []UpstreamReport{{Name: "ses", Down: true, LastError: "one"}}}
 	old := OfUpstream(u)
 	u.Reports[0].LastError = "two"
-	if Changed(old, OfUpstream(u), FiguresEvery-1) || !Changed(old, OfUpstream(u), FiguresEvery) {
+	if Changed(old, OfUpstream(u), false) || !Changed(old, OfUpstream(u), true) {
 		t.Error("an upstream's words are a figure")
 	}
 	u.UsedBy = append(u.UsedBy, "other")
-	if !Changed(old, OfUpstream(u), 0) {
+	if !Changed(old, OfUpstream(u), false) {
 		t.Error("usedBy is not written")
 	}
 	p := Policy{Object: healthy().Policies["office"], Now: now}
 	before := OfPolicy(p)
 	p.UsedBy = []string{"office"}
-	if Changed(before, before, FiguresEvery) || !Changed(before, OfPolicy(p), 0) {
+	if Changed(before, before, true) || !Changed(before, OfPolicy(p), false) {
 		t.Error("a policy's usedBy")
 	}
 }

@@ -173,6 +173,8 @@ func (s *relay) durable() verdict {
 			return unknown(v1alpha1.ReasonVolumePending, fmt.Sprintf("PersistentVolumeClaim %q is not there yet", i.Name))
 		case i.Volume.Status.Phase == corev1.ClaimLost:
 			return no(v1alpha1.ReasonVolumeLost, fmt.Sprintf("the volume of PersistentVolumeClaim %q is gone, and what was on it: bring it back, or delete the claim to begin anew", i.Name))
+		case i.Volume.DeletionTimestamp != nil && !i.Draining:
+			return no(v1alpha1.ReasonVolumeLost, fmt.Sprintf("PersistentVolumeClaim %q is being deleted, and goes with what is queued on it when its Pod ends: scale the relay down past the instance first, so that it delivers what it has", i.Name))
 		case i.Volume.Status.Phase != corev1.ClaimBound:
 			return unknown(v1alpha1.ReasonVolumePending, fmt.Sprintf("PersistentVolumeClaim %q is not bound yet", i.Name))
 		}

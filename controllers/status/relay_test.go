@@ -297,7 +297,8 @@ func TestRelayConditions(t *testing.T) {
 			in.Object.Spec.Spool.Type, in.Object.Spec.Acknowledge = v1alpha1.SpoolEphemeral, v1alpha1.AcknowledgeRelayed
 			in.Instances[0].Volume, in.Instances[1].Volume = nil, nil
 		}, want{"Durable": "False/Ephemeral: spec.spool.type", "Ready": "True/Ready"}},
-		"volume lost": {func(in *Relay) { in.Instances[0].Volume.Status.Phase = corev1.ClaimLost }, want{"Durable": "False/VolumeLost: PersistentVolumeClaim \"office-0\""}},
+		"volume is being deleted": {func(in *Relay) { in.Instances[0].Volume.DeletionTimestamp = &metav1.Time{} }, want{"Durable": "False/VolumeLost: PersistentVolumeClaim \"office-0\" is being deleted"}},
+		"volume lost":             {func(in *Relay) { in.Instances[0].Volume.Status.Phase = corev1.ClaimLost }, want{"Durable": "False/VolumeLost: PersistentVolumeClaim \"office-0\""}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

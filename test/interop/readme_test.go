@@ -29,7 +29,7 @@ func TestReadmeCommandsExist(t *testing.T) {
 		}
 	}
 	for _, doc := range []string{"README.md", "CONTRIBUTING.md", "docs/development.md"} {
-		for _, m := range regexp.MustCompile("(?m)(?:^|`)make ([a-z-]+)").FindAllStringSubmatch(read(doc), -1) {
+		for _, m := range regexp.MustCompile("(?m)(?:^|`)make ([a-z0-9-]+)").FindAllStringSubmatch(read(doc), -1) {
 			if !regexp.MustCompile(`(?m)^` + m[1] + `:`).MatchString(makefile) {
 				t.Errorf("%s: the Makefile has no target %s", doc, m[1])
 			}

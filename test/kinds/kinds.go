@@ -89,16 +89,44 @@ func Updates(t testing.TB) []Case {
 		{"the class is new", map[string]any{"size": "5Gi"}, map[string]any{"size": "5Gi", "storageClassName": "b"}, field, "storageClassName of a volume cannot change"},
 		{"the class is gone", map[string]any{"size": "5Gi", "storageClassName": "a"}, map[string]any{"size": "5Gi"}, field, "storageClassName of a volume cannot change"},
 	} {
-		out = append(out, Case{Name: c.name, Old: withVolume(t, c.before), Object: withVolume(t, c.after), Field: c.field, Want: c.want})
+		set := func(volume map[string]any) map[string]any {
+			return with(t, volume, "persistentVolume", "spec", "spool")
+		}
+		out = append(out, Case{Name: c.name, Old: set(c.before), Object: set(c.after), Field: c.field, Want: c.want})
+	}
+	return append(out, services(t)...)
+}
+
+// services are changes of spec.service that a Service cannot follow, or can.
+func services(t testing.TB) (out []Case) {
+	const class = "loadBalancerClass of a Service cannot change"
+	for _, c := range []struct {
+		name          string
+		before, after map[string]any
+		want          string
+	}{
+		{"the class of a load balancer stays", map[string]any{"loadBalancerClass": "a.example/b"}, map[string]any{"loadBalancerClass": "a.example/b"}, ""},
+		{"another class of load balancer", map[string]any{"loadBalancerClass": "a.example/b"}, map[string]any{"loadBalancerClass": "a.example/c"}, class},
+		{"a class for a load balancer without", map[string]any{}, map[string]any{"loadBalancerClass": "a.example/c"}, class},
+		{"the class of a load balancer goes", map[string]any{"loadBalancerClass": "a.example/b"}, map[string]any{}, class},
+		{"a load balancer with a class becomes another type", map[string]any{"loadBalancerClass": "a.example/b"}, map[string]any{"type": "ClusterIP"}, ""},
+		{"another type becomes a load balancer with a class", map[string]any{"type": "NodePort"}, map[string]any{"loadBalancerClass": "a.example/b"}, ""},
+	} {
+		one := Case{Name: c.name, Old: with(t, c.before, "service", "spec"), Object: with(t, c.after, "service", "spec"), Want: c.want}
+		if c.want != "" {
+			one.Field = "spec.service"
+		}
+		out = append(out, one)
 	}
 	return out
 }
 
-func withVolume(t testing.TB, volume map[string]any) map[string]any {
+// with is the PrinterRelay of full.yaml with another value of a field.
+func with(t testing.TB, value any, field string, path ...any) map[string]any {
 	t.Helper()
 	for _, obj := range Objects(t) {
 		if obj["kind"] == "PrinterRelay" {
-			at(obj, []any{"spec", "spool"}).(map[string]any)["persistentVolume"] = volume
+			at(obj, path).(map[string]any)[field] = value
 			return obj
 		}
 	}

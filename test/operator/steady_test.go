@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
+	"github.com/printerrelay/printer-relay/controllers"
 	"github.com/printerrelay/printer-relay/controllers/render"
 )
 
@@ -23,7 +24,8 @@ import (
 // not by one that starts anew, not for figures that change.
 func TestSteady(t *testing.T) {
 	r := newRig(t)
-	first := r.run()
+	seldom := func(o *controllers.Options) { o.FiguresEvery = time.Hour } // however slow the machine is
+	first := r.run(seldom)
 	r.node.set("copiers-0", func(i *instance) { i.queue.Waiting, i.queue.Oldest = 1, time.Minute })
 	r.copiersReady("replicas: 2")
 	r.rests(first, func() {
@@ -32,7 +34,7 @@ func TestSteady(t *testing.T) {
 		}
 	})
 	first.stop()
-	second := r.run()
+	second := r.run(seldom)
 	r.quiet(second, func() {
 		for n := range 5 {
 			r.node.set("copiers-0", func(i *instance) { i.queue.Waiting += n; i.queue.Held = n })
