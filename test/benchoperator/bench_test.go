@@ -224,7 +224,7 @@ func (b *bench) none(when string) {
 
 func (b *bench) eventually(what string, patience time.Duration, wrong func() string) {
 	b.Helper()
-	tick := time.NewTicker(200 * time.Millisecond)
+	tick := time.NewTicker(500 * time.Millisecond) // to ask costs the operator time, too
 	defer tick.Stop()
 	deadline := time.After(patience)
 	for {
