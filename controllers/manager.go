@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,6 +58,9 @@ type Options struct {
 	Pprof             string // address of Go's profiles; empty: none
 	Log               *slog.Logger
 
+	// LookEvery is how often the issuer's keys are read, and cert-manager is looked
+	// for; 0: lookEvery.
+	LookEvery time.Duration
 	// API is the API server; nil: that of the Pod, or of $KUBECONFIG.
 	API *rest.Config
 	// Instances is asked how instances stand; nil: their admin ports.
@@ -92,7 +96,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	around := &surroundings{api: api.Discovery().RESTClient(), mapper: mgr.GetRESTMapper(), log: o.Log, base: render.Settings{
+	around := &surroundings{api: api.Discovery().RESTClient(), mapper: mgr.GetRESTMapper(), log: o.Log, every: cmp.Or(o.LookEvery, lookEvery), base: render.Settings{
 		Image: o.Image, ImagePullPolicy: o.ImagePullPolicy,
 		OperatorNamespace: o.Namespace, OperatorServiceAccount: o.ServiceAccount, MetricsNamespaces: o.MetricsNamespaces,
 	}}

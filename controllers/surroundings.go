@@ -17,7 +17,8 @@ import (
 	"github.com/printerrelay/printer-relay/controllers/render"
 )
 
-// How often the cluster is asked what all relays depend on.
+// How often the cluster is asked what all relays depend on, unless Options say
+// otherwise, and for how long.
 const (
 	lookEvery = 30 * time.Second
 	lookTime  = 10 * time.Second
@@ -30,6 +31,7 @@ type surroundings struct {
 	api    rest.Interface
 	mapper meta.RESTMapper
 	log    *slog.Logger
+	every  time.Duration
 	base   render.Settings
 
 	now     atomic.Pointer[render.Settings]
@@ -41,7 +43,7 @@ func (s *surroundings) settings() render.Settings { return *s.now.Load() }
 
 // Start looks again until ctx ends. It implements manager.Runnable.
 func (s *surroundings) Start(ctx context.Context) error {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(s.every)
 	defer tick.Stop()
 	for {
 		select {

@@ -109,6 +109,7 @@ func Run(ctx context.Context, o Options) error {
 			return err
 		}
 		p.enter("")
+		trim(p.Log)
 		return p.watch(ctx, seen)
 	})
 	return g.Wait()

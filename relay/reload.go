@@ -59,6 +59,7 @@ func (p *Process) watch(ctx context.Context, seen string) error {
 			again = time.Now().Add(retryReload)
 		}
 		p.report(err)
+		trim(p.Log)
 	}
 }
 

@@ -198,7 +198,7 @@ func (n *node) claim(ctx context.Context, c *corev1.PersistentVolumeClaim, pods 
 		next.Finalizers = nil
 		return client.IgnoreNotFound(n.client.Update(ctx, next))
 	case c.DeletionTimestamp == nil && bound && c.Status.Phase != corev1.ClaimBound:
-		next.Status.Phase = corev1.ClaimBound
+		next.Status.Phase, next.Status.Capacity = corev1.ClaimBound, c.Spec.Resources.Requests
 		return n.client.Status().Update(ctx, next)
 	}
 	return nil
@@ -225,4 +225,13 @@ func (n *node) service(ctx context.Context, s *corev1.Service) error {
 		return nil
 	}
 	return n.client.Status().Update(ctx, next)
+}
+
+// text of something, to compare.
+func text(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // plain data
+	}
+	return string(b)
 }

@@ -61,6 +61,7 @@ type instance struct {
 	drain bool
 	pod   types.UID // that took it up
 	asked int
+	block chan struct{} // it answers when that is closed
 }
 
 // addresses of Pods, over all namespaces.
@@ -204,9 +205,19 @@ func (n *node) Report(ctx context.Context, key types.NamespacedName, ip string) 
 		return nil, err
 	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	i := n.instance(pod.Labels[render.LabelInstance])
 	i.asked++
+	block := i.block
+	n.mu.Unlock()
+	if block != nil {
+		select {
+		case <-block:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if i.silent != "" {
 		return nil, errors.New(i.silent)
 	}

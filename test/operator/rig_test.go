@@ -46,6 +46,13 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	t.Parallel()
+	return newRigAlone(t)
+}
+
+// newRigAlone is for tests that change the cluster for all: they come before the
+// parallel ones.
+func newRigAlone(t *testing.T) *rig {
+	t.Helper()
 	s := apiserver.Start(t)
 	r := &rig{T: t, server: s, client: s.Client, ns: s.Namespace(t), log: &buffer{}}
 	r.home = r.ns

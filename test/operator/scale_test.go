@@ -157,6 +157,32 @@ func TestScaleUpAgain(t *testing.T) {
 	}
 }
 
+// TestGoneMeanwhile: an instance that went while it was looked at is not made
+// again, nor its claim.
+func TestGoneMeanwhile(t *testing.T) {
+	r := newRig(t)
+	r.run()
+	r.copiersReady("replicas: 2", deletes)
+	r.node.set("copiers-1", func(i *instance) { i.queue.Waiting = 1 })
+	r.scale(1)
+	r.condition("copiers", "Ready=Unknown/Draining")
+	block := make(chan struct{})
+	r.node.set("copiers-1", func(i *instance) { i.block = block })
+	r.nudge("copiers") // the look is on its way
+	r.delete(must[appsv1.Deployment](r, "copiers-1"))
+	r.delete(must[corev1.PersistentVolumeClaim](r, "copiers-1"))
+	r.has(false, "Deployment/copiers-1")
+	r.has(false, "PersistentVolumeClaim/copiers-1")
+	close(block)
+	r.ready("copiers")
+	if got := r.objects(); slices.Contains(got, "Deployment/copiers-1") || slices.Contains(got, "PersistentVolumeClaim/copiers-1") {
+		t.Errorf("it is there again: %q", got)
+	}
+	if n := count(r.events("copiers"), "Normal InstanceRetired"); n > 0 {
+		t.Errorf("it was made and retired again:\n%s", strings.Join(r.events("copiers"), "\n"))
+	}
+}
+
 func (r *rig) deleteRelay() {
 	r.Helper()
 	r.delete(&v1alpha1.PrinterRelay{ObjectMeta: metav1.ObjectMeta{Namespace: r.ns, Name: "copiers"}})
