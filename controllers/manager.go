@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
@@ -26,6 +28,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
+	"github.com/printerrelay/printer-relay/controllers/apply"
 	"github.com/printerrelay/printer-relay/controllers/instances"
 	"github.com/printerrelay/printer-relay/controllers/render"
 )
@@ -185,19 +188,28 @@ func (o *Options) cache() cache.Options {
 	return out
 }
 
-// strip keeps of managed fields what is compared with what is rendered: the
-// operator's own. Others' can be larger than the object.
+// strip keeps what the reconcilers read. Of managed fields that is when the
+// status was written; they, and what kubectl apply remembers, can be larger than
+// the object.
 func strip(in any) (any, error) {
 	o, err := meta.Accessor(in)
 	if err != nil {
 		return in, nil //nolint:nilerr // a tombstone has none
 	}
-	fields := o.GetManagedFields()
-	kept := fields[:0]
-	for _, f := range fields {
-		if f.Manager == fieldManager {
-			kept = append(kept, f)
+	if pod, ok := in.(*corev1.Pod); ok {
+		pod.Spec = corev1.PodSpec{}
+	}
+	apply.Reduce(in, fieldManager)
+	delete(o.GetAnnotations(), corev1.LastAppliedConfigAnnotation)
+	var kept []metav1.ManagedFieldsEntry // a part of the old slice would keep all of it
+	for _, f := range o.GetManagedFields() {
+		if f.Manager != fieldManager {
+			continue
 		}
+		if f.Subresource != "" {
+			f.FieldsV1 = nil
+		}
+		kept = append(kept, f)
 	}
 	o.SetManagedFields(kept)
 	return in, nil

@@ -161,10 +161,14 @@ func (p *pass) compile(context.Context) error {
 
 // render decides what is to be there. What cannot be rendered is a failure of
 // the spec, and leaves all as it is.
-func (p *pass) render(context.Context) error {
+func (p *pass) render(ctx context.Context) error {
+	last, err := p.last(ctx)
+	if err != nil {
+		return err
+	}
 	in := render.Input{
 		Settings: p.settings(), Relay: p.relay, Plan: p.plan, Upstreams: p.upstreams, Policies: p.policies,
-		Last: p.there.manifests(), Refuse: len(status.Missing(p.relay, p.upstreams, p.policies)) > 0,
+		Last: last, Refuse: len(status.Missing(p.relay, p.upstreams, p.policies)) > 0,
 	}
 	switch {
 	case p.relay.DeletionTimestamp != nil: // nothing new is made for a relay that goes

@@ -32,12 +32,17 @@ type there struct {
 // numbers of the instances that are there, sorted.
 func (t *there) numbers() []int { return slices.Sorted(maps.Keys(t.deployments)) }
 
-// manifests are what the instances run; empty before the first.
-func (t *there) manifests() string {
-	if t.configMap == nil {
-		return ""
+// last is what the instances run, which only a relay without a plan goes on by;
+// empty before the first. The cache does not hold it.
+func (p *pass) last(ctx context.Context) (string, error) {
+	if p.plan != nil || p.there.configMap == nil {
+		return "", nil
 	}
-	return t.configMap.Data[render.ManifestsKey]
+	var m corev1.ConfigMap
+	if err := p.live.Get(ctx, client.ObjectKeyFromObject(p.there.configMap), &m); err != nil || m.UID != p.there.configMap.UID {
+		return "", client.IgnoreNotFound(err)
+	}
+	return m.Data[render.ManifestsKey], nil
 }
 
 // look sees what is there, and asks the instances.

@@ -7,9 +7,7 @@
 package apply
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -130,21 +128,22 @@ func (k kind) labelled(is client.Object) bool {
 	return len(k.labels) > 0
 }
 
-// same compares what the manager owns of an object with what is wanted.
+// same compares what the manager owns of an object with what is wanted. The
+// cache has the digest of what it owns (Reduce).
 func (k kind) same(is client.Object, manager string) (bool, error) {
+	want, err := digest(k.want)
+	if err != nil {
+		return false, err
+	}
+	if owned, reduced := is.GetAnnotations()[ownedKey]; reduced {
+		return owned == want, nil
+	}
 	owned, err := k.extract(is, manager)
 	if err != nil {
 		return false, fmt.Errorf("%s %q: %w", k.name, k.key.Name, err)
 	}
-	a, err := json.Marshal(owned)
-	if err != nil {
-		return false, err
-	}
-	b, err := json.Marshal(k.want)
-	if err != nil {
-		return false, err
-	}
-	return bytes.Equal(a, b), nil
+	have, err := digest(owned)
+	return have == want, err
 }
 
 // Temporary tells an error that goes away by itself from one that a person has

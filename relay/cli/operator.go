@@ -1,10 +1,17 @@
 package cli
 
 import (
+	"os"
+	"runtime/debug"
+
 	"github.com/spf13/cobra"
 
 	"github.com/printerrelay/printer-relay/controllers"
 )
+
+// garbage is how much of it may lie about, in percent of what is in use, where
+// GOGC does not say: an operator mostly waits, and holds what is in a cluster.
+const garbage = 50
 
 func newOperator() *cobra.Command {
 	var o controllers.Options
@@ -23,6 +30,9 @@ Secret: they are mounted into the relays' Pods.`,
 			}
 			o.Log = log
 			controllers.LogTo(log)
+			if os.Getenv("GOGC") == "" {
+				debug.SetGCPercent(garbage)
+			}
 			return controllers.Run(c.Context(), o)
 		},
 	}

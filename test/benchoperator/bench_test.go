@@ -199,12 +199,15 @@ func (b *bench) restart() {
 	fmt.Printf("\n(looks of the one before: %s)\n", before)
 }
 
-// written are the operator's writes since the last reset, without the renewals of
-// its lease, which is how its replicas know that it lives.
+// elections are writes by which the operator's replicas know which of them acts:
+// the lease and its renewals, and the event of a new leader.
+var elections = []string{"create leases.coordination.k8s.io", "update leases.coordination.k8s.io", "create events"}
+
+// written are the operator's writes since the last reset, but for elections.
 func (b *bench) written() int {
 	n := 0
 	for what, c := range b.writes.Count() {
-		if what != "update leases.coordination.k8s.io" && what != "create leases.coordination.k8s.io" {
+		if !slices.Contains(elections, what) {
 			n += c
 		}
 	}
@@ -221,7 +224,7 @@ func (b *bench) none(when string) {
 
 func (b *bench) eventually(what string, patience time.Duration, wrong func() string) {
 	b.Helper()
-	tick := time.NewTicker(200 * time.Millisecond)
+	tick := time.NewTicker(500 * time.Millisecond) // to ask costs the operator time, too
 	defer tick.Stop()
 	deadline := time.After(patience)
 	for {
