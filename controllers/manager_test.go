@@ -15,7 +15,7 @@ import (
 // reconciler reads is gone; when the status was written stays.
 func TestStrip(t *testing.T) {
 	wrote := metav1.NewTime(time.Unix(1000, 0))
-	fields := func() *metav1.FieldsV1 { return &metav1.FieldsV1{Raw: []byte(`{"f:spec":{}}`)} }
+	fields := func() *metav1.FieldsV1 { return metav1.NewFieldsV1(`{"f:spec":{}}`) }
 	r := &v1alpha1.PrinterRelay{ObjectMeta: metav1.ObjectMeta{
 		Annotations: map[string]string{corev1.LastAppliedConfigAnnotation: "{}", v1alpha1.AnnotationAbandonQueue: "true"},
 		ManagedFields: []metav1.ManagedFieldsEntry{
