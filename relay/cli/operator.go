@@ -15,7 +15,7 @@ const garbage = 50
 
 func newOperator() *cobra.Command {
 	var o controllers.Options
-	var format, level string
+	var log logFlags
 	c := &cobra.Command{
 		Use:   "operator --image IMAGE --namespace NAMESPACE",
 		Short: "Run the Kubernetes operator: PrinterRelays become running relays",
@@ -24,12 +24,11 @@ API server of the Pod that it runs in, or of $KUBECONFIG. It never reads a
 Secret: they are mounted into the relays' Pods.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			log, err := newLogger(c.ErrOrStderr(), format, level)
-			if err != nil {
+			var err error
+			if o.Log, err = log.logger(c.ErrOrStderr()); err != nil {
 				return err
 			}
-			o.Log = log
-			controllers.LogTo(log)
+			controllers.LogTo(o.Log)
 			if os.Getenv("GOGC") == "" {
 				debug.SetGCPercent(garbage)
 			}
@@ -49,8 +48,7 @@ Secret: they are mounted into the relays' Pods.`,
 	f.StringVar(&o.MetricsAuth, "metrics-authentication", controllers.MetricsTokenReview, "who may read the metrics: TokenReview asks the API server, None lets everybody")
 	f.StringVar(&o.Probes, "probes", ":8081", `address of /healthz and /readyz; "" for none`)
 	f.StringVar(&o.Pprof, "pprof", "", `address of Go's profiles, which anybody may read who reaches it; "" for none`)
-	f.StringVar(&format, "log-format", "json", "text or json")
-	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	log.add(c, "json")
 	c.MarkFlagRequired("image")     //nolint:errcheck // fails only for an unknown flag
 	c.MarkFlagRequired("namespace") //nolint:errcheck // the same
 	return c

@@ -92,7 +92,7 @@ func (f *queueFlags) with(c *cobra.Command, do func(admin.Queue) error) error {
 	if f.state == "" {
 		return do(admin.NewClient(c.Context(), f.addr, f.relay))
 	}
-	log, err := newLogger(c.ErrOrStderr(), "text", "error")
+	log, err := (&logFlags{format: "text", level: "error"}).logger(c.ErrOrStderr())
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,6 @@
 package cli
 
 import (
-	"fmt"
-	"io"
-	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,7 +10,7 @@ import (
 
 func newRelay() *cobra.Command {
 	o := relay.Options{Version: Version()}
-	var format, level string
+	var log logFlags
 	c := &cobra.Command{
 		Use:   "relay --manifests DIR",
 		Short: "Run the PrinterRelays of a manifest folder; reload on change",
@@ -23,11 +20,10 @@ Secrets. Changes apply within a second; a bad edit keeps the last good
 configuration and is reported in the log, at /readyz and in the metrics.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			log, err := newLogger(c.ErrOrStderr(), format, level)
-			if err != nil {
+			var err error
+			if o.Log, err = log.logger(c.ErrOrStderr()); err != nil {
 				return err
 			}
-			o.Log = log
 			return relay.Run(c.Context(), o)
 		},
 	}
@@ -44,23 +40,7 @@ configuration and is reported in the log, at /readyz and in the metrics.`,
 	f.StringVar(&o.AdminAccess, "admin-access", "", "JSON file that says whose bearer tokens open the admin port, which speaks TLS then (default: loopback only)")
 	f.StringVar(&o.Probes, "probes", "", "address of a port that serves /healthz and /readyz only")
 	f.DurationVar(&o.Grace, "grace", 25*time.Second, "how long sessions and deliveries may go on after SIGTERM")
-	f.StringVar(&format, "log-format", "text", "text or json")
-	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	log.add(c, "text")
 	c.MarkFlagRequired("manifests") //nolint:errcheck // fails only for an unknown flag
 	return c
-}
-
-func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, usageError{fmt.Errorf("--log-level %q: want debug, info, warn or error", level)}
-	}
-	opts := &slog.HandlerOptions{Level: l}
-	switch format {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, opts)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, opts)), nil
-	}
-	return nil, usageError{fmt.Errorf("--log-format %q: want text or json", format)}
 }
