@@ -105,7 +105,7 @@ type MailUpstreamSpec struct {
 	// sender is as whom mail leaves here. Without it mail leaves as it came.
 	// +optional
 	Sender *UpstreamSender `json:"sender,omitempty"`
-	// dkim signs as sender.domain.
+	// dkim signs as sender.domain; for the types that do not sign themselves.
 	// +optional
 	DKIM *DKIM `json:"dkim,omitempty"`
 	// dns is what no program can find out by itself.
@@ -174,15 +174,19 @@ type UpstreamSender struct {
 	Rewrite RewriteMode `json:"rewrite,omitempty"`
 }
 
-// DKIM signs as sender.domain (RFC 6376).
+// DKIM signs as sender.domain (RFC 6376). Without a key that can be used mail
+// waits; it never leaves unsigned.
 type DKIM struct {
-	// selector of the key's DNS record.
+	// selector of the RSA key's DNS record, SELECTOR._domainkey.DOMAIN. That of an
+	// Ed25519 key is SELECTOR-ed25519._domainkey.DOMAIN, also where it is the only
+	// key: two keys cannot share a record.
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:MaxLength=55
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$')",message="must be letters, digits, dots and hyphens, such as scans1"
 	Selector string `json:"selector"`
-	// secretRef with rsa.pem, ed25519.pem, or both.
+	// secretRef with rsa.pem, ed25519.pem, or both, which sign both then: private
+	// keys in PEM, RSA of 1024 to 4096 bits. A key that changes is used at once.
 	// +required
 	SecretRef LocalReference `json:"secretRef"`
 }

@@ -1,9 +1,9 @@
 // Package delivery makes one attempt: it opens a spool entry, puts the
-// upstream's identity on the message, hands it to the upstream's transport and
-// gives back what became of each recipient.
+// upstream's identity and signature on the message, hands it to the upstream's
+// transport and gives back what became of each recipient.
 //
-// It may import relay/queue (its Attempt), spool, message, plan, upstream and
-// the transports.
+// It may import relay/queue (its Attempt), spool, message, dkim, secrets, plan,
+// upstream and the transports.
 package delivery
 
 import (
@@ -50,6 +50,7 @@ type Delivery struct {
 type route struct {
 	plan      *plan.Upstream
 	transport upstream.Transport
+	keys      *keyring
 }
 
 // New makes a Delivery without upstreams; Update gives it some.
@@ -63,9 +64,13 @@ func (d *Delivery) Update(p *plan.Plan) error {
 	next := map[string]*route{}
 	var made []upstream.Transport
 	for name, u := range p.Upstreams {
-		if have := d.upstreams[name]; have != nil && sameWay(have.plan, u) {
-			next[name] = &route{u, have.transport}
-			continue
+		keys := &keyring{}
+		if have := d.upstreams[name]; have != nil {
+			keys = have.keys
+			if sameWay(have.plan, u) {
+				next[name] = &route{u, have.transport, keys}
+				continue
+			}
 		}
 		t, err := d.transport(p, u)
 		if err != nil {
@@ -75,7 +80,7 @@ func (d *Delivery) Update(p *plan.Plan) error {
 			return fmt.Errorf("MailUpstream %s/%s: %w", p.Namespace, name, err)
 		}
 		made = append(made, t)
-		next[name] = &route{u, t}
+		next[name] = &route{u, t, keys}
 	}
 	for name, have := range d.upstreams {
 		if n := next[name]; n == nil || n.transport != have.transport {
@@ -152,9 +157,9 @@ func (d *Delivery) Deliver(ctx context.Context, a queue.Attempt) []upstream.Outc
 	if r == nil {
 		return upstream.All(len(a.Recipients), upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Text: "the upstream is not in the configuration"})
 	}
-	m, err := d.prepare(r, a)
+	m, err := d.prepare(ctx, r, a)
 	if err != nil {
-		return upstream.All(len(a.Recipients), d.unreadable(a, err))
+		return upstream.All(len(a.Recipients), d.unprepared(ctx, a, err))
 	}
 	out := r.transport.Deliver(ctx, m)
 	for _, o := range out {
@@ -163,6 +168,19 @@ func (d *Delivery) Deliver(ctx context.Context, a queue.Attempt) []upstream.Outc
 		}
 	}
 	return out
+}
+
+// unprepared is the outcome for a message of which no attempt was made.
+func (d *Delivery) unprepared(ctx context.Context, a queue.Attempt, err error) upstream.Outcome {
+	var key *keyError
+	switch {
+	case errors.As(err, &key):
+		// It waits, or goes by another upstream; it never leaves unsigned.
+		return upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Text: err.Error(), Cause: err}
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Text: "stopped while it was under way", Cause: err}
+	}
+	return d.unreadable(a, err)
 }
 
 // unreadable is the outcome for a message that the spool does not give back.
@@ -182,30 +200,45 @@ var errNeverFits = errors.New("a sender (MAIL FROM, From or Sender) is not in th
 var errNoIdentity = errors.New("its rule wants the sender rewritten (senders.otherwise: Rewrite), and the upstream has no sender.domain to rewrite to")
 
 // prepare makes the message as it leaves: the spool's own where nothing has to
-// be rewritten, else a new header before the same body.
-func (d *Delivery) prepare(r *route, a queue.Attempt) (*upstream.Message, error) {
+// be rewritten or signed, else a new header before the same body.
+func (d *Delivery) prepare(ctx context.Context, r *route, a queue.Attempt) (*upstream.Message, error) {
 	q := a.Message
 	m := &upstream.Message{
 		ID: q.ID, Sender: q.Sender, Recipients: a.Recipients, Size: q.Size, EightBit: q.EightBit, UTF8: q.UTF8, MaxLine: q.MaxLine,
 		Open: func() (io.ReadCloser, error) { return d.Spool.Body(q.ID) },
 	}
-	switch {
-	case q.DSNOf != "", r.plan.Sender == nil && !q.ForceIdentity:
-		return m, nil
-	case r.plan.Sender == nil:
+	ours := q.DSNOf != "" // the relay's own leaves as it is
+	if !ours && r.plan.Sender == nil && q.ForceIdentity {
 		return nil, errNoIdentity
 	}
-	id := identity(r.plan.Sender, q)
+	rewrite := !ours && r.plan.Sender != nil
+	if !rewrite && r.plan.DKIM == nil {
+		return m, nil
+	}
+	signer, err := d.signer(r)
+	if err != nil {
+		return nil, err
+	}
 	old, err := d.header(q)
 	if err != nil {
 		return nil, err
 	}
 	h := message.ParseHeader(old)
-	if !id.Fits(h, q.Sender) {
-		return nil, errNeverFits
+	if rewrite {
+		id := identity(r.plan.Sender, q)
+		if !id.Fits(h, q.Sender) {
+			return nil, errNeverFits
+		}
+		m.Sender = id.Rewrite(h, q.Sender)
 	}
-	m.Sender = id.Rewrite(h, q.Sender)
-	head := append(h.Append(nil), '\r', '\n')
+	var head []byte
+	if signer != nil {
+		if head, err = d.sign(ctx, signer, q, h); err != nil {
+			return nil, err
+		}
+		m.Signed = true
+	}
+	head = append(h.Append(head), '\r', '\n')
 	m.Size += int64(len(head)) - q.HeaderSize
 	m.UTF8 = m.UTF8 && !ascii(head, m)
 	m.Open = func() (io.ReadCloser, error) { return d.open(q, head) }

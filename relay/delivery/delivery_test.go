@@ -91,7 +91,7 @@ func newRig(t *testing.T) *rig {
 // has gives the Delivery an upstream; s may be nil.
 func (r *rig) has(name string, s *plan.Sender) *fake {
 	f := &fake{answer: accepted}
-	r.upstreams[name] = &route{&plan.Upstream{Name: name, Sender: s}, f}
+	r.upstreams[name] = &route{&plan.Upstream{Name: name, Sender: s}, f, &keyring{}}
 	return f
 }
 

@@ -160,6 +160,7 @@ type Upstream struct {
 	SMTP        *SMTP    `json:"smtp,omitempty"`
 	Maildir     *Maildir `json:"maildir,omitempty"`
 	Sender      *Sender  `json:"sender,omitempty"`
+	DKIM        *DKIM    `json:"dkim,omitempty"`        // what leaves here is signed; nil: it is not
 	Connections int      `json:"connections"`           // at most at once
 	PerMinute   int      `json:"perMinute,omitempty"`   // messages; 0: no limit
 	MessageSize int64    `json:"messageSize,omitempty"` // octets; 0: no known limit
@@ -193,6 +194,14 @@ type Sender struct {
 	DisplayName string `json:"displayName,omitempty"` // template: {original}, {device}
 	ReplyTo     bool   `json:"replyTo,omitempty"`     // OriginalIfAllowed
 	Rewrite     string `json:"rewrite"`               // Always | OutsideDomain | Never
+}
+
+// DKIM is as what an upstream's mail is signed.
+type DKIM struct {
+	Domain   string `json:"domain"` // of the sender, in ASCII
+	Selector string `json:"selector"`
+	Secret   string `json:"secret"`             // rsa.pem, ed25519.pem, or both
+	Reissued bool   `json:"reissued,omitempty"` // the provider replaces Message-ID and Date
 }
 
 // Delivery is what becomes of mail that is not accepted at once.

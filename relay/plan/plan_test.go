@@ -174,7 +174,6 @@ func TestFindings(t *testing.T) {
 		"Mailgun":                {smtp, "  type: Mailgun\n  mailgun: {domain: a.example, secretRef: {name: x}}", "error: MailUpstream default/out: spec.type: Mailgun is not supported in this build: use SMTP or Maildir"},
 		"Postmark":               {smtp, "  type: Postmark\n  postmark: {secretRef: {name: x}}", "error: MailUpstream default/out: spec.type: Postmark is not supported in this build: use SMTP or Maildir"},
 		"Microsoft 365":          {smtp, "  type: Microsoft365\n  microsoft365: {tenantID: t, clientID: c, mailbox: scans@corp.example, credentials: {type: Secret, secretRef: {name: x}}}", "error: MailUpstream default/out: spec.type: Microsoft365 is not supported in this build: use SMTP or Maildir"},
-		"DKIM":                   {smtp, smtp + "\n  sender: {domain: a.example}\n  dkim: {selector: s, secretRef: {name: k}}", "error: MailUpstream default/out: spec.dkim: DKIM is not supported in this build: remove it, and let the upstream sign"},
 		"OAuth":                  {"{host: mail.example}", "{host: mail.example, authentication: {mechanism: XOAuth2, secretRef: {name: x}, oauth2: {tokenURL: https://login.example/token, clientID: c}}}", "error: MailUpstream default/out: spec.smtp.authentication.mechanism: XOAuth2 is not supported in this build: use Auto, Plain, Login or CRAMMD5"},
 		"clear text":             {"{host: mail.example}", "{host: mail.example, tls: {mode: None}}", "warning: MailUpstream default/out: spec.smtp.tls.mode: None: scans may pass in clear"},
 		"opportunistic":          {"{host: mail.example}", "{host: mail.example, tls: {mode: Opportunistic}}", "warning: MailUpstream default/out: spec.smtp.tls.mode: Opportunistic: scans may pass in clear"},
@@ -221,6 +220,9 @@ func TestHash(t *testing.T) {
 		{"10.0.0.0/8", "10.0.0.0/9"},
 		{"*@corp.example", "it@corp.example"},
 		{"mail.example", "mail2.example"},
+		{"{host: mail.example}", "{host: mail.example}\n  sender: {domain: a.example}"},
+		{"{host: mail.example}", "{host: mail.example}\n  sender: {domain: a.example}\n  dkim: {selector: s, secretRef: {name: k}}"},
+		{"{host: mail.example}", "{host: mail.example}\n  sender: {domain: a.example}\n  dkim: {selector: s2, secretRef: {name: k}}"},
 		{"{to: None}", "{to: Postmaster, postmaster: it@corp.example}"},
 		{"listeners:", "intake: Hold\n  listeners:"},
 	} {

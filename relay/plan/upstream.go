@@ -56,8 +56,13 @@ func (c *compiler) upstream(self at, field, name string) {
 	if d := u.Spec.DNS; len(d.EgressAddresses)+len(d.VendorRecords) > 0 {
 		a.warnf("spec.dns", "is not used in this build: the records to publish are not shown yet")
 	}
-	if u.Spec.DKIM != nil {
-		a.errorf("spec.dkim", "DKIM is %s: remove it, and let the upstream sign", NotBuilt)
+	if k := u.Spec.DKIM; k != nil && out.Sender != nil { // the kind's own rules ask for a sender
+		out.DKIM = &DKIM{
+			Domain:   c.domain(a, "spec.sender.domain", out.Sender.Domain),
+			Selector: k.Selector,
+			Secret:   c.secret(&k.SecretRef),
+			Reissued: u.Spec.Type == v1alpha1.UpstreamSES,
+		}
 	}
 	switch {
 	case u.Spec.Type == v1alpha1.UpstreamSMTP && u.Spec.SMTP != nil:

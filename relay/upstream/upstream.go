@@ -76,6 +76,7 @@ type Message struct {
 	EightBit   bool               // the body holds octets over 127
 	UTF8       bool               // the headers or an address need SMTPUTF8
 	MaxLine    int                // octets of the longest line, without CRLF
+	Signed     bool               // a DKIM signature covers it: a transport that would have to change it refuses it
 
 	// Open gives the content from its start: header, empty line, body, CRLF
 	// line ends, a CRLF at the end. Each call gives the same octets. A read

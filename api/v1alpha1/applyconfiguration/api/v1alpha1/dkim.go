@@ -5,11 +5,15 @@ package v1alpha1
 // DKIMApplyConfiguration represents a declarative configuration of the DKIM type for use
 // with apply.
 //
-// DKIM signs as sender.domain (RFC 6376).
+// DKIM signs as sender.domain (RFC 6376). Without a key that can be used mail
+// waits; it never leaves unsigned.
 type DKIMApplyConfiguration struct {
-	// selector of the key's DNS record.
+	// selector of the RSA key's DNS record, SELECTOR._domainkey.DOMAIN. That of an
+	// Ed25519 key is SELECTOR-ed25519._domainkey.DOMAIN, also where it is the only
+	// key: two keys cannot share a record.
 	Selector *string `json:"selector,omitempty"`
-	// secretRef with rsa.pem, ed25519.pem, or both.
+	// secretRef with rsa.pem, ed25519.pem, or both, which sign both then: private
+	// keys in PEM, RSA of 1024 to 4096 bits. A key that changes is used at once.
 	SecretRef *LocalReferenceApplyConfiguration `json:"secretRef,omitempty"`
 }
 

@@ -31,7 +31,7 @@ type MailUpstreamSpecApplyConfiguration struct {
 	Maildir *MaildirUpstreamApplyConfiguration `json:"maildir,omitempty"`
 	// sender is as whom mail leaves here. Without it mail leaves as it came.
 	Sender *UpstreamSenderApplyConfiguration `json:"sender,omitempty"`
-	// dkim signs as sender.domain.
+	// dkim signs as sender.domain; for the types that do not sign themselves.
 	DKIM *DKIMApplyConfiguration `json:"dkim,omitempty"`
 	// dns is what no program can find out by itself.
 	DNS *UpstreamDNSApplyConfiguration `json:"dns,omitempty"`

@@ -1,0 +1,101 @@
+package delivery
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/printerrelay/printer-relay/relay/dkim"
+	"github.com/printerrelay/printer-relay/relay/message"
+	"github.com/printerrelay/printer-relay/relay/queue"
+)
+
+// keyring keeps the keys of one upstream as they were read last: to read an RSA
+// key takes longer than to sign with it.
+type keyring struct {
+	mu     sync.Mutex
+	of     [sha256.Size]byte // what signer was made of; zero: nothing yet
+	signer *dkim.Signer
+}
+
+// keyError says why there is no key to sign with.
+type keyError struct {
+	secret string
+	err    error
+}
+
+func (e *keyError) Error() string {
+	return fmt.Sprintf("DKIM: Secret %q of spec.dkim.secretRef: %s", e.secret, strings.TrimPrefix(e.err.Error(), fmt.Sprintf("secret %q: ", e.secret)))
+}
+
+func (e *keyError) Unwrap() error { return e.err }
+
+// signer gives what the upstream's mail is signed with; nil: it is not signed.
+// The Secret is read at each attempt, so that a new key is used at once.
+func (d *Delivery) signer(r *route) (*dkim.Signer, error) {
+	p := r.plan.DKIM
+	if p == nil {
+		return nil, nil
+	}
+	data, err := d.Secrets().Get(p.Secret)
+	if err != nil {
+		return nil, &keyError{p.Secret, err}
+	}
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%q\n", []string{p.Domain, p.Selector, fmt.Sprint(p.Reissued)})
+	for _, name := range slices.Sorted(maps.Keys(data)) {
+		fmt.Fprintf(sum, "%q %q\n", name, data[name])
+	}
+	r.keys.mu.Lock()
+	defer r.keys.mu.Unlock()
+	of := [sha256.Size]byte(sum.Sum(nil))
+	if r.keys.signer != nil && r.keys.of == of {
+		return r.keys.signer, nil
+	}
+	keys, err := dkim.Keys(data)
+	if err != nil {
+		return nil, &keyError{p.Secret, err}
+	}
+	r.keys.of, r.keys.signer = of, &dkim.Signer{Domain: p.Domain, Selector: p.Selector, Keys: keys, Reissued: p.Reissued}
+	for _, k := range keys {
+		name, value := k.Record(p.Selector, p.Domain)
+		d.Log.Info("DKIM key in use", "upstream", r.plan.Name, "secret", p.Secret, "key", k.String(), "record", name, "txt", value)
+		if weak := k.Weak(); weak != "" {
+			d.Log.Warn("DKIM key is weak", "upstream", r.plan.Name, "secret", p.Secret, "reason", weak)
+		}
+	}
+	return r.keys.signer, nil
+}
+
+// sign gives the signatures to put above h, after one pass over the stored body.
+// Others' signatures go from h: they are over what the device sent, before
+// repairs. What is signed are the octets that open gives; a transport sends them
+// as they are.
+func (d *Delivery) sign(ctx context.Context, s *dkim.Signer, q *queue.Message, h *message.Header) ([]byte, error) {
+	h.Remove("DKIM-Signature")
+	body, err := d.open(q, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close() //nolint:errcheck // read-only
+	return s.Sign(h, &untilDone{ctx, body}, time.Now())
+}
+
+// untilDone reads until its context ends.
+type untilDone struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (u *untilDone) Read(b []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.r.Read(b)
+}

@@ -1,0 +1,79 @@
+package dkim
+
+import (
+	"bufio"
+	"hash"
+	"io"
+)
+
+// relaxed writes a body to a hash in its relaxed form (RFC 6376 3.4.4): white
+// space at the end of lines goes, other runs of it become one space, and so do
+// empty lines at the end of the body. Of a run of empty lines it keeps only how
+// many they are.
+type relaxed struct {
+	w     *bufio.Writer
+	any   bool // something was written
+	lines int  // line ends that are due before the next octet
+	space bool // white space is, behind those
+	cr    bool // a CR came, perhaps of a line end
+}
+
+func newRelaxed(h hash.Hash) *relaxed { return &relaxed{w: bufio.NewWriterSize(h, 4<<10)} }
+
+// Write implements io.Writer; a hash takes everything.
+func (r *relaxed) Write(b []byte) (int, error) {
+	n := len(b)
+	for len(b) > 0 {
+		c := b[0]
+		if r.cr {
+			if r.cr = false; c == '\n' {
+				r.lines++
+				r.space = false
+				b = b[1:]
+				continue
+			}
+			r.out([]byte{'\r'})
+		}
+		switch c {
+		case '\r':
+			r.cr = true
+			b = b[1:]
+		case ' ', '\t':
+			r.space = true
+			b = b[1:]
+		default:
+			i := 1
+			for i < len(b) && b[i] != ' ' && b[i] != '\t' && b[i] != '\r' {
+				i++
+			}
+			r.out(b[:i])
+			b = b[i:]
+		}
+	}
+	return n, nil
+}
+
+// out writes octets that are neither white space nor line ends, behind those
+// that are due.
+func (r *relaxed) out(b []byte) {
+	for ; r.lines > 0; r.lines-- {
+		io.WriteString(r.w, "\r\n") //nolint:errcheck // a hash takes everything
+	}
+	if r.space {
+		r.w.WriteByte(' ') //nolint:errcheck // likewise
+		r.space = false
+	}
+	r.w.Write(b) //nolint:errcheck // likewise
+	r.any = true
+}
+
+// close ends the last line: a body that is not empty ends with one CRLF.
+func (r *relaxed) close() {
+	if r.cr {
+		r.out([]byte{'\r'})
+	}
+	if r.any {
+		io.WriteString(r.w, "\r\n") //nolint:errcheck // a hash takes everything
+	}
+	r.w.Flush() //nolint:errcheck // likewise
+}
