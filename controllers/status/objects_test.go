@@ -37,9 +37,9 @@ func TestUpstreamConditions(t *testing.T) {
 		"others' Secret missing": {func(in *Upstream) { in.MissingSecrets = []string{"other"} }, want{"Ready": "True/Ready", "ResolvedRefs": "True/Resolved"}},
 		"invalid": {
 			func(in *Upstream) {
-				in.Object.Spec.DKIM = &v1alpha1.DKIM{Selector: "s", SecretRef: v1alpha1.LocalReference{Name: "provider"}}
+				in.Object.Spec.SMTP.Authentication.Mechanism = v1alpha1.UpstreamMechanismXOAuth2
 			},
-			want{"Ready": "False/NotSupported: spec.dkim", "Accepted": "False/NotSupported: spec.dkim", "Stalled": "True/NotSupported: spec.dkim"},
+			want{"Ready": "False/NotSupported: spec.smtp.authentication.mechanism", "Accepted": "False/NotSupported: spec.smtp.authentication.mechanism", "Stalled": "True/NotSupported: spec.smtp.authentication.mechanism"},
 		},
 		"a warning": {func(in *Upstream) { in.Object.Spec.SMTP.TLS.Mode = "None" }, want{"Ready": "True/Ready", "Accepted": "True/Accepted: warning: spec.smtp.tls.mode: None: scans may pass in clear"}},
 	}
@@ -51,7 +51,7 @@ func TestUpstreamConditions(t *testing.T) {
 			in.Diagnostics = slices.Concat(CheckUpstream(in.Object), CheckUpstream(in.Object))
 			got := OfUpstream(in)
 			check(t, got.Conditions, 1, tt.want)
-			if strings.Count(got.Conditions[1].Message, "spec.dkim") > 1 {
+			if strings.Count(got.Conditions[1].Message, "spec.smtp") > 1 {
 				t.Errorf("said twice: %q", got.Conditions[1].Message)
 			}
 		})
@@ -84,15 +84,15 @@ func TestPolicyConditions(t *testing.T) {
 // A relay's findings are about several objects; each object's status tells its own.
 func TestFindingsAreSortedByObject(t *testing.T) {
 	in := healthy()
-	in.Upstreams["ses"].Spec.DKIM = &v1alpha1.DKIM{Selector: "s", SecretRef: v1alpha1.LocalReference{Name: "key"}}
+	in.Upstreams["ses"].Spec.SMTP.Authentication.Mechanism = v1alpha1.UpstreamMechanismXOAuth2
 	in.Policies["office"].Spec.Rules[0].Recipients.Allowed = nil
 	in.recompile()
 	u := OfUpstream(Upstream{Object: in.Upstreams["ses"], Now: now, Diagnostics: in.Diagnostics})
 	p := OfPolicy(Policy{Object: in.Policies["office"], Now: now, Diagnostics: in.Diagnostics})
-	if m := u.Conditions[1].Message; !strings.Contains(m, "spec.dkim") || strings.Contains(m, "spec.rules") {
+	if m := u.Conditions[1].Message; !strings.Contains(m, "spec.smtp") || strings.Contains(m, "spec.rules") {
 		t.Errorf("upstream: %q", m)
 	}
-	if m := p.Conditions[1].Message; !strings.Contains(m, "spec.rules[0]") || strings.Contains(m, "spec.dkim") {
+	if m := p.Conditions[1].Message; !strings.Contains(m, "spec.rules[0]") || strings.Contains(m, "spec.smtp") {
 		t.Errorf("policy: %q", m)
 	}
 }

@@ -236,7 +236,6 @@ func (d *Delivery) prepare(ctx context.Context, r *route, a queue.Attempt) (*ups
 		if head, err = d.sign(ctx, signer, q, h); err != nil {
 			return nil, err
 		}
-		m.Signed = true
 	}
 	head = append(h.Append(head), '\r', '\n')
 	m.Size += int64(len(head)) - q.HeaderSize

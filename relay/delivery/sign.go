@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -14,6 +15,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/dkim"
 	"github.com/printerrelay/printer-relay/relay/message"
 	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/secrets"
 )
 
 // keyring keeps the keys of one upstream as they were read last: to read an RSA
@@ -36,6 +38,8 @@ func (e *keyError) Error() string {
 
 func (e *keyError) Unwrap() error { return e.err }
 
+var errNoSecret = fmt.Errorf("it is %w: create it, with a private key as %s or %s", secrets.ErrNotFound, dkim.RSAKey, dkim.Ed25519Key)
+
 // signer gives what the upstream's mail is signed with; nil: it is not signed.
 // The Secret is read at each attempt, so that a new key is used at once.
 func (d *Delivery) signer(r *route) (*dkim.Signer, error) {
@@ -44,6 +48,9 @@ func (d *Delivery) signer(r *route) (*dkim.Signer, error) {
 		return nil, nil
 	}
 	data, err := d.Secrets().Get(p.Secret)
+	if errors.Is(err, secrets.ErrNotFound) {
+		return nil, &keyError{p.Secret, errNoSecret}
+	}
 	if err != nil {
 		return nil, &keyError{p.Secret, err}
 	}

@@ -76,7 +76,6 @@ type Message struct {
 	EightBit   bool               // the body holds octets over 127
 	UTF8       bool               // the headers or an address need SMTPUTF8
 	MaxLine    int                // octets of the longest line, without CRLF
-	Signed     bool               // a DKIM signature covers it: a transport that would have to change it refuses it
 
 	// Open gives the content from its start: header, empty line, body, CRLF
 	// line ends, a CRLF at the end. Each call gives the same octets. A read
@@ -95,7 +94,9 @@ type Capabilities struct {
 // Transport offers messages to one upstream. It is safe for concurrent use; the
 // queue calls Deliver at most as often at once as the upstream's limit allows.
 type Transport interface {
-	// Deliver offers m and returns one Outcome per recipient, in their order.
+	// Deliver offers m and returns one Outcome per recipient, in their order. The
+	// content goes as Open gives it or not at all: a DKIM signature may cover it, so
+	// what the remote cannot carry is refused, never converted.
 	// It returns soon after ctx ends; a transaction that is past the final dot
 	// is then Unknown.
 	Deliver(ctx context.Context, m *Message) []Outcome
