@@ -55,7 +55,7 @@ func (d *Delivery) signer(r *route) (*dkim.Signer, error) {
 		return nil, &keyError{p.Secret, err}
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%q\n", []string{p.Domain, p.Selector, fmt.Sprint(p.Reissued)})
+	fmt.Fprintf(sum, "%q %q %t\n", p.Domain, p.Selector, p.Reissued)
 	for _, name := range slices.Sorted(maps.Keys(data)) {
 		fmt.Fprintf(sum, "%q %q\n", name, data[name])
 	}

@@ -91,6 +91,7 @@ func FuzzSignaturesVerify(f *testing.F) {
 	f.Add([]byte(head+"\r\n"+body), true)
 	f.Add([]byte("Subject: \xfc\n x\nTo:a\n\n  a \t\n\n\n"), false)
 	f.Add([]byte("From:\r\n\t<a@copier.example>\r\nSubject:\r\n \r\n x\r\nno field\r\n"), false)
+	f.Add([]byte("From: a@b.example\r\nTo: a\r\nTo: b\r\nSubject: 1\r\nsubject : 2\r\n\r\nx"), false)
 	keys, err := Keys(map[string][]byte{Ed25519Key: stored(f, "ed25519.pem")})
 	if err != nil {
 		f.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -96,7 +97,7 @@ func (s *Signer) field(k Key, names []string, signed, body []byte, now time.Time
 	const fold = "\r\n\t"
 	b := []byte("DKIM-Signature: v=1; a=" + k.algorithm + "; c=relaxed/relaxed;" +
 		fold + "d=" + s.Domain + ";" +
-		fold + "s=" + k.Selector(s.Selector) + "; t=" + fmt.Sprint(now.Unix()) + ";" +
+		fold + "s=" + k.Selector(s.Selector) + "; t=" + strconv.FormatInt(now.Unix(), 10) + ";" +
 		fold + "h=")
 	for i, n := range names {
 		if at := len(b) - bytes.LastIndexByte(b, '\n'); at+len(n) > 74 {

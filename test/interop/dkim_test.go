@@ -29,6 +29,11 @@ func newKeys(t *testing.T) *keys { return &keys{dir: t.TempDir(), records: map[s
 // secret makes new keys for a domain and publishes them.
 func (k *keys) secret(t *testing.T, name, domain string, kinds ...string) string {
 	t.Helper()
+	text, err := os.ReadFile(filepath.Join(env.Root(t), "docs", "dkim.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := string(text)
 	var pairs []string
 	for _, kind := range kinds {
 		file := filepath.Join(k.dir, name+"-"+kind)
@@ -36,13 +41,18 @@ func (k *keys) secret(t *testing.T, name, domain string, kinds ...string) string
 		if kind == "ed25519.pem" {
 			create, public, record = "openssl genpkey -algorithm ed25519 -out ", " -pubout -outform DER | tail -c 32 | base64 -w0", "scans1-ed25519._domainkey."
 		}
+		for _, command := range []string{create + kind, "openssl pkey -in " + kind + public, record} {
+			if !strings.Contains(doc, command) {
+				t.Errorf("docs/dkim.md does not say %s", command)
+			}
+		}
 		env.MustRun(t, "", "bash", "-c", create+file+" 2>&1")
 		k.records[record+domain] = "v=DKIM1; k=" + strings.TrimSuffix(kind, ".pem") + "; p=" + env.MustRun(t, "", "bash", "-c", "openssl pkey -in "+file+public)
-		text, err := os.ReadFile(file)
+		key, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		pairs = append(pairs, kind, string(text))
+		pairs = append(pairs, kind, string(key))
 	}
 	return secret(name, pairs...)
 }
