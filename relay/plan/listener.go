@@ -9,7 +9,7 @@ import (
 )
 
 // headerRoom is what delivery may add to a message: Received, a rewritten From
-// and Reply-To, a signature.
+// and Reply-To, two signatures.
 const headerRoom = 8 << 10
 
 const defaultMessageSize = 40 << 20
