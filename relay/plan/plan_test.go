@@ -201,6 +201,24 @@ func TestFindings(t *testing.T) {
 	}
 }
 
+// The kind's rules ask for a sender beside dkim. Where nobody has asked them, no
+// mail must leave unsigned all the same.
+func TestDKIMWithoutASenderIsNoPlan(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "m.yaml"), []byte(small), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	set, problems, err := manifest.Load(dir)
+	if err != nil || len(problems) > 0 {
+		t.Fatalf("%v\n%v", err, problems)
+	}
+	in := input(set)
+	in.Upstreams["out"].Spec.DKIM = &v1alpha1.DKIM{Selector: "s", SecretRef: v1alpha1.LocalReference{Name: "k"}}
+	if _, found := plan.Compile(in); !found.Failed() || found[0].Error() != "MailUpstream default/out: spec.dkim: signs as sender.domain: set spec.sender.domain" {
+		t.Errorf("%v", found)
+	}
+}
+
 // Operator and relay compare hashes: the same objects give the same one however
 // they are ordered, and what changes behaviour changes it.
 func TestHash(t *testing.T) {

@@ -56,7 +56,11 @@ func (c *compiler) upstream(self at, field, name string) {
 	if d := u.Spec.DNS; len(d.EgressAddresses)+len(d.VendorRecords) > 0 {
 		a.warnf("spec.dns", "is not used in this build: the records to publish are not shown yet")
 	}
-	if k := u.Spec.DKIM; k != nil && out.Sender != nil { // the kind's own rules ask for a sender
+	switch k := u.Spec.DKIM; {
+	case k == nil:
+	case out.Sender == nil: // the kind's own rules say so too; without them mail would leave unsigned
+		a.errorf("spec.dkim", "signs as sender.domain: set spec.sender.domain")
+	default:
 		out.DKIM = &DKIM{
 			Domain:   c.domain(a, "spec.sender.domain", out.Sender.Domain),
 			Selector: k.Selector,
