@@ -153,7 +153,8 @@ func TestDKIM(t *testing.T) {
 	good := onWire(mx.MailFor(t, "eight-bit@both.example"))
 	for what, change := range map[string][2]string{
 		"the body": {"Drucker \xe9", "Drucker \xe8"}, "the end of the body": {"end", "end\r\nmore"}, "Subject": {"aus?=", "von?="},
-		"From": {"<scans@both", "<md@both"}, "another From": {"X-Folded:", "From: md@corp.example\r\nX-Folded:"}, "Reply-To": {"Reply-To: it@", "Reply-To: md@"},
+		"From": {"<scans@both", "<md@both"}, "another From": {"X-Folded:", "From: md@corp.example\r\nX-Folded:"},
+		"another From on top": {"Return-Path:", "From: md@corp.example\r\nReturn-Path:"}, "another Subject on top": {"Return-Path:", "Subject: Hello\r\nReturn-Path:"}, "Reply-To": {"Reply-To: it@", "Reply-To: md@"},
 	} {
 		t.Run("changed "+what, func(t *testing.T) {
 			bad := bytes.ReplaceAll(good, []byte(change[0]), []byte(change[1]))
