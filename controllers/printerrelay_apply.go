@@ -49,6 +49,10 @@ func (p *pass) ok(err error) bool {
 // volumes. If what an instance stands on cannot be had, the instances stay as
 // they are.
 func (p *pass) ensure(ctx context.Context) {
+	if p.relay.DeletionTimestamp != nil {
+		p.leave(ctx)
+		return
+	}
 	stands := true
 	for _, want := range p.set.Common() {
 		ok := p.one(ctx, want, p.relay.UID)
@@ -74,6 +78,18 @@ func (p *pass) ensure(ctx context.Context) {
 		if !p.one(ctx, in.Volume, "") {
 			in.Deployment = nil
 		}
+	}
+}
+
+// leave is ensure for a relay that is being deleted: its ConfigMap says who
+// drains. Nothing is made again: the garbage collector may have been there since.
+func (p *pass) leave(ctx context.Context) {
+	want, is := p.set.ConfigMap, p.there.configMap
+	if want == nil || is == nil {
+		return
+	}
+	if differs, err := p.apply.Differs(ctx, want); p.ok(err) && differs {
+		p.one(ctx, want.WithUID(is.UID), p.relay.UID)
 	}
 }
 

@@ -172,7 +172,9 @@ func (p *pass) render(ctx context.Context) error {
 	}
 	switch {
 	case p.relay.DeletionTimestamp != nil: // nothing new is made for a relay that goes
-		in.Instances = p.there.numbers()
+		// Not nil, which would stand for all that the spec wants: when the last is gone, a
+		// relay that is still in the cache must not get any again.
+		in.Instances = append([]int{}, p.there.numbers()...)
 		p.draining = in.Instances
 	default:
 		p.draining = slices.DeleteFunc(p.there.numbers(), func(n int) bool { return n < render.Replicas(p.relay) })

@@ -183,6 +183,36 @@ func TestGoneMeanwhile(t *testing.T) {
 	}
 }
 
+// TestDeletedMeanwhile: of a relay that is being deleted nothing is made again that
+// is gone already, by whoever.
+func TestDeletedMeanwhile(t *testing.T) {
+	for name, spec := range map[string]string{"Retain": "replicas: 2", "Delete": deletes} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			op := r.run()
+			r.copiersReady(spec)
+			op.stop()
+			r.deleteRelay()
+			for _, o := range []client.Object{&appsv1.Deployment{}, &corev1.ConfigMap{}, &corev1.ServiceAccount{}, &corev1.Service{}} {
+				if err := r.client.DeleteAllOf(r.ctx(), o, client.InNamespace(r.ns), client.MatchingLabels{"app.kubernetes.io/instance": "copiers"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before := r.objects()
+			r.run()
+			r.eventually("the relay is gone", func() string {
+				if get[v1alpha1.PrinterRelay](r, "copiers") != nil {
+					return "not yet"
+				}
+				return ""
+			})
+			if after := r.objects(); !slices.Equal(before, after) {
+				t.Errorf("there was %q, and is %q", before, after)
+			}
+		})
+	}
+}
+
 func (r *rig) deleteRelay() {
 	r.Helper()
 	r.delete(&v1alpha1.PrinterRelay{ObjectMeta: metav1.ObjectMeta{Namespace: r.ns, Name: "copiers"}})
