@@ -79,9 +79,6 @@ func (c *compiler) upstream(self at, field, name string) {
 	c.out.Upstreams[name] = out
 }
 
-// Replicas is how many instances a PrinterRelay has.
-func Replicas(r *v1alpha1.PrinterRelay) int { return number(r.Spec.Replicas, 1) }
-
 // Shared is what a MailUpstream is to each of the instances, of all relays
 // together, that send by it: its limits are theirs together, so each gets its
 // share, and at least 1 of each.

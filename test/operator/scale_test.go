@@ -193,19 +193,10 @@ func TestDeletedMeanwhile(t *testing.T) {
 			r.copiersReady(spec)
 			op.stop()
 			r.deleteRelay()
-			for _, o := range []client.Object{&appsv1.Deployment{}, &corev1.ConfigMap{}, &corev1.ServiceAccount{}, &corev1.Service{}} {
-				if err := r.client.DeleteAllOf(r.ctx(), o, client.InNamespace(r.ns), client.MatchingLabels{"app.kubernetes.io/instance": "copiers"}); err != nil {
-					t.Fatal(err)
-				}
-			}
+			r.collect()
 			before := r.objects()
 			r.run()
-			r.eventually("the relay is gone", func() string {
-				if get[v1alpha1.PrinterRelay](r, "copiers") != nil {
-					return "not yet"
-				}
-				return ""
-			})
+			r.left()
 			if after := r.objects(); !slices.Equal(before, after) {
 				t.Errorf("there was %q, and is %q", before, after)
 			}
@@ -221,6 +212,13 @@ func (r *rig) deleteRelay() {
 // gone waits until the relay is, and plays the garbage collector.
 func (r *rig) gone() {
 	r.Helper()
+	r.left()
+	r.collect()
+}
+
+// left waits until the relay is no longer there.
+func (r *rig) left() {
+	r.Helper()
 	r.eventually("the relay is gone", func() string {
 		o := get[v1alpha1.PrinterRelay](r, "copiers")
 		if o == nil {
@@ -228,6 +226,11 @@ func (r *rig) gone() {
 		}
 		return describe(o, o.Status.Conditions)
 	})
+}
+
+// collect deletes what the relay owns, or owned.
+func (r *rig) collect() {
+	r.Helper()
 	for _, o := range []client.Object{
 		&appsv1.Deployment{}, &corev1.ConfigMap{}, &corev1.ServiceAccount{}, &corev1.Service{},
 		&networkingv1.NetworkPolicy{}, &policyv1.PodDisruptionBudget{},
