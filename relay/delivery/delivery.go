@@ -91,9 +91,14 @@ func (d *Delivery) Update(p *plan.Plan) error {
 	return nil
 }
 
-// sameWay tells whether two plans of an upstream can share a transport.
+// sameWay tells whether two plans of an upstream can share a transport: what
+// differs is only what delivery and the queue do themselves.
 func sameWay(a, b *plan.Upstream) bool {
-	return a.Type == b.Type && a.Private == b.Private && a.Connections == b.Connections && reflect.DeepEqual(a.SMTP, b.SMTP) && reflect.DeepEqual(a.Maildir, b.Maildir)
+	strip := func(u plan.Upstream) plan.Upstream {
+		u.Header, u.Sender, u.DKIM, u.PerMinute, u.MessageSize, u.Sharers, u.Suspend = nil, nil, nil, 0, 0, 0, false
+		return u
+	}
+	return reflect.DeepEqual(strip(*a), strip(*b))
 }
 
 func (d *Delivery) transport(p *plan.Plan, u *plan.Upstream) (upstream.Transport, error) {
@@ -212,7 +217,7 @@ func (d *Delivery) prepare(ctx context.Context, r *route, a queue.Attempt) (*ups
 		return nil, errNoIdentity
 	}
 	rewrite := !ours && r.plan.Sender != nil
-	if !rewrite && r.plan.DKIM == nil {
+	if !rewrite && r.plan.DKIM == nil && len(r.plan.Header) == 0 {
 		return m, nil
 	}
 	signer, err := d.signer(r)
@@ -232,10 +237,16 @@ func (d *Delivery) prepare(ctx context.Context, r *route, a queue.Attempt) (*ups
 		m.Sender = id.Rewrite(h, q.Sender)
 	}
 	var head []byte
+	for _, f := range r.plan.Header { // the upstream's word counts, not the device's
+		h.Remove(f.Name)
+		head = append(head, f.Name+": "+f.Value+"\r\n"...)
+	}
 	if signer != nil {
-		if head, err = d.sign(ctx, signer, q, h); err != nil {
+		signature, err := d.sign(ctx, signer, q, h)
+		if err != nil {
 			return nil, err
 		}
+		head = append(head, signature...)
 	}
 	head = append(h.Append(head), '\r', '\n')
 	m.Size += int64(len(head)) - q.HeaderSize

@@ -83,7 +83,7 @@ func (c *compiler) auth(self at, field string, l *v1alpha1.Listener) ListenerAut
 func sasl(in []v1alpha1.Mechanism) []string {
 	var out []string
 	for _, m := range in {
-		out = append(out, saslNames[m])
+		out = append(out, saslNames[string(m)])
 	}
 	return out
 }

@@ -153,40 +153,6 @@ type Route struct {
 	Upstream         string             `json:"upstream"`
 }
 
-// Upstream is one compiled MailUpstream. Exactly one of the blocks is set.
-type Upstream struct {
-	Name        string   `json:"name"`
-	Type        string   `json:"type"`
-	SMTP        *SMTP    `json:"smtp,omitempty"`
-	Maildir     *Maildir `json:"maildir,omitempty"`
-	Sender      *Sender  `json:"sender,omitempty"`
-	DKIM        *DKIM    `json:"dkim,omitempty"`        // what leaves here is signed; nil: it is not
-	Connections int      `json:"connections"`           // at most at once
-	PerMinute   int      `json:"perMinute,omitempty"`   // messages; 0: no limit
-	MessageSize int64    `json:"messageSize,omitempty"` // octets; 0: no known limit
-	Private     bool     `json:"private,omitempty"`     // may connect to loopback and private addresses
-	Suspend     bool     `json:"suspend,omitempty"`
-}
-
-// SMTP is an upstream spoken to by SMTP.
-type SMTP struct {
-	Host       string  `json:"host"`
-	Port       int     `json:"port"`
-	TLS        TLSMode `json:"tls"`
-	ServerName string  `json:"serverName,omitempty"` // empty: Host
-	CASecret   string  `json:"caSecret,omitempty"`   // ca.crt; empty: the system's
-	CertSecret string  `json:"certSecret,omitempty"` // tls.crt, tls.key
-	MinimumTLS uint16  `json:"minimumTLS,omitempty"`
-	Mechanism  string  `json:"mechanism,omitempty"`  // SASL name; empty: the best that is offered
-	AuthSecret string  `json:"authSecret,omitempty"` // username, password; empty: no AUTH
-	HeloName   string  `json:"heloName,omitempty"`
-}
-
-// Maildir is an upstream that writes to a folder.
-type Maildir struct {
-	Path string `json:"path"`
-}
-
 // Sender is as whom an upstream sends.
 type Sender struct {
 	Domain      string `json:"domain"`

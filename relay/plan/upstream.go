@@ -2,7 +2,6 @@ package plan
 
 import (
 	"cmp"
-	"crypto/tls"
 	"slices"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
@@ -12,9 +11,6 @@ import (
 // NotBuilt is in the message where a feature of the kinds is refused that this
 // build has not.
 const NotBuilt = "not supported in this build"
-
-// defaultConnections is limits.connections where it is not given.
-const defaultConnections = 10
 
 // upstream compiles the MailUpstream name once, for the field that names it.
 func (c *compiler) upstream(self at, field, name string) {
@@ -30,8 +26,9 @@ func (c *compiler) upstream(self at, field, name string) {
 	out := &Upstream{
 		Name:        name,
 		Type:        string(u.Spec.Type),
-		Connections: defaultConnections,
-		MessageSize: c.size(a, "spec.limits.messageSize", u.Spec.Limits.MessageSize, 0),
+		Connections: defaultsOf(u).connections,
+		PerMinute:   defaultsOf(u).perMinute,
+		MessageSize: c.size(a, "spec.limits.messageSize", u.Spec.Limits.MessageSize, defaultsOf(u).messageSize),
 		Private:     u.Spec.Type == v1alpha1.UpstreamSMTP,
 		Suspend:     u.Spec.Suspend,
 	}
@@ -68,14 +65,7 @@ func (c *compiler) upstream(self at, field, name string) {
 			Reissued: u.Spec.Type == v1alpha1.UpstreamSES,
 		}
 	}
-	switch {
-	case u.Spec.Type == v1alpha1.UpstreamSMTP && u.Spec.SMTP != nil:
-		out.SMTP = c.smtp(a, u.Spec.SMTP)
-	case u.Spec.Type == v1alpha1.UpstreamMaildir && u.Spec.Maildir != nil:
-		out.Maildir = &Maildir{Path: u.Spec.Maildir.Path}
-	default:
-		a.errorf("spec.type", "%s is %s: use SMTP or Maildir", u.Spec.Type, NotBuilt)
-	}
+	c.way(a, u, out)
 	c.out.Upstreams[name] = out
 }
 
@@ -88,11 +78,14 @@ func Shared(u *v1alpha1.MailUpstream, instances int) *v1alpha1.MailUpstream {
 	}
 	u = u.DeepCopy()
 	share := func(limit int32) *int32 { limit = max(1, limit/int32(instances)); return &limit } //nolint:gosec // a few thousand
-	connections := int32(defaultConnections)
-	if n := u.Spec.Limits.Connections; n != nil {
-		connections = *n
+	def := defaultsOf(u)
+	if u.Spec.Limits.Connections == nil {
+		u.Spec.Limits.Connections = new(int32(def.connections)) //nolint:gosec // small
 	}
-	u.Spec.Limits.Connections = share(connections)
+	if u.Spec.Limits.MessagesPerMinute == nil && def.perMinute > 0 {
+		u.Spec.Limits.MessagesPerMinute = new(int32(def.perMinute)) //nolint:gosec // small
+	}
+	u.Spec.Limits.Connections = share(*u.Spec.Limits.Connections)
 	if n := u.Spec.Limits.MessagesPerMinute; n != nil {
 		u.Spec.Limits.MessagesPerMinute = share(*n)
 	}
@@ -113,39 +106,4 @@ func UpstreamNames(r *v1alpha1.PrinterRelay) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-var tlsVersions = map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
-
-func (c *compiler) smtp(a at, s *v1alpha1.SMTPUpstream) *SMTP {
-	out := &SMTP{
-		Host: s.Host, Port: int(cmp.Or(s.Port, 587)),
-		TLS:        TLSMode(cmp.Or(string(s.TLS.Mode), string(TLSStartTLS))),
-		ServerName: s.TLS.ServerName,
-		CASecret:   c.secret(s.TLS.CASecretRef),
-		CertSecret: c.secret(s.TLS.ClientCertificateRef),
-		MinimumTLS: tlsVersions[s.TLS.MinimumVersion],
-		HeloName:   c.out.Hostname,
-	}
-	if out.TLS == TLSNone || out.TLS == TLSOpportunistic {
-		a.warnf("spec.smtp.tls.mode", "%s: scans may pass in clear", out.TLS)
-	}
-	auth := s.Authentication
-	if auth == nil {
-		return out
-	}
-	out.AuthSecret = c.secret(&auth.SecretRef)
-	switch auth.Mechanism {
-	case v1alpha1.UpstreamMechanismAuto, "":
-	case v1alpha1.UpstreamMechanismXOAuth2, v1alpha1.UpstreamMechanismOAuthBearer:
-		a.errorf("spec.smtp.authentication.mechanism", "%s is %s: use Auto, Plain, Login or CRAMMD5", auth.Mechanism, NotBuilt)
-	default:
-		out.Mechanism = saslNames[v1alpha1.Mechanism(auth.Mechanism)]
-	}
-	return out
-}
-
-// saslNames are the mechanisms as SASL writes them.
-var saslNames = map[v1alpha1.Mechanism]string{
-	v1alpha1.MechanismPlain: "PLAIN", v1alpha1.MechanismLogin: "LOGIN", v1alpha1.MechanismCRAMMD5: "CRAM-MD5",
 }

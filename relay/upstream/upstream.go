@@ -87,8 +87,45 @@ type Message struct {
 // Capabilities is what a transport is known to carry. The zero value knows of
 // no limit; UTF8 false means that SMTPUTF8 mail cannot pass for certain.
 type Capabilities struct {
-	MaxSize int64
-	UTF8    bool
+	MaxSize   int64   // octets
+	UTF8      bool    // SMTPUTF8
+	PerSecond float64 // messages that the account may send, all its senders together; 0: not told
+}
+
+// Verdict is what was found of something that can be good or bad.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Untold Verdict = iota // it was not looked at, or nobody tells
+	Good
+	Bad
+)
+
+// Health is what an upstream's credential and account were found to be, without a
+// message being sent.
+type Health struct {
+	Reachable   Verdict // the server or API answers
+	Credentials Verdict // it takes the credential, and lets it send
+	Text        string  // the reason of what is Bad, or what was seen; one line, without secrets
+	// Warnings are what works today and needs a person: the sandbox of an account,
+	// a credential that may do more than it needs to.
+	Warnings []string
+	Expires  time.Time // of the credential; zero: not known, or never
+	Quota    Quota
+}
+
+// Quota is what a provider tells of its limits. Zero values are unknown.
+type Quota struct {
+	PerSecond  float64 // messages or recipients, as the provider counts
+	DailyLimit int64
+	DailyUsed  int64
+}
+
+// Checker is a Transport that can look at its credential and account without
+// sending mail. Check is cheap, and ends soon after ctx does.
+type Checker interface {
+	Check(ctx context.Context) Health
 }
 
 // Transport offers messages to one upstream. It is safe for concurrent use; the

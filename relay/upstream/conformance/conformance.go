@@ -30,6 +30,9 @@ const (
 	CutsLate               // ... when the whole message is there, before a reply
 	Stalls                 // no reply when the whole message is there
 	WrongCredentials       // ours
+	Throttles              // it is asked too often, or too much of it today
+	ExpiresToken           // the token that the transport holds stops to be valid; another can be had
+	Downgrades             // the way to it offers no TLS, or none that can be trusted
 )
 
 // The recipients that an upstream with RefusesSome does not take.
@@ -47,6 +50,21 @@ type Harness struct {
 	Faults []Fault
 	// Secrets are values that no outcome may show.
 	Secrets []string
+
+	// Digest is of what a message says, for a type that translates it: what arrives
+	// then has the same Digest. Such a type may refuse what it cannot carry. nil: of
+	// the octets, and the type carries them all.
+	Digest func(content io.Reader) ([sha256.Size]byte, error)
+	// HeaderSender says that the type has no envelope sender of its own: it is the
+	// header's From.
+	HeaderSender bool
+	// PlainAddresses says that the type cannot carry quoted local parts and address
+	// literals; it has to refuse them.
+	PlainAddresses bool
+	// RetryAfter says that a Throttles upstream tells how long to wait.
+	RetryAfter bool
+	// UTF8 says that the type carries SMTPUTF8 addresses; otherwise it has to refuse them.
+	UTF8 bool
 }
 
 // Upstream is one upstream under test.
@@ -100,6 +118,11 @@ func Run(t *testing.T, h Harness) {
 		{"CutLate", CutsLate, cutLate},
 		{"Stall", Stalls, stalls},
 		{"WrongCredentials", WrongCredentials, wrongCredentials},
+		{"Split", RefusesSome, split},
+		{"Throttle", Throttles, throttles},
+		{"ExpiredToken", ExpiresToken, expiredToken},
+		{"Downgrade", Downgrades, wrongCredentials}, // the upstream's own trouble, and nothing is sent
+		{"UTF8", None, utf8},
 	} {
 		if c.fault != None && !slices.Contains(h.Faults, c.fault) {
 			continue // the type cannot meet it
@@ -178,23 +201,44 @@ func want(t *testing.T, out []upstream.Outcome, kinds ...string) {
 }
 
 // arrived checks that exactly one message arrived, and as it was sent.
-func arrived(t *testing.T, u *Upstream, from, content string, to ...string) {
+func arrived(t *testing.T, h Harness, u *Upstream, from, content string, to ...string) {
 	t.Helper()
 	all := u.Received(t)
 	if len(all) != 1 {
 		t.Fatalf("%d messages arrived, want 1", len(all))
 	}
-	same(t, all[0], from, content, to...)
+	same(t, h, all[0], from, content, to...)
 }
 
-func same(t *testing.T, r Received, from, content string, to ...string) {
+func same(t *testing.T, h Harness, r Received, from, content string, to ...string) {
 	t.Helper()
 	if r.Sender != from || fmt.Sprint(r.Recipients) != fmt.Sprint(to) {
 		t.Errorf("envelope %q -> %q, want %q -> %q", r.Sender, r.Recipients, from, to)
 	}
-	if r.Size != int64(len(content)) || r.Sum != sha256.Sum256([]byte(content)) {
-		t.Errorf("%d octets arrived that are not the %d sent", r.Size, len(content))
+	if h.Digest == nil {
+		if r.Size != int64(len(content)) || r.Sum != sha256.Sum256([]byte(content)) {
+			t.Errorf("%d octets arrived that are not the %d sent", r.Size, len(content))
+		}
+		return
 	}
+	sum, err := h.Digest(strings.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Sum != sum {
+		t.Errorf("what arrived says something else than what was sent:\n%.200q", content)
+	}
+}
+
+// taken tells whether a message was accepted; one that the type cannot carry is
+// refused for good, with a reason, and that is as good where it translates.
+func taken(t *testing.T, h Harness, out []upstream.Outcome) bool {
+	t.Helper()
+	if h.Digest != nil && out[0].Kind == upstream.Failed && out[0].Scope == upstream.ScopeMessage {
+		return false
+	}
+	want(t, out, "Accepted")
+	return true
 }
 
 func none(t *testing.T, u *Upstream) {

@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/md5" //nolint:gosec // CRAM-MD5 is made of it (RFC 2195)
@@ -20,12 +21,14 @@ import (
 // that the server offers (RFC 4954). The credential is read anew each time, so
 // that a rotated Secret is used.
 func (s *session) authenticate(ctx context.Context) error {
-	name := s.t.c.SMTP.AuthSecret
-	user, err := secrets.Key(s.t.c.Secrets(), name, "username")
-	if err != nil {
-		return err
+	a := s.t.c.SMTP.Auth
+	name, user, err := a.Secret, a.User, error(nil)
+	if user == "" {
+		if user, err = secrets.Key(s.t.c.Secrets(), name, cmp.Or(a.UserKey, "username")); err != nil {
+			return err
+		}
 	}
-	password, err := secrets.Key(s.t.c.Secrets(), name, "password")
+	password, err := secrets.Key(s.t.c.Secrets(), name, cmp.Or(a.PasswordKey, "password"))
 	if err != nil {
 		return err
 	}
@@ -33,7 +36,7 @@ func (s *session) authenticate(ctx context.Context) error {
 		return fmt.Errorf("secret %q: username or password holds a NUL, which no mechanism can send", name)
 	}
 	verified := s.tls && s.t.c.SMTP.TLS != plan.TLSOpportunistic
-	mechanism, err := chooseMechanism(s.t.c.SMTP.Mechanism, strings.Fields(strings.ToUpper(s.ext["AUTH"])), verified)
+	mechanism, err := chooseMechanism(a.Mechanism, strings.Fields(strings.ToUpper(s.ext["AUTH"])), verified)
 	if err != nil {
 		return err
 	}

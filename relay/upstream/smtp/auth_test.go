@@ -60,7 +60,7 @@ func TestAUTH(t *testing.T) {
 		t.Run(fmt.Sprint(c.tls, c.mechanism, c.offered), func(t *testing.T) {
 			p := newPKI(t, "mx.test")
 			f := &fake{tcp: true, tls: p.server, ext: []string{"PIPELINING", c.offered, "STARTTLS"}, answer: login}
-			o := plan.SMTP{TLS: c.tls, Mechanism: c.mechanism, AuthSecret: "login"}
+			o := plan.SMTP{TLS: c.tls, Auth: &plan.SMTPAuth{Mechanism: c.mechanism, Secret: "login"}}
 			if c.tls == plan.TLSStartTLS {
 				o.CASecret = "ca"
 			}
@@ -92,7 +92,7 @@ func TestWrongPassword(t *testing.T) {
 			}
 			return a
 		}}
-		o := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", AuthSecret: "login"})).Deliver(t.Context(), message(t, text))[0]
+		o := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", Auth: &plan.SMTPAuth{Secret: "login"}})).Deliver(t.Context(), message(t, text))[0]
 		if brief([]upstream.Outcome{o}) != "Deferred/Upstream" || o.Code != 535 || o.Enhanced != "5.7.8" || !strings.Contains(o.Text, `secret "login"`) {
 			t.Errorf("%s: %+v", mechanism, o)
 		}
@@ -111,7 +111,7 @@ func TestRotatedPassword(t *testing.T) {
 	p := newPKI(t, "mx.test")
 	right := p.secrets["login"]
 	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH PLAIN"}, answer: login}
-	tr := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", AuthSecret: "login"}))
+	tr := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", Auth: &plan.SMTPAuth{Secret: "login"}}))
 	for _, c := range []struct {
 		data map[string][]byte
 		want string
@@ -144,7 +144,7 @@ func TestLongPassword(t *testing.T) {
 		}
 		return ""
 	}}
-	if out := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", AuthSecret: "login"})).Deliver(t.Context(), message(t, text)); brief(out) != "Accepted" {
+	if out := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", Auth: &plan.SMTPAuth{Secret: "login"}})).Deliver(t.Context(), message(t, text)); brief(out) != "Accepted" {
 		t.Errorf("%s", out[0].Text)
 	}
 }

@@ -27,10 +27,16 @@ func TestConformance(t *testing.T) {
 		},
 		Faults: []conformance.Fault{
 			conformance.RefusesSome, conformance.RefusesMessage, conformance.CutsEarly, conformance.CutsLate,
-			conformance.Stalls, conformance.WrongCredentials,
+			conformance.Stalls, conformance.WrongCredentials, conformance.Throttles, conformance.Downgrades,
 		},
+		UTF8:    true,
 		Secrets: []string{"hunter2", b64("hunter2"), b64("\x00relay\x00hunter2")},
 	})
+}
+
+func BenchmarkDeliver(b *testing.B) {
+	s := startServer(b, conformance.None)
+	conformance.Benchmark(b, s.transport(b))
 }
 
 // server is go-smtp's, with a fault.
@@ -45,7 +51,7 @@ type server struct {
 	mail []conformance.Received
 }
 
-func startServer(t *testing.T, f conformance.Fault) *server {
+func startServer(t testing.TB, f conformance.Fault) *server {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -54,6 +60,9 @@ func startServer(t *testing.T, f conformance.Fault) *server {
 	s := &server{fault: f, pki: newPKI(t, "mx.test"), port: l.Addr().(*net.TCPAddr).Port, reached: make(chan struct{}), ended: make(chan struct{})}
 	srv := gosmtp.NewServer(s)
 	srv.Domain, srv.TLSConfig, srv.EnableSMTPUTF8 = "mx.test", s.pki.server, true
+	if f == conformance.Downgrades {
+		srv.TLSConfig = nil
+	}
 	srv.ErrorLog = log.New(io.Discard, "", 0)
 	done := make(chan struct{})
 	go func() { defer close(done); srv.Serve(narrow{l}) }() //nolint:errcheck // ends with the listener
@@ -76,9 +85,9 @@ func (l narrow) Accept() (net.Conn, error) {
 	return c, c.(*net.TCPConn).SetReadBuffer(32 << 10)
 }
 
-func (s *server) transport(t *testing.T) *Transport {
+func (s *server) transport(t testing.TB) *Transport {
 	tr := New(Config{Name: "out", Private: true, Secrets: func() secrets.Source { return s.pki.secrets }, SMTP: plan.SMTP{
-		Host: "127.0.0.1", Port: s.port, TLS: plan.TLSStartTLS, ServerName: "mx.test", CASecret: "ca", AuthSecret: "login", HeloName: "relay.test",
+		Host: "127.0.0.1", Port: s.port, TLS: plan.TLSStartTLS, ServerName: "mx.test", CASecret: "ca", Auth: &plan.SMTPAuth{Secret: "login"}, HeloName: "relay.test",
 	}})
 	t.Cleanup(func() { tr.Close() })
 	return tr
@@ -116,6 +125,9 @@ func (x *serverSession) Auth(string) (sasl.Server, error) {
 func (x *serverSession) Mail(from string, _ *gosmtp.MailOptions) error {
 	if !x.authed {
 		return gosmtp.ErrAuthRequired
+	}
+	if x.s.fault == conformance.Throttles {
+		return &gosmtp.SMTPError{Code: 432, EnhancedCode: gosmtp.EnhancedCode{4, 3, 2}, Message: "concurrent connections limit exceeded"}
 	}
 	if _, ok := x.c.TLSConnectionState(); !ok {
 		return errors.New("no TLS")

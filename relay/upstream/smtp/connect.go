@@ -94,7 +94,7 @@ func (s *session) start(ctx context.Context, withTLS bool) error {
 			return err
 		}
 	}
-	if c.SMTP.AuthSecret != "" {
+	if c.SMTP.Auth != nil {
 		if err := s.authenticate(ctx); err != nil {
 			return err
 		}

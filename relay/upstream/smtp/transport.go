@@ -3,7 +3,7 @@
 // sends a message, and declares every message 8BITMIME. Beyond go-smtp it has
 // reuse of connections, one outcome per recipient, and a verdict of Unknown.
 //
-// It may import relay/upstream, relay/envelope, relay/plan, relay/secrets,
+// It may import relay/upstream, upstream/egress, relay/envelope, relay/plan, relay/secrets,
 // relay/reply and relay/message.
 package smtp
 

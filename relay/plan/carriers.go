@@ -1,0 +1,172 @@
+package plan
+
+import (
+	"cmp"
+	"crypto/tls"
+	"strings"
+
+	"github.com/printerrelay/printer-relay/api/v1alpha1"
+)
+
+// typeDefaults are what is known of an upstream type without asking it; its limits
+// in the manifest replace them.
+type typeDefaults struct {
+	connections int
+	perMinute   int   // messages; 0: no limit
+	messageSize int64 // octets; 0: no known limit
+}
+
+// defaultsOf gives the limits of an upstream that its manifest leaves out, as the
+// vendors document them.
+func defaultsOf(u *v1alpha1.MailUpstream) typeDefaults {
+	switch u.Spec.Type {
+	case v1alpha1.UpstreamSES:
+		return typeDefaults{connections: 10, messageSize: 40 << 20} // SES API v2: 40 MB after base64
+	case v1alpha1.UpstreamSendGrid:
+		return typeDefaults{connections: 10, messageSize: 30 << 20}
+	case v1alpha1.UpstreamMailgun:
+		return typeDefaults{connections: 10, messageSize: 25 << 20}
+	case v1alpha1.UpstreamPostmark:
+		return typeDefaults{connections: 10, messageSize: 10 << 20}
+	case v1alpha1.UpstreamMicrosoft365: // of one mailbox
+		return typeDefaults{connections: 3, perMinute: 30}
+	}
+	return typeDefaults{connections: 10}
+}
+
+// notBuilt are the upstreams, by type and transport, that this build has no
+// carrier for.
+var notBuilt = map[string]bool{
+	"SES": true, "MX": true,
+	"SendGrid SMTP": true, "SendGrid API": true, "Mailgun SMTP": true, "Mailgun API": true, "Postmark SMTP": true, "Postmark API": true,
+	"Microsoft365 SMTP": true, "Microsoft365 Graph": true,
+}
+
+// way compiles what carries the mail of u into out.
+func (c *compiler) way(a at, u *v1alpha1.MailUpstream, out *Upstream) {
+	transport := ""
+	switch s := &u.Spec; {
+	case s.Type == v1alpha1.UpstreamSMTP && s.SMTP != nil:
+		out.SMTP = c.smtp(a, s.SMTP)
+	case s.Type == v1alpha1.UpstreamMaildir && s.Maildir != nil:
+		out.Maildir = &Maildir{Path: s.Maildir.Path}
+	case s.Type == v1alpha1.UpstreamMX && s.MX != nil:
+		out.MX = c.mx(s.MX)
+	case s.Type == v1alpha1.UpstreamSES && s.SES != nil:
+		out.SES = c.ses(s.SES)
+	case s.Type == v1alpha1.UpstreamSendGrid && s.SendGrid != nil:
+		transport = c.sendGrid(s.SendGrid, out)
+	case s.Type == v1alpha1.UpstreamMailgun && s.Mailgun != nil:
+		transport = c.mailgun(s.Mailgun, out)
+	case s.Type == v1alpha1.UpstreamPostmark && s.Postmark != nil:
+		transport = c.postmark(s.Postmark, out)
+	case s.Type == v1alpha1.UpstreamMicrosoft365 && s.Microsoft365 != nil:
+		transport = c.microsoft365(s.Microsoft365, out)
+	default: // the kind's own rules say so first
+		a.errorf("spec.type", "%s has no block of its own: fill in what belongs to the type", u.Spec.Type)
+	}
+	if what := strings.TrimSpace(string(u.Spec.Type) + " " + transport); notBuilt[what] {
+		a.errorf("spec.type", "%s is %s: use SMTP or Maildir", what, NotBuilt)
+	}
+}
+
+func (c *compiler) mx(s *v1alpha1.MXUpstream) *MX {
+	out := &MX{Verified: s.Security != v1alpha1.MXOpportunistic, HeloName: cmp.Or(string(s.HeloName), c.out.Hostname)}
+	for _, h := range s.Hosts {
+		out.Hosts = append(out.Hosts, string(h))
+	}
+	return out
+}
+
+func (c *compiler) ses(s *v1alpha1.SESUpstream) *SES {
+	return &SES{
+		Region: s.Region, Endpoint: string(s.Endpoint), ConfigurationSet: s.ConfigurationSet, FromIdentityARN: s.FromIdentityARN,
+		RoleARN: s.RoleARN, Tags: s.Tags, Secret: c.secret(s.Credentials.SecretRef),
+	}
+}
+
+// provider is the SMTP service of a provider: STARTTLS on 587.
+func (c *compiler) provider(host string, auth SMTPAuth) *SMTP {
+	return &SMTP{Host: host, Port: 587, TLS: TLSStartTLS, Auth: &auth, HeloName: c.out.Hostname}
+}
+
+func (c *compiler) sendGrid(s *v1alpha1.SendGridUpstream, out *Upstream) (transport string) {
+	secret := c.secret(&s.SecretRef)
+	if s.Transport == v1alpha1.TransportAPI {
+		out.SendGrid = &SendGrid{Endpoint: cmp.Or(string(s.Endpoint), "https://api.sendgrid.com"), Secret: secret}
+		return "API"
+	}
+	out.SMTP = c.provider("smtp.sendgrid.net", SMTPAuth{Secret: secret, User: "apikey", PasswordKey: "apiKey"})
+	return "SMTP"
+}
+
+func (c *compiler) mailgun(s *v1alpha1.MailgunUpstream, out *Upstream) (transport string) {
+	secret := c.secret(&s.SecretRef)
+	if s.Transport == v1alpha1.TransportSMTP {
+		out.SMTP = c.provider("smtp.mailgun.org", SMTPAuth{Secret: secret})
+		return "SMTP"
+	}
+	out.Mailgun = &Mailgun{Endpoint: cmp.Or(string(s.Endpoint), "https://api.mailgun.net"), Domain: string(s.Domain), Secret: secret}
+	return "API"
+}
+
+func (c *compiler) postmark(s *v1alpha1.PostmarkUpstream, out *Upstream) (transport string) {
+	secret := c.secret(&s.SecretRef)
+	if s.Transport == v1alpha1.TransportAPI {
+		out.Postmark = &Postmark{Endpoint: cmp.Or(string(s.Endpoint), "https://api.postmarkapp.com"), Stream: s.MessageStream, Secret: secret}
+		return "API"
+	}
+	out.SMTP = c.provider("smtp.postmarkapp.com", SMTPAuth{Secret: secret, UserKey: "apiKey", PasswordKey: "apiKey"})
+	if s.MessageStream != "" {
+		out.Header = []HeaderField{{"X-PM-Message-Stream", s.MessageStream}}
+	}
+	return "SMTP"
+}
+
+func (c *compiler) microsoft365(s *v1alpha1.Microsoft365Upstream, out *Upstream) (transport string) {
+	authority := strings.TrimRight(cmp.Or(string(s.AuthorityHost), "https://login.microsoftonline.com"), "/")
+	oauth := OAuth{TokenURL: authority + "/" + s.TenantID + "/oauth2/v2.0/token", ClientID: s.ClientID, Secret: c.secret(s.Credentials.SecretRef)}
+	if s.Transport == v1alpha1.Microsoft365Graph {
+		endpoint := strings.TrimRight(cmp.Or(string(s.Endpoint), "https://graph.microsoft.com"), "/")
+		oauth.Scopes = []string{endpoint + "/.default"}
+		out.Graph = &Graph{Endpoint: endpoint, Mailbox: string(s.Mailbox), OAuth: oauth}
+		return "Graph"
+	}
+	oauth.Scopes = []string{"https://outlook.office365.com/.default"}
+	out.SMTP = c.provider("smtp.office365.com", SMTPAuth{Mechanism: "XOAUTH2", User: string(s.Mailbox), OAuth: &oauth})
+	return "SMTP"
+}
+
+var tlsVersions = map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
+
+func (c *compiler) smtp(a at, s *v1alpha1.SMTPUpstream) *SMTP {
+	out := &SMTP{
+		Host: s.Host, Port: int(cmp.Or(s.Port, 587)),
+		TLS:        TLSMode(cmp.Or(string(s.TLS.Mode), string(TLSStartTLS))),
+		ServerName: s.TLS.ServerName,
+		CASecret:   c.secret(s.TLS.CASecretRef),
+		CertSecret: c.secret(s.TLS.ClientCertificateRef),
+		MinimumTLS: tlsVersions[s.TLS.MinimumVersion],
+		HeloName:   c.out.Hostname,
+	}
+	if out.TLS == TLSNone || out.TLS == TLSOpportunistic {
+		a.warnf("spec.smtp.tls.mode", "%s: scans may pass in clear", out.TLS)
+	}
+	auth := s.Authentication
+	if auth == nil {
+		return out
+	}
+	out.Auth = &SMTPAuth{Secret: c.secret(&auth.SecretRef), Mechanism: saslNames[string(auth.Mechanism)]}
+	if o := auth.OAuth2; o != nil {
+		out.Auth.OAuth = &OAuth{TokenURL: string(o.TokenURL), ClientID: o.ClientID, Scopes: o.Scopes, Secret: out.Auth.Secret}
+	}
+	if auth.Mechanism == v1alpha1.UpstreamMechanismXOAuth2 || auth.Mechanism == v1alpha1.UpstreamMechanismOAuthBearer {
+		a.errorf("spec.smtp.authentication.mechanism", "%s is %s: use Auto, Plain, Login or CRAMMD5", auth.Mechanism, NotBuilt)
+	}
+	return out
+}
+
+// saslNames are the mechanisms as SASL writes them.
+var saslNames = map[string]string{
+	"Plain": "PLAIN", "Login": "LOGIN", "CRAMMD5": "CRAM-MD5", "XOAuth2": "XOAUTH2", "OAuthBearer": "OAUTHBEARER",
+}
