@@ -158,7 +158,10 @@ func upstreamsOf(s *manifest.Set, ns string) map[string]*v1alpha1.MailUpstream {
 	out := map[string]*v1alpha1.MailUpstream{}
 	for _, u := range s.Upstreams {
 		if u.Namespace == ns {
-			out[u.Name] = plan.Shared(u, sharers[u.Name])
+			if n := sharers[u.Name]; n > 1 {
+				u = plan.Shared(u, n)
+			}
+			out[u.Name] = u
 		}
 	}
 	return out

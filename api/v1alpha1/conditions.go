@@ -88,5 +88,10 @@ const AnnotationAbandonQueue = "printerrelay.dev/abandon-queue"
 // operator last told its kubelet of.
 const AnnotationConfigVersion = "printerrelay.dev/config-version"
 
+// AnnotationSharers of a MailUpstream in a relay's manifests is how many instances
+// send by it, of all relays together: a rate that the provider tells is theirs
+// together. Its limits in those manifests are one instance's share already.
+const AnnotationSharers = "printerrelay.dev/sharers"
+
 // Finalizer keeps a PrinterRelay until its queue is drained or kept as declared.
 const Finalizer = "printerrelay.dev/queue"

@@ -138,10 +138,16 @@ func (m *manifests) add(doc []byte) error {
 // document is one object in relay.yaml: its names and spec, and nothing that
 // changes by itself.
 type document struct {
-	APIVersion string            `json:"apiVersion"`
-	Kind       string            `json:"kind"`
-	Metadata   map[string]string `json:"metadata"`
-	Spec       any               `json:"spec"`
+	APIVersion string   `json:"apiVersion"`
+	Kind       string   `json:"kind"`
+	Metadata   metadata `json:"metadata"`
+	Spec       any      `json:"spec"`
+}
+
+type metadata struct {
+	Annotations map[string]string `json:"annotations,omitempty"` // those that Compile reads
+	Name        string            `json:"name"`
+	Namespace   string            `json:"namespace"`
 }
 
 // chunk is the text of one object.
@@ -153,10 +159,18 @@ type chunk struct {
 func newChunk(kind string, o metav1.Object, spec any) (chunk, error) {
 	text, err := yaml.Marshal(document{
 		APIVersion: v1alpha1.GroupVersion.String(), Kind: kind,
-		Metadata: map[string]string{"name": o.GetName(), "namespace": o.GetNamespace()},
+		Metadata: metadata{Annotations: compiled(o.GetAnnotations()), Name: o.GetName(), Namespace: o.GetNamespace()},
 		Spec:     spec,
 	})
 	return chunk{object: kind + " " + o.GetNamespace() + "/" + o.GetName(), text: text}, err
+}
+
+// compiled are the annotations that are part of the plan.
+func compiled(all map[string]string) map[string]string {
+	if n, ok := all[v1alpha1.AnnotationSharers]; ok {
+		return map[string]string{v1alpha1.AnnotationSharers: n}
+	}
+	return nil
 }
 
 // chunks are the objects in their order: the relay, its upstreams by name, its

@@ -29,6 +29,7 @@ type Set struct {
 	// Delivery.
 	Recipients      *prometheus.CounterVec   // upstream, outcome, scope
 	AttemptDuration *prometheus.HistogramVec // upstream
+	Circuits        *prometheus.CounterVec   // upstream, state (open, closed)
 	Notifications   *prometheus.CounterVec   // kind (failed, delayed)
 
 	// Configuration.
@@ -59,6 +60,7 @@ func New(r prometheus.Registerer, relay string) *Set {
 		AcknowledgeDuration: m.histogram("acknowledge_duration_seconds", "From the final dot to the 250.", prometheus.ExponentialBuckets(0.001, 2.5, 10)),
 		Recipients:          m.counters("attempted_recipients_total", "Recipients of delivery attempts by what became of them.", "upstream", "outcome", "scope"),
 		AttemptDuration:     m.histograms("attempt_duration_seconds", "Time of one delivery attempt.", prometheus.ExponentialBuckets(0.005, 3, 9), "upstream"),
+		Circuits:            m.counters("upstream_circuit_changes_total", "Times that an upstream's circuit breaker opened, or closed again.", "upstream", "state"),
 		Notifications:       m.counters("notifications_total", "Delivery status notifications made (RFC 3464).", "kind"),
 		Reloads:             m.counters("config_reloads_total", "Loads of the manifests.", "result"),
 		ReloadOK:            m.gauge("config_last_reload_successful", "1 if what stands in the manifests is what runs."),

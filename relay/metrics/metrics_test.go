@@ -49,6 +49,7 @@ func touched(t *testing.T) map[string]*dto.MetricFamily {
 	s.BytesReceived.WithLabelValues("legacy").Add(7)
 	s.Recipients.WithLabelValues("out", "Accepted", "none").Inc()
 	s.AttemptDuration.WithLabelValues("out").Observe(1)
+	s.Circuits.WithLabelValues("out", "open").Inc()
 	s.Notifications.WithLabelValues("failed").Inc()
 	s.Reloads.WithLabelValues("ok").Inc()
 	families, err := r.Gather()

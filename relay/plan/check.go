@@ -15,6 +15,7 @@ import (
 func (c *compiler) check(self at) {
 	c.checkFit()
 	c.checkFallbacks(self)
+	c.checkSizes(self)
 	c.checkLoops()
 	c.checkDefaultDomain(self)
 	for _, p := range c.out.Policies {
@@ -103,6 +104,24 @@ func (c *compiler) checkFallbacks(self at) {
 		}
 		if !slices.ContainsFunc(c.out.Routes, func(r Route) bool { return r.Upstream != name }) {
 			self.warnf(fmt.Sprintf("spec.fallbackUpstreamRefs[%d]", i), "%q is where all mail goes already: name another upstream, or remove it", name)
+		}
+	}
+}
+
+// checkSizes warns of a route whose upstreams take less than the listeners do:
+// scans for it are refused that another recipient could have.
+func (c *compiler) checkSizes(self at) {
+	var accepted int64
+	for i := range c.out.Listeners {
+		accepted = max(accepted, c.out.Listeners[i].AdvertisedSize)
+	}
+	for i, r := range c.out.Routes {
+		field := fmt.Sprintf("spec.routes[%d].upstreamRef", i)
+		if r.Name == "" {
+			field = "spec.upstreamRef"
+		}
+		if n := c.out.takes(append([]string{r.Upstream}, c.out.Fallbacks...)); n > 0 && n < accepted {
+			self.warnf(field, "%q and the fallbacks take messages of %d octets at most, and listeners take %d: larger scans on this way are refused; add a fallback that takes them", r.Upstream, n+headerRoom, accepted)
 		}
 	}
 }

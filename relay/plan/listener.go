@@ -106,19 +106,12 @@ func (c *compiler) override(self at, field string, o *v1alpha1.ClientOverride) C
 // advertised is what EHLO says in SIZE (RFC 1870): the listener's own limit,
 // or what the largest reachable upstream takes less what headers may add.
 func (c *compiler) advertised(self at, field string, own int64) int64 {
-	var largest int64
-	for _, name := range c.out.Ways() {
-		u := c.out.Upstreams[name]
-		if u == nil || u.MessageSize == 0 {
-			return own
-		}
-		largest = max(largest, u.MessageSize)
-	}
-	if largest == 0 || largest-headerRoom >= own {
+	largest := c.out.takes(c.out.Ways())
+	if largest == 0 || largest >= own {
 		return own
 	}
-	self.warnf(field+".limits.messageSize", "%d octets, but no upstream takes more than %d: larger scans are refused", own, largest)
-	return max(largest-headerRoom, 1)
+	self.warnf(field+".limits.messageSize", "%d octets, but no upstream takes more than %d: larger scans are refused", own, largest+headerRoom)
+	return largest
 }
 
 func number(v *int32, def int) int {

@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"slices"
+	"strconv"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/relay/envelope"
@@ -38,6 +39,9 @@ func (c *compiler) upstream(self at, field, name string) {
 	if n := u.Spec.Limits.MessagesPerMinute; n != nil {
 		out.PerMinute = int(*n)
 	}
+	if n, err := strconv.Atoi(u.Annotations[v1alpha1.AnnotationSharers]); err == nil && n > 1 {
+		out.Sharers = n
+	}
 	if p := u.Spec.AllowPrivateHosts; p != nil {
 		out.Private = *p
 	}
@@ -71,12 +75,20 @@ func (c *compiler) upstream(self at, field, name string) {
 
 // Shared is what a MailUpstream is to each of the instances, of all relays
 // together, that send by it: its limits are theirs together, so each gets its
-// share, and at least 1 of each.
+// share, and at least 1 of each. Compile finds how many they are in an annotation.
 func Shared(u *v1alpha1.MailUpstream, instances int) *v1alpha1.MailUpstream {
-	if instances <= 1 {
+	if instances <= 1 && u.Annotations[v1alpha1.AnnotationSharers] == "" {
 		return u
 	}
 	u = u.DeepCopy()
+	if instances <= 1 {
+		delete(u.Annotations, v1alpha1.AnnotationSharers)
+		return u
+	}
+	if u.Annotations == nil {
+		u.Annotations = map[string]string{}
+	}
+	u.Annotations[v1alpha1.AnnotationSharers] = strconv.Itoa(instances)
 	share := func(limit int32) *int32 { limit = max(1, limit/int32(instances)); return &limit } //nolint:gosec // a few thousand
 	def := defaultsOf(u)
 	if u.Spec.Limits.Connections == nil {

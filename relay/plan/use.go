@@ -18,6 +18,29 @@ func (p *Plan) Route(client netip.Addr, sender, to envelope.Address) *Route {
 	return nil // no plan from Compile ends without a route that matches all
 }
 
+// Takes gives the octets of the largest message that some upstream on a
+// recipient's way takes, less what headers may add; 0: no limit is known.
+func (p *Plan) Takes(client netip.Addr, sender, to envelope.Address) int64 {
+	r := p.Route(client, sender, to)
+	if r == nil {
+		return 0
+	}
+	return p.takes(append([]string{r.Upstream}, p.Fallbacks...))
+}
+
+// takes is Takes of the upstreams named.
+func (p *Plan) takes(names []string) int64 {
+	var largest int64
+	for _, name := range names {
+		u := p.Upstreams[name]
+		if u == nil || u.MessageSize == 0 {
+			return 0
+		}
+		largest = max(largest, u.MessageSize)
+	}
+	return max(largest-headerRoom, 1)
+}
+
 // Ways are the upstreams that a copier's message can go by, sorted: those of
 // routes and fallbacks.
 func (p *Plan) Ways() []string {

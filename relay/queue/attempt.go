@@ -78,7 +78,12 @@ func (q *Queue) leave(j *job, outs []upstream.Outcome, now time.Time, took time.
 	l := j.lane
 	l.active--
 	l.settling++
+	l.follow(q.capabilities(l.name).PerSecond) // it may be told anew
+	was := l.open
 	changed := l.report(now, outs)
+	if l.open != was && q.o.Metrics != nil {
+		q.o.Metrics.Circuits.WithLabelValues(l.name, circuitEvent(l.open)).Inc()
+	}
 	if d := j.domain; d != nil {
 		d.active--
 	}

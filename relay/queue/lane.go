@@ -27,8 +27,9 @@ type lane struct {
 	active   int // attempts that run
 	settling int // attempts that have ended, whose results are being written
 	limit    int
-	window   int // slow start after an outage; at most limit counts
-	bucket   bucket
+	window   int    // slow start after an outage; at most limit counts
+	bucket   bucket // messages a minute that the plan allows
+	pace     bucket // recipients a second that the provider tells
 
 	open      bool // the circuit
 	failures  int  // in a row
@@ -59,7 +60,16 @@ func (l *lane) configure(up *plan.Upstream) {
 	if l.window == 0 || !l.open && l.window > l.limit {
 		l.window = l.limit
 	}
-	l.bucket.set(up.PerMinute)
+	l.bucket.set(float64(up.PerMinute), time.Minute)
+}
+
+// follow takes the rate that the provider tells for all that send by the
+// account: this instance's share of it.
+func (l *lane) follow(perSecond float64) {
+	if l.up == nil {
+		return
+	}
+	l.pace.set(perSecond/float64(max(1, l.up.Sharers)), time.Second)
 }
 
 func (l *lane) suspended() bool { return l.up == nil || l.up.Suspend }
@@ -88,7 +98,7 @@ func (l *lane) free(now int64) (ok bool, at int64) {
 	if l.suspended() || l.active >= l.slots() || l.settling > l.limit || l.ready.len() == 0 {
 		return false, 0
 	}
-	at = max(l.pausedTo, l.bucket.next(now))
+	at = max(l.pausedTo, l.bucket.next(now), l.pace.next(now))
 	if l.open {
 		at = max(at, l.probeAt)
 	}
@@ -155,46 +165,56 @@ func (l *lane) circuit() string {
 	return "Open"
 }
 
+// circuitEvent is the label of a breaker that opened or closed.
+func circuitEvent(open bool) string {
+	if open {
+		return "open"
+	}
+	return "closed"
+}
+
 // jitter gives d, up to a fifth shorter or longer.
 func jitter(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64())) //nolint:gosec // no secret
 }
 
-// bucket limits messages a minute. In no 60 seconds does it give out more than
-// the limit: what may go out at once (a tenth) is taken off the rate.
+// bucket limits what goes out in a time. In no such time does it give out more
+// than the limit: what may go out at once (a tenth) is taken off the rate.
 type bucket struct {
-	perMinute int
-	burst     int
-	every     int64 // nanoseconds for one token
-	tat       int64 // when the bucket is full again
+	limit float64 // as it was set; 0: none
+	burst int
+	every int64 // nanoseconds for one token
+	tat   int64 // when the bucket is full again
 }
 
-func (b *bucket) set(perMinute int) {
-	if b.perMinute == perMinute {
+// set allows so many tokens in a time; 0: any number.
+func (b *bucket) set(limit float64, in time.Duration) {
+	if b.limit == limit {
 		return
 	}
-	b.perMinute = perMinute
-	if perMinute <= 0 {
+	b.limit = limit
+	if limit <= 0 {
 		return
 	}
-	b.burst = max(1, perMinute/10)
-	rate := perMinute - b.burst
-	if b.burst == 1 {
-		rate = perMinute
+	b.burst = max(1, int(limit/10))
+	rate := limit
+	if b.burst > 1 {
+		rate -= float64(b.burst)
 	}
-	b.every = int64(time.Minute) / int64(rate)
+	b.every = int64(min(float64(in)/rate, float64(time.Hour)))
 }
 
 // next is when a token is there.
 func (b *bucket) next(now int64) int64 {
-	if b.perMinute <= 0 {
+	if b.limit <= 0 {
 		return now
 	}
 	return b.tat - int64(b.burst-1)*b.every
 }
 
-func (b *bucket) take(now int64) {
-	if b.perMinute > 0 {
-		b.tat = max(b.tat, now) + b.every
+// take takes n tokens. More than are there are owed.
+func (b *bucket) take(now int64, n int) {
+	if b.limit > 0 {
+		b.tat = max(b.tat, now) + int64(n)*b.every
 	}
 }

@@ -10,7 +10,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
@@ -75,6 +79,57 @@ func TestMessagesPerMinute(t *testing.T) {
 			if took := a[n-1].at.Sub(a[0].at); took > 4*time.Minute {
 				t.Errorf("%d a minute: three minutes' worth took %v", perMinute, took)
 			}
+		})
+	}
+}
+
+// The rate that a provider tells is for recipients, of all that send by the
+// account: an instance takes its share, and follows when it changes.
+func TestProvidersRate(t *testing.T) {
+	for _, tc := range []struct {
+		name       string
+		perSecond  float64
+		sharers    int
+		recipients int
+		want       int // attempts in the ten seconds after the first
+	}{
+		{"not told", 0, 1, 1, 400},
+		{"one a second", 1, 1, 1, 10},
+		{"fourteen a second", 14, 1, 1, 140},
+		{"shared by seven", 14, 7, 1, 20},
+		{"four recipients each", 14, 1, 4, 35},
+		{"a hundred shared by a thousand", 100, 1000, 1, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := only(settings())
+			s.Upstreams["a"].Sharers = tc.sharers
+			synctest.Test(t, func(t *testing.T) {
+				r := &rig{T: t, dir: t.TempDir(), s: s, up: &upstreams{}}
+				r.up.say(always(ok))
+				r.options = func(o *Options) {
+					o.Capabilities = func(string) upstream.Capabilities { return upstream.Capabilities{UTF8: true, PerSecond: tc.perSecond} }
+				}
+				r.start()
+				defer r.stop()
+				var to []string
+				for i := range tc.recipients {
+					to = append(to, fmt.Sprintf("x%d@corp.example", i))
+				}
+				for range 400 {
+					r.submit(message(to...))
+				}
+				r.pass(time.Hour)
+				a := r.up.attempts()
+				n := 0
+				for i := range a {
+					if a[i].at.Sub(a[0].at) < 10*time.Second {
+						n++
+					}
+				}
+				if n < tc.want*9/10 || n > tc.want+1 {
+					t.Errorf("%d attempts in ten seconds, want %d", n, tc.want)
+				}
+			})
 		})
 	}
 }
@@ -190,7 +245,11 @@ func TestClientsTakeTurns(t *testing.T) {
 }
 
 func TestCircuitBreaker(t *testing.T) {
+	m := metrics.New(prometheus.NewRegistry(), "ns/office")
 	inBubble(t, only(settings()), func(r *rig) {
+		r.stop()
+		r.options = func(o *Options) { o.Metrics = m }
+		r.start()
 		r.up.say(always(down))
 		for i := range 20 {
 			r.send(message(fmt.Sprintf("x@d%d.example", i)))
@@ -214,6 +273,12 @@ func TestCircuitBreaker(t *testing.T) {
 		r.pass(time.Hour)
 		if p, _ := r.q.List(Filter{}); len(p.Messages) != 0 {
 			t.Errorf("%d messages are left after the upstream came back", len(p.Messages))
+		}
+		for state, want := range map[string]float64{"open": 1, "closed": 1} {
+			var got dto.Metric
+			if err := m.Circuits.WithLabelValues("a", state).Write(&got); err != nil || got.GetCounter().GetValue() != want {
+				t.Errorf("%v times %s, want %v (%v)", got.GetCounter().GetValue(), state, want, err)
+			}
 		}
 		if st := upstreamState(r, "a"); st.Circuit != "Closed" {
 			t.Errorf("%+v", st)

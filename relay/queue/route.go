@@ -8,6 +8,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
 // routing is Settings with the lanes that its names stand for.
@@ -35,7 +36,9 @@ func (q *Queue) rewire(s Settings) {
 		}
 	}
 	for name, up := range s.Upstreams {
-		q.lane(name).configure(up)
+		l := q.lane(name)
+		l.configure(up)
+		l.follow(q.capabilities(name).PerSecond)
 	}
 	r := &routing{Settings: s}
 	for i := range s.Routes {
@@ -167,8 +170,16 @@ func (q *Queue) carries(l *lane, m *Message) bool {
 	if q.o.Capabilities == nil {
 		return true
 	}
-	c := q.o.Capabilities(l.name)
+	c := q.capabilities(l.name)
 	return (c.MaxSize <= 0 || m.Size <= c.MaxSize) && (c.UTF8 || !m.UTF8)
+}
+
+// capabilities is what an upstream is known to carry, and how fast.
+func (q *Queue) capabilities(name string) upstream.Capabilities {
+	if q.o.Capabilities == nil {
+		return upstream.Capabilities{}
+	}
+	return q.o.Capabilities(name)
 }
 
 // waitsFor tells whether a recipient of it waits for the upstream. It wants

@@ -120,7 +120,8 @@ func (l *lane) take(q *Queue, now int64) *job {
 			j.it.rcpts[i].job = nil
 		}
 		l.active++
-		l.bucket.take(now)
+		l.bucket.take(now, 1)
+		l.pace.take(now, len(j.rcpts))
 		j.it.trying++
 		j.number = j.it.attempts + int32(j.it.trying)
 		return j

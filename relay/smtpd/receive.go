@@ -33,7 +33,7 @@ func (s *session) receive(tx *transaction) error {
 	}
 	defer w.Abort() // does nothing behind a Commit
 	rule := tx.decision.Rule
-	limit := rule.SizeLimit(s.listener.AdvertisedSize)
+	limit := s.sizeLimit(tx)
 	force := tx.decision.Force
 	facts, err := message.Intake(w, s.conn.Body(), message.IntakeOptions{
 		Reject: s.conn.Settings.LineEndings == "Reject", UTF8: tx.utf8, MaxSize: limit,

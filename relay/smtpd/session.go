@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -45,7 +46,8 @@ type transaction struct {
 	sender     envelope.Address
 	decision   policy.Decision
 	utf8       bool
-	given      int // recipients that the client named and that were accepted
+	declared   int64 // octets that MAIL announced; 0: it did not
+	given      int   // recipients that the client named and that were accepted
 	recipients []queue.Recipient
 	start      time.Time
 }
@@ -131,7 +133,7 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	if err := s.srv.Spool.Full(opts.Size); err != nil || s.srv.Queue.Full() {
 		return s.refuse("MAIL", reply.SpoolFull(), fmt.Sprint(err))
 	}
-	s.set(&transaction{plan: p, sender: sender, decision: d, utf8: opts.UTF8, start: time.Now()})
+	s.set(&transaction{plan: p, sender: sender, decision: d, utf8: opts.UTF8, declared: opts.Size, start: time.Now()})
 	return nil
 }
 
@@ -197,6 +199,9 @@ func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 		if r := tx.decision.Rule.CheckRecipient(a, tx.given, s.listener.Recipients); r != nil {
 			return s.refuse("RCPT", r, fmt.Sprintf("rule %s/%s, recipient %s", tx.decision.Rule.Policy, tx.decision.Rule.Name, a))
 		}
+		if limit := s.takes(tx, a); limit > 0 && tx.declared > limit {
+			return s.refuse("RCPT", reply.TooLarge(tx.declared, limit), fmt.Sprintf("declared size; no upstream on the way to %s takes more", a))
+		}
 	}
 	tx.given++
 	for _, a := range all {
@@ -207,6 +212,29 @@ func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 		tx.add(r)
 	}
 	return nil
+}
+
+// takes is the octets of the largest message that can go to a recipient; 0: no
+// limit is known.
+func (s *session) takes(tx *transaction, to envelope.Address) int64 {
+	var client netip.Addr // none: it matches no route's networks
+	if !s.conn.Hidden {
+		client = s.conn.Addr.Addr()
+	}
+	return tx.plan.Takes(client, tx.sender, to)
+}
+
+// sizeLimit is the octets that the message may have: those of the listener and
+// the rule, and what every recipient can be sent. The device shows its user why a
+// scan does not go; nobody shows them a bounce.
+func (s *session) sizeLimit(tx *transaction) int64 {
+	limit := tx.decision.Rule.SizeLimit(s.listener.AdvertisedSize)
+	for i := range tx.recipients {
+		if n := s.takes(tx, tx.recipients[i].Address); n > 0 {
+			limit = min(limit, n)
+		}
+	}
+	return limit
 }
 
 // add adds a recipient once, however often it is named.
