@@ -13,7 +13,7 @@ func decodeName(s string) string {
 	if len(s) >= 2 && s[0] == '"' && quotedEnd(s) == len(s) {
 		s = unquote(s)
 	}
-	dec := mime.WordDecoder{}
+	dec := mime.WordDecoder{CharsetReader: charset}
 	if d, err := dec.DecodeHeader(s); err == nil {
 		s = d
 	}
