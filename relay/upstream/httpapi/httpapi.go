@@ -119,6 +119,7 @@ type Request struct {
 	Path   string // below the endpoint: "/v3/mail/send"
 	Query  url.Values
 	Header http.Header
+	To     *Target // nil: Path and Query say it
 	// Body opens the content; nil: there is none. Length is its octets; -1: not
 	// known, it goes in chunks. An error of its reader ends the request before the
 	// server has the whole of it, and is in the *Error.
@@ -170,9 +171,10 @@ func (c *Client) Do(ctx context.Context, q *Request) (*Response, error) {
 }
 
 func (c *Client) request(ctx context.Context, q *Request, sent *sentinel) (*http.Request, error) {
-	u := *c.base
-	u.Path += q.Path
-	u.RawQuery = q.Query.Encode()
+	u, err := c.target(q)
+	if err != nil {
+		return nil, err
+	}
 	method := q.Method
 	if method == "" {
 		method = http.MethodPost
