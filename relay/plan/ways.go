@@ -62,6 +62,10 @@ type OAuth struct {
 	ClientID string   `json:"clientID"`
 	Scopes   []string `json:"scopes,omitempty"`
 	Secret   string   `json:"secret,omitempty"`
+	Entra    bool     `json:"entra,omitempty"` // the server is Microsoft Entra ID, or stands in for it
+	// AuthorityOfPod says that the manifest names no authority: the one that the
+	// Pod's environment names takes the place of the host in TokenURL.
+	AuthorityOfPod bool `json:"authorityOfPod,omitempty"`
 }
 
 // MX is delivery to the recipients' own mail servers.

@@ -1,0 +1,372 @@
+package oauth
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1" //nolint:gosec // x5t
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/printerrelay/printer-relay/relay/plan"
+)
+
+// newCertificate gives a certificate and its key, in PEM.
+func newCertificate(t *testing.T, kind string, life time.Duration) (crt, key string) {
+	t.Helper()
+	var signer crypto.Signer
+	var err error
+	switch kind {
+	case "rsa":
+		signer, err = rsa.GenerateKey(rand.Reader, 2048)
+	case "p256":
+		signer, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case "p384":
+		signer, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "relay"}, NotBefore: now.Add(-48 * time.Hour), NotAfter: now.Add(life)}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, signer.Public(), signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+}
+
+func TestClientSecret(t *testing.T) {
+	const other = "https://login.example/realms/a/token"
+	for name, c := range map[string]struct {
+		url, secret string
+		takes       func(r request) bool
+		form        bool // the secret ends in the form
+		requests    int
+	}{
+		"Entra ID":             {entraURL, "a b&c", func(request) bool { return true }, true, 1},
+		"header":               {other, "a b&c", func(r request) bool { return r.basic }, false, 1},
+		"only the form":        {other, "a b&c", func(r request) bool { return !r.basic }, true, 2},
+		"a line end behind it": {entraURL, "a b&c\n", func(request) bool { return true }, true, 1},
+		"slash at the end":     {other + "/", "a b&c", func(r request) bool { return strings.HasSuffix(r.url, "/token/") }, false, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := &vault{}
+			v.put("clientSecret", c.secret)
+			srv := &server{}
+			srv.answer = func(r request) (int, string) {
+				if !c.takes(r) {
+					return refuse(401, "invalid_client", "")(r)
+				}
+				return 0, ""
+			}
+			s := newSource(t, srv, v, func(c2 *Config) { c2.OAuth.TokenURL = c.url })
+			for range 2 {
+				if _, err := s.Token(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r := srv.last()
+			if r.Get("grant_type") != "client_credentials" || r.Get("scope") != "https://outlook.office365.com/.default" || srv.count() != c.requests {
+				t.Errorf("%d requests: %v", srv.count(), r.Values)
+			}
+			got := r.Get("client_id") + "/" + r.Get("client_secret")
+			if !c.form {
+				got = r.user + "/" + r.password
+			}
+			if want := "client/a b&c"; got != want && got != "client/a+b%26c" { // x/oauth2 encodes it for the header (RFC 6749 2.3.1)
+				t.Errorf("the client is %q, want %q", got, want)
+			}
+			// How the server took it is known from now on.
+			s.Reject(fmt.Sprintf("token-%d", c.requests))
+			if _, err := s.Token(t.Context()); err != nil || srv.count() != c.requests+1 {
+				t.Errorf("%d requests, %v", srv.count(), err)
+			}
+		})
+	}
+}
+
+func TestCertificate(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind, url string
+		want      jose.SignatureAlgorithm
+	}{
+		"Entra ID": {"rsa", entraURL, jose.PS256},
+		"other":    {"rsa", "https://login.example/token", jose.RS256},
+		"P-256":    {"p256", "https://login.example/token", jose.ES256},
+	} {
+		t.Run(name, func(t *testing.T) {
+			crt, key := newCertificate(t, c.kind, 24*time.Hour)
+			v := &vault{}
+			v.put("tls.crt", crt, "tls.key", key, "clientSecret", "not used beside a certificate")
+			srv := &server{}
+			s := newSource(t, srv, v, func(c2 *Config) { c2.OAuth.TokenURL = c.url })
+			mustToken(t, s, "token-1")
+			r := srv.last()
+			if r.Get("client_id") != "client" || r.Has("client_secret") || r.basic || r.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
+				t.Errorf("%v", r.Values)
+			}
+			block, _ := pem.Decode([]byte(crt))
+			cert, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			token, err := jwt.ParseSigned(r.Get("client_assertion"), []jose.SignatureAlgorithm{c.want})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var claims jwt.Claims
+			if err := token.Claims(cert.PublicKey, &claims); err != nil {
+				t.Fatal(err)
+			}
+			if err := claims.Validate(jwt.Expected{Issuer: "client", Subject: "client", AnyAudience: jwt.Audience{c.url}, Time: time.Now()}); err != nil {
+				t.Error(err)
+			}
+			life := claims.Expiry.Time().Sub(claims.IssuedAt.Time())
+			if claims.ID == "" || life > 10*time.Minute || claims.NotBefore == nil {
+				t.Errorf("claims %+v", claims)
+			}
+			sum256, sum1 := sha256.Sum256(block.Bytes), sha1.Sum(block.Bytes) //nolint:gosec // x5t
+			h := token.Headers[0].ExtraHeaders
+			if h["x5t#S256"] != base64.RawURLEncoding.EncodeToString(sum256[:]) || h["x5t"] != base64.RawURLEncoding.EncodeToString(sum1[:]) || h["typ"] != "JWT" {
+				t.Errorf("header %v", h)
+			}
+			if g, err := s.Inspect(t.Context()); err != nil || !g.CredentialExpires.Equal(cert.NotAfter) {
+				t.Errorf("%v, want the certificate's end %v: %v", g.CredentialExpires, cert.NotAfter, err)
+			}
+		})
+	}
+	t.Run("P-384", func(t *testing.T) {
+		crt, key := newCertificate(t, "p384", time.Hour)
+		v := &vault{}
+		v.put("tls.crt", crt, "tls.key", key)
+		if _, err := newSource(t, &server{}, v).Token(t.Context()); err == nil || !strings.Contains(err.Error(), "make one of RSA") {
+			t.Error(err)
+		}
+	})
+	t.Run("expired", func(t *testing.T) {
+		crt, key := newCertificate(t, "rsa", -time.Hour)
+		v := &vault{}
+		v.put("tls.crt", crt, "tls.key", key)
+		srv := &server{}
+		if _, err := newSource(t, srv, v).Token(t.Context()); err == nil || !strings.Contains(err.Error(), "expired on") || srv.count() > 0 {
+			t.Errorf("%v, %d requests", err, srv.count())
+		}
+	})
+}
+
+// The Pod's token is read at each request: the kubelet writes it anew.
+func TestWorkloadIdentity(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	env := map[string]string{}
+	federated := func(c *Config) {
+		c.OAuth.Secret, c.OAuth.AuthorityOfPod = "", true
+		c.Getenv = func(k string) string { return env[k] }
+	}
+	write := func(s string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(s), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	srv := &server{}
+	fails := func(want string) {
+		t.Helper()
+		if _, err := newSource(t, srv, &vault{}, federated).Token(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	fails("there is no AZURE_FEDERATED_TOKEN_FILE")
+	env["AZURE_FEDERATED_TOKEN_FILE"] = file
+	fails("no such file")
+	write("\n")
+	fails("is empty")
+	env["AZURE_AUTHORITY_HOST"] = "https://login.microsoftonline.us/"
+	write("first\n")
+	fails("set microsoft365.authorityHost")
+	if srv.count() > 0 {
+		t.Fatalf("%d requests", srv.count())
+	}
+
+	env["AZURE_AUTHORITY_HOST"] = "https://login.windows.net/"
+	s := newSource(t, srv, &vault{}, federated)
+	mustToken(t, s, "token-1")
+	if r := srv.last(); r.Get("client_assertion") != "first" || r.url != "https://login.windows.net/t/oauth2/v2.0/token" || r.Get("client_id") != "client" {
+		t.Errorf("%s %v", r.url, r.Values)
+	}
+	write("second")
+	s.Reject("token-1")
+	mustToken(t, s, "token-2")
+	if got := srv.last().Get("client_assertion"); got != "second" {
+		t.Errorf("the assertion is %q", got)
+	}
+
+	// The manifest names an authority: the environment counts for nothing.
+	s = newSource(t, srv, &vault{}, federated, func(c *Config) { c.OAuth.AuthorityOfPod = false })
+	mustToken(t, s, "token-3")
+	if got := srv.last().url; got != entraURL {
+		t.Errorf("asked at %s", got)
+	}
+}
+
+// Each refusal is in words that tell what to do, and in none that give away the
+// secret or the assertion, although the server repeats them.
+func TestErrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		status      int
+		code, said  string
+		want        string
+		wantCode    string
+		description bool
+	}{
+		"wrong secret":       {401, "invalid_client", "AADSTS7000215: Invalid client secret provided. " + canary + " Trace ID: x", `put the secret's Value, not its ID, into clientSecret of secret "app" (AADSTS7000215)`, "AADSTS7000215", false},
+		"expired secret":     {401, "invalid_client", "AADSTS7000222: The provided client secret keys for app 'client' are expired.", "make a new one at application client", "AADSTS7000222", false},
+		"unknown app":        {400, "unauthorized_client", "AADSTS700016: Application with identifier 'client' was not found in the directory 'T'.", "correct clientID or tenantID", "AADSTS700016", false},
+		"unknown tenant":     {400, "invalid_request", "AADSTS90002: Tenant 't' not found.", "correct tenantID, or set authorityHost", "AADSTS90002", false},
+		"certificate":        {401, "invalid_client", "AADSTS700027: The certificate with identifier used to sign the client assertion is not registered on application.", "upload tls.crt", "AADSTS700027", false},
+		"federation":         {401, "invalid_client", "AADSTS700213: No matching federated identity record found", "add a federated credential", "AADSTS700213", false},
+		"a code of tomorrow": {400, "invalid_request", "AADSTS999999: Something " + canary + "\r\nTrace ID: 1", "no token: the authorization server refused: AADSTS999999: AADSTS999999: Something ***", "AADSTS999999", true},
+		"RFC 6749":           {401, "invalid_client", "", `correct clientID or the Secret (invalid_client)`, "invalid_client", false},
+		"scope":              {400, "invalid_scope", "", "correct oauth2.scopes (invalid_scope)", "invalid_scope", false},
+		"redirect":           {302, "", "", "a redirect, which is not followed", "", false},
+		"not found":          {404, "", "", "knows no such URL", "", false},
+		"its own trouble":    {502, "", "", "trouble of its own (HTTP 502)", "", false},
+		"error with 200":     {200, "access_denied", "no", "access_denied: no", "access_denied", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := &vault{}
+			v.put("clientSecret", canary)
+			srv := &server{answer: refuse(c.status, c.code, c.said)}
+			_, err := newSource(t, srv, v).Token(t.Context())
+			e, ok := err.(*Error) //nolint:errorlint // as it is
+			if !ok || !strings.Contains(err.Error(), c.want) || e.Code != c.wantCode || e.Status != c.status {
+				t.Fatalf("%+v, want %q", err, c.want)
+			}
+			if strings.Contains(err.Error(), canary) || strings.ContainsAny(err.Error(), "\r\n") {
+				t.Errorf("%q", err)
+			}
+		})
+	}
+}
+
+// What is no token is none.
+func TestStrangeAnswers(t *testing.T) {
+	for body, want := range map[string]string{
+		`<html>`:                      "no token: ",
+		`{}`:                          "access_token",
+		`{"access_token":"a b"}`:      "holds what no token may",
+		`{"access_token":"a\u0001b"}`: "holds what no token may",
+		`{"access_token":"é"}`:        "holds what no token may",
+		`{"access_token":"x","token_type":"mac"}`: "no bearer token",
+	} {
+		v := &vault{}
+		v.put("clientSecret", canary)
+		srv := &server{answer: func(request) (int, string) { return 200, body }}
+		if got, err := newSource(t, srv, v).Token(t.Context()); err == nil || !strings.Contains(err.Error(), want) || strings.ContainsAny(err.Error(), "\x01\n") {
+			t.Errorf("%s: %q, %v; want %q", body, got, err, want)
+		}
+	}
+}
+
+// By sockets: where the server is, what it sends, and how much of it.
+func TestNetwork(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/token", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"access_token":"x","token_type":"Bearer","expires_in":60}`)
+	})
+	mux.HandleFunc("/slash/", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/slash/" {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"access_token":"x"}`)
+	})
+	mux.HandleFunc("/elsewhere", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/token", http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("/huge", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"x":"`+strings.Repeat("x", 1<<20)+`","access_token":"x"}`)
+	})
+	clear, secure := httptest.NewServer(mux), httptest.NewTLSServer(mux)
+	defer clear.Close()
+	defer secure.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(secure.Certificate())
+	for _, c := range []struct {
+		url     string
+		private bool
+		roots   *x509.CertPool
+		want    string // of the error; empty: there is a token
+	}{
+		{clear.URL + "/token", true, nil, ""},
+		{clear.URL + "/slash/", true, nil, ""},
+		{clear.URL + "/token", false, nil, "set allowPrivateHosts"},
+		{clear.URL + "/elsewhere", true, nil, "a redirect, which is not followed"},
+		{clear.URL + "/huge", true, nil, "no token: "},
+		{clear.URL + "/none", true, nil, "no such URL"},
+		{secure.URL + "/token", true, roots, ""},
+		{secure.URL + "/token", true, nil, "TLS: "},
+		{"http://192.0.2.1/token", true, nil, "use https"}, // a public address is not even dialled
+	} {
+		v := &vault{}
+		v.put("clientSecret", canary)
+		s := newSource(t, nil, v, func(k *Config) {
+			k.Transport, k.Private, k.RootCAs, k.OAuth.TokenURL = nil, c.private, c.roots, c.url
+		})
+		got, err := s.Token(t.Context())
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) || err == nil && got != "x" {
+			t.Errorf("%s: %q, %v; want %q", c.url, got, err, c.want)
+		}
+	}
+	if _, err := New(Config{OAuth: plan.OAuth{TokenURL: "login.example"}}); err == nil {
+		t.Error("a token URL that is none")
+	}
+}
+
+func TestClaims(t *testing.T) {
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: []byte(strings.Repeat("k", 32))}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := jwt.Signed(signer).Claims(map[string]any{
+		"aud": "https://outlook.office365.com", "appid": "client", "tid": "tenant", "roles": []string{"SMTP.SendAsApp", "Mail.Send"}, "exp": 2_000_000_000,
+	}).Serialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := DecodeClaims(token)
+	if !slices.Equal(c.Roles, []string{"SMTP.SendAsApp", "Mail.Send"}) || c.AppID != "client" || c.Tenant != "tenant" ||
+		c.Audience != "https://outlook.office365.com" || c.Expires.Unix() != 2_000_000_000 {
+		t.Errorf("%+v", c)
+	}
+	for _, s := range []string{"", "opaque", "a.b.c", token[:len(token)/2], "e30.e30.e30"} {
+		if c := DecodeClaims(s); c.AppID != "" || c.Roles != nil {
+			t.Errorf("%q: %+v", s, c)
+		}
+	}
+}
