@@ -80,7 +80,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newOperator(), newRelay(), newValidate(), newExplain(), newQueue())
+	root.AddCommand(newOperator(), newRelay(), newValidate(), newExplain(), newQueue(), newSimulate())
 	return root
 }
 
