@@ -30,6 +30,7 @@ type Set struct {
 	Recipients      *prometheus.CounterVec   // upstream, outcome, scope
 	AttemptDuration *prometheus.HistogramVec // upstream
 	Notifications   *prometheus.CounterVec   // kind (failed, delayed)
+	TLSResults      *prometheus.CounterVec   // upstream, policy (RFC 8460 4.4), result (4.3, or success)
 
 	// Configuration.
 	Reloads       *prometheus.CounterVec // result (ok, failed)
@@ -60,6 +61,7 @@ func New(r prometheus.Registerer, relay string) *Set {
 		Recipients:          m.counters("attempted_recipients_total", "Recipients of delivery attempts by what became of them.", "upstream", "outcome", "scope"),
 		AttemptDuration:     m.histograms("attempt_duration_seconds", "Time of one delivery attempt.", prometheus.ExponentialBuckets(0.005, 3, 9), "upstream"),
 		Notifications:       m.counters("notifications_total", "Delivery status notifications made (RFC 3464).", "kind"),
+		TLSResults:          m.counters("mx_tls_results_total", "How TLS began with the mail servers of direct delivery, by policy and result type of RFC 8460, or success.", "upstream", "policy", "result"),
 		Reloads:             m.counters("config_reloads_total", "Loads of the manifests.", "result"),
 		ReloadOK:            m.gauge("config_last_reload_successful", "1 if what stands in the manifests is what runs."),
 		ReloadTime:          m.gauge("config_last_reload_success_timestamp_seconds", "Unix time of the last good load."),

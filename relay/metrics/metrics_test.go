@@ -50,6 +50,7 @@ func touched(t *testing.T) map[string]*dto.MetricFamily {
 	s.Recipients.WithLabelValues("out", "Accepted", "none").Inc()
 	s.AttemptDuration.WithLabelValues("out").Observe(1)
 	s.Notifications.WithLabelValues("failed").Inc()
+	s.TLSResults.WithLabelValues("out", "tlsa", "success").Inc()
 	s.Reloads.WithLabelValues("ok").Inc()
 	families, err := r.Gather()
 	if err != nil {
