@@ -13,7 +13,7 @@ me=test-deps
 
 mapfile -t packages < <(
   lacking gcc=gcc curl=curl openssl=openssl python3=python3 swaks=swaks msmtp=msmtp postfix=postfix \
-    dovecot=dovecot-core node=nodejs npm=npm
+    dovecot=dovecot-core node=nodejs npm=npm knotd=knot unbound=unbound ip=iproute2
   # What swaks needs for TLS, gcc for the race detector, and python3-dkim for Ed25519.
   not_installed libc6-dev ca-certificates libnet-ssleay-perl libio-socket-ssl-perl python3-dkim python3-nacl
 )

@@ -81,7 +81,10 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source) error {
 	if err != nil {
 		return err
 	}
-	in.delivery = delivery.New(delivery.Config{State: in.dir, Spool: in.spool, Secrets: func() secrets.Source { return *in.secrets.Load() }, Log: in.log})
+	in.delivery = delivery.New(delivery.Config{
+		State: in.dir, Spool: in.spool, Secrets: func() secrets.Source { return *in.secrets.Load() }, Log: in.log,
+		TLSResult: func(up, policy, result string) { in.metrics.TLSResults.WithLabelValues(up, policy, result).Inc() },
+	})
 	if err := in.delivery.Update(pl); err != nil {
 		return err
 	}

@@ -27,15 +27,19 @@ import (
 	"github.com/printerrelay/printer-relay/relay/spool"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/maildir"
+	"github.com/printerrelay/printer-relay/relay/upstream/mx"
 	"github.com/printerrelay/printer-relay/relay/upstream/smtp"
 )
 
-// Config is what New takes; all fields are required.
+// Config is what New takes; all fields but TLSResult are required.
 type Config struct {
 	State   string // folder that relative Maildir paths are below
 	Spool   *spool.Spool
 	Secrets func() secrets.Source
 	Log     *slog.Logger
+	// TLSResult hears how TLS began with the servers of an upstream of type MX, by
+	// policy and result type of RFC 8460, or success.
+	TLSResult func(upstream, policy, result string)
 }
 
 // Delivery implements queue.Deliverer for the upstreams of one plan.
@@ -105,6 +109,12 @@ func (d *Delivery) transport(p *plan.Plan, u *plan.Upstream) (upstream.Transport
 	switch {
 	case u.SMTP != nil:
 		return smtp.New(smtp.Config{Name: u.Name, SMTP: *u.SMTP, Private: u.Private, MaxIdle: u.Connections, Secrets: d.Secrets, Log: d.Log}), nil
+	case u.MX != nil:
+		c := mx.Config{Name: u.Name, MX: *u.MX, Private: u.Private, Connections: u.Connections, State: d.State, Log: d.Log}
+		if d.TLSResult != nil {
+			c.Result = func(policy, result string) { d.TLSResult(u.Name, policy, result) }
+		}
+		return mx.New(c)
 	case u.Maildir != nil:
 		dir := u.Maildir.Path
 		if !filepath.IsAbs(dir) {

@@ -31,6 +31,7 @@ type Set struct {
 	AttemptDuration *prometheus.HistogramVec // upstream
 	Circuits        *prometheus.CounterVec   // upstream, state (open, closed)
 	Notifications   *prometheus.CounterVec   // kind (failed, delayed)
+	TLSResults      *prometheus.CounterVec   // upstream, policy (RFC 8460 4.4), result (4.3, or success)
 
 	// Configuration.
 	Reloads       *prometheus.CounterVec // result (ok, failed)
@@ -62,6 +63,7 @@ func New(r prometheus.Registerer, relay string) *Set {
 		AttemptDuration:     m.histograms("attempt_duration_seconds", "Time of one delivery attempt.", prometheus.ExponentialBuckets(0.005, 3, 9), "upstream"),
 		Circuits:            m.counters("upstream_circuit_changes_total", "Times that an upstream's circuit breaker opened, or closed again.", "upstream", "state"),
 		Notifications:       m.counters("notifications_total", "Delivery status notifications made (RFC 3464).", "kind"),
+		TLSResults:          m.counters("mx_tls_results_total", "How TLS began with the mail servers of direct delivery, by policy and result type of RFC 8460, or success.", "upstream", "policy", "result"),
 		Reloads:             m.counters("config_reloads_total", "Loads of the manifests.", "result"),
 		ReloadOK:            m.gauge("config_last_reload_successful", "1 if what stands in the manifests is what runs."),
 		ReloadTime:          m.gauge("config_last_reload_success_timestamp_seconds", "Unix time of the last good load."),

@@ -51,6 +51,7 @@ func touched(t *testing.T) map[string]*dto.MetricFamily {
 	s.AttemptDuration.WithLabelValues("out").Observe(1)
 	s.Circuits.WithLabelValues("out", "open").Inc()
 	s.Notifications.WithLabelValues("failed").Inc()
+	s.TLSResults.WithLabelValues("out", "tlsa", "success").Inc()
 	s.Reloads.WithLabelValues("ok").Inc()
 	families, err := r.Gather()
 	if err != nil {

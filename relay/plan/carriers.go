@@ -37,7 +37,7 @@ func defaultsOf(u *v1alpha1.MailUpstream) typeDefaults {
 // notBuilt are the upstreams, by type and transport, that this build has no
 // carrier for.
 var notBuilt = map[string]bool{
-	"SES": true, "MX": true,
+	"SES":           true,
 	"SendGrid SMTP": true, "SendGrid API": true, "Mailgun SMTP": true, "Mailgun API": true, "Postmark SMTP": true, "Postmark API": true,
 	"Microsoft365 SMTP": true, "Microsoft365 Graph": true,
 }
@@ -51,7 +51,7 @@ func (c *compiler) way(a at, u *v1alpha1.MailUpstream, out *Upstream) {
 	case s.Type == v1alpha1.UpstreamMaildir && s.Maildir != nil:
 		out.Maildir = &Maildir{Path: s.Maildir.Path}
 	case s.Type == v1alpha1.UpstreamMX && s.MX != nil:
-		out.MX = c.mx(s.MX)
+		out.MX = c.mx(a, &u.Spec)
 	case s.Type == v1alpha1.UpstreamSES && s.SES != nil:
 		out.SES = c.ses(s.SES)
 	case s.Type == v1alpha1.UpstreamSendGrid && s.SendGrid != nil:
@@ -70,7 +70,15 @@ func (c *compiler) way(a at, u *v1alpha1.MailUpstream, out *Upstream) {
 	}
 }
 
-func (c *compiler) mx(s *v1alpha1.MXUpstream) *MX {
+// mx warns of what receivers of direct delivery look at, and providers do for one.
+func (c *compiler) mx(a at, spec *v1alpha1.MailUpstreamSpec) *MX {
+	s := spec.MX
+	if s.Security == v1alpha1.MXOpportunistic {
+		a.warnf("spec.mx.security", "%s: scans may pass in clear, or to a server that only claims to be the recipient's", s.Security)
+	}
+	if spec.Sender == nil {
+		a.warnf("spec.sender.domain", "is not set: scans leave under the devices' own domains, each of which needs an SPF record that names this relay's addresses")
+	}
 	out := &MX{Verified: s.Security != v1alpha1.MXOpportunistic, HeloName: cmp.Or(string(s.HeloName), c.out.Hostname)}
 	for _, h := range s.Hosts {
 		out.Hosts = append(out.Hosts, string(h))

@@ -129,17 +129,27 @@ func (c *compiler) checkSizes(self at) {
 // checkLoops refuses an upstream that is this relay itself: mail would come
 // back until it has passed too often.
 func (c *compiler) checkLoops() {
-	own := envelope.DomainKey(c.out.Hostname)
 	for _, name := range sortedKeys(c.out.Upstreams) {
 		u := c.out.Upstreams[name]
-		if u.SMTP == nil || envelope.DomainKey(u.SMTP.Host) != own {
-			continue
+		a := at{c, "MailUpstream " + c.in.Relay.Namespace + "/" + name}
+		if u.SMTP != nil {
+			c.checkLoop(a, "spec.smtp.host", u.SMTP.Host, u.SMTP.Port)
 		}
-		for _, l := range c.out.Listeners {
-			if l.Port == u.SMTP.Port {
-				at{c, "MailUpstream " + c.in.Relay.Namespace + "/" + name}.errorf("spec.smtp.host",
-					"%q port %d is listener %q of this relay: name the server that takes its mail", u.SMTP.Host, u.SMTP.Port, l.Name)
+		if u.MX != nil {
+			for _, h := range u.MX.Hosts {
+				c.checkLoop(a, "spec.mx.hosts", h, 25)
 			}
+		}
+	}
+}
+
+func (c *compiler) checkLoop(a at, field, host string, port int) {
+	if envelope.DomainKey(host) != envelope.DomainKey(c.out.Hostname) {
+		return
+	}
+	for _, l := range c.out.Listeners {
+		if l.Port == port {
+			a.errorf(field, "%q port %d is listener %q of this relay: name the server that takes its mail", host, port, l.Name)
 		}
 	}
 }

@@ -21,39 +21,43 @@ import (
 //
 // Opportunistic goes on in clear where the server offers no STARTTLS, refuses
 // it, or fails its handshake (RFC 7435), as Postfix's level "may" does.
-func (t *Transport) connect(ctx context.Context) (*session, error) {
-	s, err := t.open(ctx, t.c.SMTP.TLS != plan.TLSNone)
-	var he *handshakeError
-	if errors.As(err, &he) && t.c.SMTP.TLS == plan.TLSOpportunistic && ctx.Err() == nil {
-		t.c.Log.Warn("TLS failed: going on in clear, as tls.mode Opportunistic allows", "upstream", t.c.Name, "cause", he.err)
-		s, err = t.open(ctx, false)
+func (t *Transport) connect(ctx context.Context, to *Target) (*session, error) {
+	s, err := t.open(ctx, to, to.TLS != plan.TLSNone)
+	var he *HandshakeError
+	if errors.As(err, &he) && to.TLS == plan.TLSOpportunistic && ctx.Err() == nil {
+		t.c.Log.Warn("TLS failed: going on in clear, as the upstream's settings allow (Opportunistic)", "upstream", t.c.Name, "host", to.Host, "cause", he.Err)
+		s, err = t.open(ctx, to, false)
 	}
 	return s, err
 }
 
-// handshakeError is a TLS handshake that failed.
-type handshakeError struct{ err error }
+// HandshakeError is a TLS handshake that failed.
+type HandshakeError struct{ Err error }
 
-func (e *handshakeError) Error() string {
+// Error says why, and what to set in an upstream of type SMTP.
+func (e *HandshakeError) Error() string {
 	var unknown x509.UnknownAuthorityError
 	var name x509.HostnameError
 	switch {
-	case errors.As(e.err, &unknown):
+	case errors.As(e.Err, &unknown):
 		return "TLS: the server's certificate is from an authority that is not trusted: set tls.caSecretRef if it is your own"
-	case errors.As(e.err, &name):
+	case errors.As(e.Err, &name):
 		return "TLS: " + reply.Line(name.Error(), maxReplyText) + ": set tls.serverName to a name that it has, if that is the server meant"
 	}
-	return "TLS: " + e.err.Error()
+	return "TLS: " + e.Err.Error()
 }
 
-func (e *handshakeError) Unwrap() error { return e.err }
+func (e *HandshakeError) Unwrap() error { return e.Err }
 
-func (t *Transport) open(ctx context.Context, withTLS bool) (*session, error) {
-	conn, err := t.dial(ctx)
+// ErrNoSTARTTLS says that a server offers no STARTTLS, or refused it.
+var ErrNoSTARTTLS = errors.New("the server does not offer STARTTLS, and nothing is sent in clear: check host and port, and whether something in between removes it")
+
+func (t *Transport) open(ctx context.Context, to *Target, withTLS bool) (*session, error) {
+	conn, err := to.Dial(ctx)
 	if err != nil {
 		return nil, stopped(ctx, err)
 	}
-	s := &session{t: t, raw: conn, conn: conn, remote: fmt.Sprintf("%s [%s]", t.c.SMTP.Host, hostOf(conn.RemoteAddr()))}
+	s := &session{t: t, to: to, raw: conn, conn: conn, remote: fmt.Sprintf("%s [%s]", to.Host, hostOf(conn.RemoteAddr()))}
 	stop := context.AfterFunc(ctx, s.abort)
 	err = s.start(ctx, withTLS)
 	if !stop() && err == nil {
@@ -76,7 +80,7 @@ func stopped(ctx context.Context, err error) error {
 func (s *session) start(ctx context.Context, withTLS bool) error {
 	c := &s.t.c
 	s.r = bufio.NewReaderSize(s.conn, maxReplyLine)
-	if withTLS && c.SMTP.TLS == plan.TLSImplicit {
+	if withTLS && s.to.TLS == plan.TLSImplicit {
 		if err := s.handshake(ctx); err != nil {
 			return err
 		}
@@ -89,7 +93,7 @@ func (s *session) start(ctx context.Context, withTLS bool) error {
 	if err := s.ehlo(ctx); err != nil {
 		return err
 	}
-	if withTLS && c.SMTP.TLS != plan.TLSImplicit {
+	if withTLS && s.to.TLS != plan.TLSImplicit {
 		if err := s.startTLS(ctx); err != nil {
 			return err
 		}
@@ -169,20 +173,22 @@ func (s *session) heloName() string {
 }
 
 func (s *session) startTLS(ctx context.Context) error {
-	opportunistic := s.t.c.SMTP.TLS == plan.TLSOpportunistic
+	opportunistic := s.to.TLS == plan.TLSOpportunistic
 	if !s.offers("STARTTLS") {
+		s.to.secured(ErrNoSTARTTLS)
 		if opportunistic {
 			return nil
 		}
-		return errors.New("the server does not offer STARTTLS, and nothing is sent in clear: check host and port, and whether something in between removes it")
+		return ErrNoSTARTTLS
 	}
 	r, err := s.command(s.t.c.Timeouts.Command, "STARTTLS")
 	if err != nil {
 		return fmt.Errorf("STARTTLS: %w", tell(ctx, err))
 	}
 	if r.Code != 220 {
+		s.to.secured(ErrNoSTARTTLS)
 		if opportunistic && r.Code != 421 {
-			s.t.c.Log.Warn("STARTTLS refused: going on in clear, as tls.mode Opportunistic allows", "upstream", s.t.c.Name, "reply", r.Text)
+			s.t.c.Log.Warn("STARTTLS refused: going on in clear, as the upstream's settings allow (Opportunistic)", "upstream", s.t.c.Name, "host", s.to.Host, "reply", r.Text)
 			return nil
 		}
 		return &replyError{r, "STARTTLS"}
@@ -197,7 +203,7 @@ func (s *session) startTLS(ctx context.Context) error {
 }
 
 func (s *session) handshake(ctx context.Context) error {
-	cfg, err := s.t.tlsConfig()
+	cfg, err := s.to.TLSConfig()
 	if err != nil {
 		return err
 	}
@@ -206,8 +212,10 @@ func (s *session) handshake(ctx context.Context) error {
 	s.raw.SetDeadline(time.Time{}) //nolint:errcheck // a closed socket says so in the handshake
 	tc := tls.Client(s.raw, cfg)
 	if err := tc.HandshakeContext(limited); err != nil {
-		return &handshakeError{err}
+		s.to.secured(err)
+		return &HandshakeError{err}
 	}
+	s.to.secured(nil)
 	s.conn, s.tls = tc, true
 	s.r = bufio.NewReaderSize(tc, maxReplyLine)
 	return nil

@@ -5,13 +5,16 @@ import (
 	"time"
 )
 
-// take gives an idle connection, the one that was used last.
-func (t *Transport) take() *session {
+// take gives an idle connection to a target, the one that was used last.
+func (t *Transport) take(key string) *session {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for n := len(t.idle); n > 0; n = len(t.idle) {
-		s := t.idle[n-1]
-		t.idle = t.idle[:n-1]
+	for i := len(t.idle) - 1; i >= 0; i-- {
+		s := t.idle[i]
+		if s.to.Key != key {
+			continue
+		}
+		t.idle = slices.Delete(t.idle, i, i+1)
 		if t.stopIdle(s) {
 			return s
 		}
@@ -19,14 +22,21 @@ func (t *Transport) take() *session {
 	return nil
 }
 
-// give keeps a connection for the next message, for a while.
+// give keeps a connection for the next message, for a while. Where there are
+// too many, the one that was idle longest ends.
 func (t *Transport) give(s *session) {
 	if s.broken {
 		s.abort()
 		return
 	}
+	var oldest *session
 	t.mu.Lock()
-	keep := !t.closed && len(t.idle) < t.c.MaxIdle && s.messages < t.c.MaxMessages
+	keep := !t.closed && s.messages < t.c.MaxMessages
+	if keep && len(t.idle) >= t.c.MaxIdle {
+		if oldest, t.idle = t.idle[0], slices.Delete(t.idle, 0, 1); !t.stopIdle(oldest) {
+			oldest = nil // its timer ends it
+		}
+	}
 	if keep {
 		t.ending.Add(1)
 		s.timer = time.AfterFunc(t.c.IdleTime, func() {
@@ -36,6 +46,9 @@ func (t *Transport) give(s *session) {
 		t.idle = append(t.idle, s)
 	}
 	t.mu.Unlock()
+	if oldest != nil {
+		oldest.quit()
+	}
 	if !keep {
 		s.quit()
 	}

@@ -15,6 +15,7 @@ import (
 // session is one connection to the server, used by one delivery at a time.
 type session struct {
 	t      *Transport
+	to     *Target
 	raw    net.Conn // the socket itself: closing it ends every wait
 	conn   net.Conn // raw, or TLS on it
 	r      *bufio.Reader

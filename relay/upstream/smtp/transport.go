@@ -88,6 +88,7 @@ func (c *Config) setDefaults() {
 // Transport implements upstream.Transport.
 type Transport struct {
 	c    Config
+	own  *Target      // of Config
 	size atomic.Int64 // SIZE that the server told last; 0: no limit is known
 	utf8 atomic.Bool  // SMTPUTF8
 
@@ -100,7 +101,9 @@ type Transport struct {
 // New makes a transport. It connects when there is something to deliver.
 func New(c Config) *Transport {
 	c.setDefaults()
-	return &Transport{c: c}
+	t := &Transport{c: c}
+	t.own = t.target()
+	return t
 }
 
 // Capabilities gives what the server told in its last EHLO reply.
@@ -108,23 +111,12 @@ func (t *Transport) Capabilities() upstream.Capabilities {
 	return upstream.Capabilities{MaxSize: t.size.Load(), UTF8: t.utf8.Load()}
 }
 
-// Deliver implements upstream.Transport. A connection that an earlier message
-// used may have been closed by the server since: then a new one is tried before
-// anything counts as failed.
+// Deliver implements upstream.Transport.
 func (t *Transport) Deliver(ctx context.Context, m *upstream.Message) []upstream.Outcome {
-	if s := t.take(); s != nil {
-		out, stale := s.deliver(ctx, m)
-		t.give(s)
-		if !stale {
-			return out
-		}
-	}
-	s, err := t.connect(ctx)
+	out, err := t.Offer(ctx, t.own, m)
 	if err != nil {
 		return upstream.All(len(m.Recipients), t.failed(err))
 	}
-	out, _ := s.deliver(ctx, m)
-	t.give(s)
 	return out
 }
 
@@ -132,9 +124,18 @@ func (t *Transport) Deliver(ctx context.Context, m *upstream.Message) []upstream
 // or the way to it, never the message's.
 func (t *Transport) failed(err error) upstream.Outcome {
 	o := upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Text: err.Error(), Remote: t.c.SMTP.Host, Cause: err}
-	var re *replyError
-	if errors.As(err, &re) {
-		o.Code, o.Enhanced, o.Text = re.Code, re.Enhanced, fmt.Sprintf("%s: %s", re.step, re.Text)
+	if r, step, ok := Refusal(err); ok {
+		o.Code, o.Enhanced, o.Text = r.Code, r.Enhanced, fmt.Sprintf("%s: %s", step, r.Text)
 	}
 	return o
+}
+
+// Refusal gives the reply that ended a session before it had begun, and the step
+// that it came at, where that is what err is.
+func Refusal(err error) (r Reply, step string, ok bool) {
+	var re *replyError
+	if !errors.As(err, &re) {
+		return Reply{}, "", false
+	}
+	return re.Reply, re.step, true
 }
