@@ -153,24 +153,33 @@ func (e *Error) Unwrap() error { return e.cause }
 // Do makes a request once; net/http itself repeats it only where nothing of it
 // had been written. An error is an *Error.
 func (c *Client) Do(ctx context.Context, q *Request) (*Response, error) {
-	var sent sentinel
-	req, err := c.request(ctx, q, &sent)
+	req, err := c.request(ctx, q)
 	if err != nil {
+		return nil, &Error{Remote: c.Host(), words: "the request cannot be made: " + err.Error(), cause: err}
+	}
+	return c.Send(req, q.Body)
+}
+
+// Send is Do for a request that somebody else built, and signed perhaps, to the
+// endpoint; body is as in Request, and the request's ContentLength is its length.
+func (c *Client) Send(req *http.Request, body func() (io.ReadCloser, error)) (*Response, error) {
+	var sent sentinel
+	if err := sent.watch(req, body); err != nil {
 		return nil, &Error{Source: sent.source(), Remote: c.Host(), words: "the request cannot be made: " + err.Error(), cause: err}
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.lost(ctx, &sent, err)
+		return nil, c.lost(req.Context(), &sent, err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
 	if err != nil && resp.StatusCode/100 == 2 { // what it took and under which name is in what is missing
-		return nil, c.lost(ctx, &sent, err)
+		return nil, c.lost(req.Context(), &sent, err)
 	}
-	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body, Remote: c.Host()}, nil
+	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: b, Remote: c.Host()}, nil
 }
 
-func (c *Client) request(ctx context.Context, q *Request, sent *sentinel) (*http.Request, error) {
+func (c *Client) request(ctx context.Context, q *Request) (*http.Request, error) {
 	u, err := c.target(q)
 	if err != nil {
 		return nil, err
@@ -187,28 +196,35 @@ func (c *Client) request(ctx context.Context, q *Request, sent *sentinel) (*http
 		req.Header = q.Header.Clone()
 	}
 	req.Header.Set("User-Agent", "printer-relay")
-	if q.Body == nil {
-		sent.whole.Store(true)
-		return req, nil
+	if q.Body != nil {
+		req.ContentLength = q.Length
 	}
-	req.ContentLength = q.Length
-	req.GetBody = func() (io.ReadCloser, error) {
-		b, err := q.Body()
-		if err != nil {
-			sent.fail(err)
-			return nil, err
-		}
-		sent.whole.Store(false)
-		return &watched{b, sent, q.Length}, nil
-	}
-	req.Body, err = req.GetBody()
-	return req, err
+	return req, nil
 }
 
 // sentinel notes how far the body of a request has gone.
 type sentinel struct {
 	whole  atomic.Bool // its last octet was given to the connection
 	failed atomic.Pointer[error]
+}
+
+// watch gives the request its body, and again where net/http has to begin anew.
+func (s *sentinel) watch(req *http.Request, body func() (io.ReadCloser, error)) (err error) {
+	if body == nil {
+		s.whole.Store(true)
+		return nil
+	}
+	req.GetBody = func() (io.ReadCloser, error) {
+		b, err := body()
+		if err != nil {
+			s.fail(err)
+			return nil, err
+		}
+		s.whole.Store(false)
+		return &watched{b, s, req.ContentLength}, nil
+	}
+	req.Body, err = req.GetBody()
+	return err
 }
 
 func (s *sentinel) fail(err error) { s.failed.CompareAndSwap(nil, &err) }

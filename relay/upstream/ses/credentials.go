@@ -1,0 +1,171 @@
+package ses
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/printerrelay/printer-relay/relay/reply"
+	"github.com/printerrelay/printer-relay/relay/secrets"
+	"github.com/printerrelay/printer-relay/relay/upstream"
+)
+
+// credentials are where an upstream's AWS credential comes from: a Secret, or
+// what the SDK finds around it (IRSA, Pod Identity, instance role, environment);
+// then a role, if one is to be assumed.
+//
+// The services that give credentials away are asked by the SDK's own HTTP client:
+// they are at link-local addresses, where no upstream may be. Their addresses come
+// from the Pod's environment, never from a MailUpstream.
+type credentials struct {
+	c Config
+
+	mu       sync.Mutex
+	provider aws.CredentialsProvider // nil: not made yet
+}
+
+// patience bounds how long a credential is waited for.
+const patience = 30 * time.Second
+
+func newCredentials(c Config) *credentials { return &credentials{c: c} }
+
+// retrieve gives the credential to sign with now.
+func (c *credentials) retrieve(ctx context.Context) (aws.Credentials, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	p, err := c.source(ctx)
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	return p.Retrieve(ctx)
+}
+
+// drop forgets a credential that AWS did not take, so that the next one is asked
+// for.
+func (c *credentials) drop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if cache, ok := c.provider.(*aws.CredentialsCache); ok {
+		cache.Invalidate()
+	}
+}
+
+func (c *credentials) source(ctx context.Context) (aws.CredentialsProvider, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.provider != nil {
+		return c.provider, nil
+	}
+	var own aws.CredentialsProvider
+	options := []func(*config.LoadOptions) error{config.WithRegion(c.c.SES.Region)}
+	if c.c.SES.Secret != "" {
+		own = &secretProvider{secrets: c.c.Secrets, name: c.c.SES.Secret}
+		if c.c.SES.RoleARN == "" {
+			c.provider = own
+			return own, nil
+		}
+	}
+	loaded, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return nil, err
+	}
+	if own != nil {
+		loaded.Credentials = own
+	}
+	c.provider = loaded.Credentials
+	if role := c.c.SES.RoleARN; role != "" {
+		assume := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(loaded), role, func(o *stscreds.AssumeRoleOptions) { o.RoleSessionName = "printer-relay" })
+		c.provider = aws.NewCredentialsCache(assume, func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = 5 * time.Minute })
+	}
+	return c.provider, nil
+}
+
+// noCredential is the outcome where there is nothing to sign with.
+func noCredential(ctx context.Context, err error) upstream.Outcome {
+	o := upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Cause: err}
+	var secret *secretError
+	switch {
+	case ctx.Err() != nil:
+		o.Text = "stopped before it was sent"
+	case errors.As(err, &secret):
+		o.Text = secret.Error()
+	default:
+		o.Text = reply.Line("no AWS credential: "+err.Error(), 480)
+	}
+	return o
+}
+
+// secretProvider gives what a Secret holds now, so that a new value counts at
+// once. While the Secret is missing or not whole, what it was before counts.
+type secretProvider struct {
+	secrets func() secrets.Source
+	name    string
+
+	mu   sync.Mutex
+	last aws.Credentials
+}
+
+type secretError struct{ err error }
+
+func (e *secretError) Error() string {
+	return fmt.Sprintf("no AWS credential: %v: it has to have accessKeyID and secretAccessKey, and sessionToken for a temporary one", e.err)
+}
+
+func (e *secretError) Unwrap() error { return e.err }
+
+// Retrieve implements aws.CredentialsProvider.
+func (p *secretProvider) Retrieve(context.Context) (aws.Credentials, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now, err := p.read()
+	if err == nil {
+		p.last = now
+	} else if !p.last.HasKeys() {
+		return aws.Credentials{}, &secretError{err}
+	}
+	return p.last, nil
+}
+
+func (p *secretProvider) read() (aws.Credentials, error) {
+	data, err := settled(p.secrets(), p.name)
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	held := secrets.Map{p.name: data}
+	out := aws.Credentials{Source: "Secret"}
+	if out.AccessKeyID, err = secrets.Key(held, p.name, "accessKeyID"); err != nil {
+		return aws.Credentials{}, err
+	}
+	if out.SecretAccessKey, err = secrets.Key(held, p.name, "secretAccessKey"); err != nil {
+		return aws.Credentials{}, err
+	}
+	if len(data["sessionToken"]) > 0 {
+		out.SessionToken, err = secrets.Key(held, p.name, "sessionToken")
+	}
+	return out, err
+}
+
+// settled reads a Secret until two readings agree: its keys are files, and the
+// kubelet may exchange them in between.
+func settled(s secrets.Source, name string) (map[string][]byte, error) {
+	before, err := s.Get(name)
+	for range 10 {
+		if err != nil {
+			return nil, err
+		}
+		var now map[string][]byte
+		if now, err = s.Get(name); err == nil && maps.EqualFunc(before, now, func(a, b []byte) bool { return string(a) == string(b) }) {
+			return now, nil
+		}
+		before = now
+	}
+	return nil, errors.Join(err, fmt.Errorf("secret %q changes while it is read", name))
+}
