@@ -22,11 +22,10 @@ const (
 // scanner sees the parts of a message as a mail client would and refuses what
 // is not of a type that may pass, or what nobody can decide.
 type scanner struct {
-	allowed    []string
-	boundaries []string // of the multiparts that are open, outermost first
-	closed     []string // of those that have ended
-	parts      int
-	barren     bool // a multipart is open that had no part yet
+	allowed []string
+	nesting nesting
+	parts   int
+	barren  bool // a multipart is open that had no part yet
 
 	state int
 	line1 []byte // the current line, as far as a boundary or a header needs it
@@ -73,21 +72,10 @@ func (s *scanner) open(h *Header) error {
 	if s.parts++; s.parts > maxParts {
 		return reply.ContentUnclear("too many parts")
 	}
-	for _, n := range []string{"Content-Type", "Content-Transfer-Encoding", "Content-Disposition"} {
-		all := h.All(n)
-		if len(all) > 1 {
-			return reply.ContentUnclear(n + " is there twice")
-		}
-		// A space before the colon (RFC 5322 4.5) is no field for some.
-		if len(all) == 1 && all[0].Raw[len(n)] != ':' || !clearValue(h.Get(n)) {
-			return reply.ContentUnclear(n)
-		}
+	declared, params, encoding, err := contentOf(h)
+	if err != nil {
+		return reply.ContentUnclear(err.Error())
 	}
-	declared, params, err := mediaType(h.Get("Content-Type"))
-	if err != nil || !clearParameters(h.Get("Content-Type"), params, "boundary") {
-		return reply.ContentUnclear("Content-Type")
-	}
-	encoding := strings.ToLower(strings.TrimSpace(stripComments(h.Get("Content-Transfer-Encoding"))))
 	switch {
 	case declared == "message/partial" || declared == "message/external-body":
 		return reply.AttachmentRefused(declared)
@@ -96,15 +84,15 @@ func (s *scanner) open(h *Header) error {
 	case strings.HasPrefix(declared, "multipart/"):
 		return s.openMultipart(params["boundary"], encoding)
 	case declared == "message/rfc822" || declared == "message/global":
-		if encoding != "" && encoding != "7bit" && encoding != "8bit" && encoding != "binary" {
+		if !unencoded(encoding) {
 			return reply.ContentUnclear("encoded message")
 		}
-		if len(s.boundaries) >= maxDepth {
+		if len(s.nesting.open) >= maxDepth {
 			return reply.ContentUnclear("nested too deeply")
 		}
 		names, _, err := fileNames(h, params)
 		if err != nil {
-			return err
+			return reply.ContentUnclear(err.Error())
 		}
 		for _, n := range names {
 			if extension(n) != "eml" {
@@ -118,22 +106,9 @@ func (s *scanner) open(h *Header) error {
 }
 
 func (s *scanner) openMultipart(boundary, encoding string) error {
-	odd := func(r rune) bool { return r < ' ' || r > '~' || r == '"' }
-	if boundary == "" || len(boundary) > maxBoundary || strings.TrimSpace(boundary) != boundary || strings.ContainsFunc(boundary, odd) {
-		return reply.ContentUnclear("boundary")
+	if err := s.nesting.push(boundary, encoding); err != nil {
+		return reply.ContentUnclear(err.Error())
 	}
-	if encoding != "" && encoding != "7bit" && encoding != "8bit" && encoding != "binary" {
-		return reply.ContentUnclear("encoded multipart")
-	}
-	if len(s.boundaries) >= maxDepth {
-		return reply.ContentUnclear("nested too deeply")
-	}
-	for _, other := range append(slices.Clone(s.boundaries), s.closed...) { // programs differ in what ends which
-		if strings.HasPrefix(other, boundary) || strings.HasPrefix(boundary, other) {
-			return reply.ContentUnclear("boundaries that look alike")
-		}
-	}
-	s.boundaries = append(s.boundaries, boundary)
 	s.state, s.barren = inPreamble, true
 	return nil
 }
@@ -141,7 +116,7 @@ func (s *scanner) openMultipart(boundary, encoding string) error {
 func (s *scanner) openLeaf(h *Header, declared string, params map[string]string, encoding string) error {
 	names, disposition, err := fileNames(h, params)
 	if err != nil {
-		return err
+		return reply.ContentUnclear(err.Error())
 	}
 	for _, n := range names {
 		lost := extension(n) == "" && strings.Contains(n, "\ufffd") // its octets may have held one
@@ -187,11 +162,11 @@ func (s *scanner) line(p []byte, last bool) error {
 	}
 	line, cut := s.line1, s.cut
 	s.line1, s.cut = s.line1[:0], false
-	i, closing, ok := s.delimiter(line)
+	i, closing, ok := s.nesting.delimiter(line)
 	switch {
 	case ok && !cut:
 		return s.boundary(i, closing)
-	case ok || s.almost(line):
+	case ok || s.nesting.almost(line):
 		return reply.ContentUnclear("a line that some take for a boundary")
 	}
 	switch s.state {
@@ -257,48 +232,16 @@ func (s *scanner) content(line []byte, cut bool) error {
 	return nil
 }
 
-// almost tells a line that begins as a boundary does and is none that is open:
-// RFC 2046 5.1.2 has some programs compare the beginning only, and some read on
-// behind the last one.
-func (s *scanner) almost(line []byte) bool {
-	rest, ok := bytes.CutPrefix(line, []byte("--"))
-	return ok && (slices.ContainsFunc(s.boundaries, func(b string) bool { return bytes.HasPrefix(rest, []byte(b)) }) ||
-		slices.ContainsFunc(s.closed, func(b string) bool { return bytes.HasPrefix(rest, []byte(b)) }))
-}
-
-// delimiter tells whether a line is one of the open boundaries (RFC 2046 5.1.1).
-// A client may take any of them, so the outer ones count too.
-func (s *scanner) delimiter(line []byte) (index int, closing, ok bool) {
-	rest, ok := bytes.CutPrefix(line, []byte("--"))
-	if !ok {
-		return 0, false, false
-	}
-	for i := len(s.boundaries) - 1; i >= 0; i-- {
-		tail, ok := bytes.CutPrefix(rest, []byte(s.boundaries[i]))
-		if !ok {
-			continue
-		}
-		tail, closing = bytes.CutPrefix(tail, []byte("--"))
-		if len(bytes.TrimRight(tail, " \t")) == 0 {
-			return i, closing, true
-		}
-	}
-	return 0, false, false
-}
-
 func (s *scanner) boundary(i int, closing bool) error {
 	if err := s.closeLeaf(); err != nil {
 		return err
 	}
-	if s.barren && (closing || i < len(s.boundaries)-1) { // some guess at another boundary then
+	if s.barren && (closing || i < len(s.nesting.open)-1) { // some guess at another boundary then
 		return reply.ContentUnclear("a multipart without parts")
 	}
 	s.barren = false
-	s.closed = append(s.closed, s.boundaries[i+1:]...)
-	s.boundaries = s.boundaries[:i+1]
+	s.nesting.at(i, closing)
 	if closing {
-		s.closed = append(s.closed, s.boundaries[i])
-		s.boundaries = s.boundaries[:i]
 		s.state = inPreamble
 		return nil
 	}

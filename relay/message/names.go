@@ -8,8 +8,6 @@ import (
 
 	"golang.org/x/text/encoding/htmlindex"
 	"golang.org/x/text/transform"
-
-	"github.com/printerrelay/printer-relay/relay/reply"
 )
 
 // fileNames gives the names that a client may save a part under, and its
@@ -18,12 +16,12 @@ import (
 func fileNames(h *Header, params map[string]string) (names []string, disposition string, err error) {
 	disposition, dparams, err := mediaType(h.Get("Content-Disposition"))
 	if err != nil || !clearParameters(h.Get("Content-Disposition"), dparams) {
-		return nil, "", reply.ContentUnclear("Content-Disposition")
+		return nil, "", unclear("Content-Disposition")
 	}
 	for _, n := range []string{dparams["filename"], params["name"]} {
 		n, ok := fileName(n)
 		if !ok {
-			return nil, "", reply.ContentUnclear("file name")
+			return nil, "", unclear("file name")
 		}
 		if n != "" {
 			names = append(names, n)
