@@ -71,6 +71,10 @@ func (s *session) Auth(mechanism string) (sasl.Server, error) {
 		}
 		return nil, s.refuse("AUTH", reply.AuthMechanism(), "mechanism "+reply.Line(mechanism, 32)+" is not offered on this connection")
 	}
+	if s.srv.guard.locked(time.Now(), s.conn.Addr.Addr()) {
+		s.conn.Hangup()
+		return nil, s.refuse("AUTH", reply.AuthTooMany(), "the client has guessed too often, and nobody ever logged in from it: it is turned away for "+guardMemory.String())
+	}
 	switch mechanism {
 	case "PLAIN":
 		return &plainServer{s: s}, nil
@@ -102,11 +106,12 @@ func (s *session) login(mechanism string, l *logins, said, name string, ok bool,
 	}
 	s.srv.Metrics.AuthAttempts.WithLabelValues(s.listener.Name, mechanism, result).Inc()
 	if ok {
+		s.srv.guard.passed(time.Now(), s.conn.Addr.Addr())
 		s.user, s.proof, s.mechanism = name, l.users[name], mechanism
 		return nil
 	}
 	s.loginFailures++
-	s.srv.pause(s.srv.guard.failed(time.Now(), s.conn.Addr.Addr()))
+	s.srv.pause(s.srv.guard.failed(time.Now(), s.conn.Addr.Addr(), said))
 	cause := fmt.Sprintf("user %q: %s", reply.Line(said, 64), cmp.Or(why, "unknown, or the password is wrong"))
 	if s.loginFailures >= maxLoginFailures {
 		s.conn.Hangup()

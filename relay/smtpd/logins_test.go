@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -80,9 +81,14 @@ func TestGuard(t *testing.T) {
 	var g guard
 	now := time.Now()
 	a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+	n := 0
+	failed := func(now time.Time, client netip.Addr) time.Duration { // each time another user
+		n++
+		return g.failed(now, client, fmt.Sprint("user", n))
+	}
 	last := time.Duration(0)
 	for range 100 {
-		d := g.failed(now, a)
+		d := failed(now, a)
 		if d < last || d < failureDelay || d > longestDelay {
 			t.Fatalf("delay %s after %s", d, last)
 		}
@@ -91,24 +97,81 @@ func TestGuard(t *testing.T) {
 	if last != longestDelay {
 		t.Errorf("delay %s after 100 failures, want %s", last, longestDelay)
 	}
-	if d := g.failed(now, b); d != failureDelay {
+	if d := failed(now, b); d != failureDelay {
 		t.Errorf("another client waits %s", d)
 	}
-	if d := g.failed(now.Add(guardMemory+time.Second), a); d != failureDelay {
+	if d := failed(now.Add(guardMemory+time.Second), a); d != failureDelay {
 		t.Errorf("after %s: %s", guardMemory, d)
 	}
 	x, y := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
 	for range 20 {
-		g.failed(now, x)
+		failed(now, x)
 	}
-	if d := g.failed(now, y); d == failureDelay {
+	if d := failed(now, y); d == failureDelay {
 		t.Error("another address of the same /64 begins anew")
 	}
-	for i := range maxGuarded + 10 {
-		g.failed(now, netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}))
+}
+
+// One user guessed at from many clients is slowed too.
+func TestGuardOfAUser(t *testing.T) {
+	var g guard
+	now := time.Now()
+	var d time.Duration
+	for i := range 40 {
+		d = g.failed(now, netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), "mfp")
 	}
-	if len(g.clients) > maxGuarded {
-		t.Errorf("%d clients are remembered", len(g.clients))
+	if d != longestDelay {
+		t.Errorf("delay %s after 40 clients", d)
+	}
+	if d := g.failed(now, netip.MustParseAddr("10.1.0.1"), "other"); d != failureDelay {
+		t.Errorf("another user waits %s", d)
+	}
+}
+
+// Who never logged in is turned away after many failures; an address from which
+// somebody did today is not, whatever else comes from it.
+func TestGuardTurnsAway(t *testing.T) {
+	var g guard
+	now := time.Now()
+	guesser, office := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+	g.passed(now, office)
+	for i := range 10 * lockFailures {
+		if locked := g.locked(now, guesser); locked != (i >= lockFailures) {
+			t.Fatalf("after %d failures: locked %v", i, locked)
+		}
+		g.failed(now, guesser, "a")
+		g.failed(now, office, "b")
+	}
+	if g.locked(now, office) {
+		t.Error("the copiers of an office are locked out")
+	}
+	if g.locked(now.Add(guardMemory+time.Second), guesser) {
+		t.Error("locked for ever")
+	}
+	g.failed(now.Add(trustMemory+time.Hour), office, "b")
+	if g.locked(now.Add(trustMemory+time.Hour), office) {
+		t.Error("one failure on the next day")
+	}
+}
+
+// What is remembered is bounded, and guesses from many addresses do not push out
+// those that logged in.
+func TestGuardIsBounded(t *testing.T) {
+	var g guard
+	now := time.Now()
+	office := netip.MustParseAddr("10.0.0.2")
+	g.passed(now, office)
+	for i := range 2*maxGuarded + 10 {
+		g.failed(now, netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}), fmt.Sprint(i))
+	}
+	if len(g.clients) > maxGuarded || len(g.users) > maxGuarded {
+		t.Errorf("%d clients and %d users are remembered", len(g.clients), len(g.users))
+	}
+	for range 2 * lockFailures {
+		g.failed(now, office, "x")
+	}
+	if g.locked(now, office) {
+		t.Error("the office's logins were forgotten")
 	}
 }
 

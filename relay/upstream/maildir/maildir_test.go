@@ -34,10 +34,11 @@ func start(t *testing.T) (*Transport, string) {
 }
 
 func TestConformance(t *testing.T) {
-	conformance.Run(t, conformance.Harness{Start: func(t *testing.T, _ conformance.Fault) *conformance.Upstream {
-		tr, dir := start(t)
-		return &conformance.Upstream{Transport: tr, Received: func(t *testing.T) []conformance.Received { return received(t, dir) }}
-	}})
+	conformance.Run(t, conformance.Harness{
+		UTF8: true, Start: func(t *testing.T, _ conformance.Fault) *conformance.Upstream {
+			tr, dir := start(t)
+			return &conformance.Upstream{Transport: tr, Received: func(t *testing.T) []conformance.Received { return received(t, dir) }}
+		}})
 }
 
 // received reads the folder in the order of queue IDs.
