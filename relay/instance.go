@@ -24,6 +24,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/policy"
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/secrets"
+	"github.com/printerrelay/printer-relay/relay/selfprobe"
 	"github.com/printerrelay/printer-relay/relay/smtpd"
 	"github.com/printerrelay/printer-relay/relay/spool"
 )
@@ -44,6 +45,7 @@ type instance struct {
 	delivery *delivery.Delivery
 	server   *smtpd.Server
 	limiter  *policy.Limiter
+	probe    *selfprobe.Runner
 	absent   []string // Secrets that were last said to be missing; of who applies plans
 
 	cancel context.CancelFunc
@@ -111,7 +113,23 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source) error {
 		return err
 	}
 	in.savePlan(pl)
+	in.probe = selfprobe.New(selfprobe.Config{
+		Plan: in.plan.Load, Listeners: in.openListeners, Log: in.log,
+		Found: func(open int) { in.metrics.OpenListeners.Set(float64(open)) },
+	})
+	in.wg.Go(func() { in.probe.Run(ctx) })
 	return nil
+}
+
+// openListeners are those that can be asked.
+func (in *instance) openListeners() []selfprobe.Listener {
+	var out []selfprobe.Listener
+	for _, l := range in.server.Listeners() {
+		if l.Address != "" {
+			out = append(out, selfprobe.Listener{Name: l.Name, Address: l.Address})
+		}
+	}
+	return out
 }
 
 // registrations remembers what was registered, so that a relay that goes takes
@@ -189,6 +207,7 @@ func (in *instance) apply(pl *plan.Plan, src secrets.Source) error {
 		}
 	}
 	was := in.plan.Swap(pl).Hash
+	in.probe.Changed()
 	in.savePlan(pl)
 	in.missing(pl, src)
 	in.metrics.IntakeClosed.Set(boolean(pl.Intake == plan.IntakeRefuse))
@@ -368,6 +387,10 @@ func (in *instance) State() admin.RelayState {
 	if err := in.spool.Full(smallMessage); err != nil {
 		st.Ready = false
 		st.Problems = append(st.Problems, err.Error())
+	}
+	if open := in.probe.Problems(); len(open) > 0 {
+		st.Ready = false
+		st.Problems = append(st.Problems, open...)
 	}
 	if len(st.Listeners) == 0 {
 		st.Ready = false

@@ -39,6 +39,7 @@ type Set struct {
 	ReloadTime    prometheus.Gauge       // Unix time of the last good load
 	SpoolCorrupt  prometheus.Counter
 	SecretsAbsent prometheus.Gauge
+	OpenListeners prometheus.Gauge // that would relay for anybody
 	IntakeClosed  prometheus.Gauge // 1: no new mail is taken
 }
 
@@ -69,6 +70,7 @@ func New(r prometheus.Registerer, relay string) *Set {
 		ReloadTime:          m.gauge("config_last_reload_success_timestamp_seconds", "Unix time of the last good load."),
 		SpoolCorrupt:        m.counter("spool_corrupt_total", "Spool entries moved to quarantine."),
 		SecretsAbsent:       m.gauge("secrets_missing", "Secrets that the plan names and that are not there."),
+		OpenListeners:       m.gauge("open_relay_listeners", "Listeners that took mail from and for somebody that no rule names when the relay tried by itself. Anything but 0 is an alarm."),
 		IntakeClosed:        m.gauge("intake_closed", "1 while no new mail is taken: intake is Refuse, the instance is drained, or a policy or upstream is missing."),
 	}
 }
