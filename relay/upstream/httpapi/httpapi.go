@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/reply"
@@ -35,22 +34,33 @@ type Config struct {
 // Timeouts bound the steps of a request.
 type Timeouts struct {
 	Connect time.Duration // TCP, then TLS, each
-	Stall   time.Duration // in which the server takes no octet of the body
-	Answer  time.Duration // from the last octet of the body to the reply's header
+	Stall   time.Duration // in which the server takes none, or too little, of a piece of the body (64 KiB at most)
+	Answer  time.Duration // from the last octet of the body to the reply's header, and from there to its end
 }
 
 // DefaultTimeouts are generous: a provider that scans an attachment takes its
 // time before it answers.
 var DefaultTimeouts = Timeouts{Connect: 30 * time.Second, Stall: time.Minute, Answer: 5 * time.Minute}
 
-// maxReply bounds what is read of a reply.
-const maxReply = 64 << 10
+const (
+	// maxReply bounds what is read of a reply.
+	maxReply = 64 << 10
+	// idleTime is below the five seconds after which the most hurried servers close
+	// (Node.js): a small request on a connection that is being closed has an
+	// unknown outcome.
+	idleTime = 4 * time.Second
+	// large is from where a request asks the server first (Expect: 100-continue), so
+	// that a scan is not sent to be refused for its size or our credential, and the
+	// refusal not lost with the connection.
+	large        = 1 << 20
+	continueTime = time.Second // for servers that do not know of it
+)
 
 // Client makes requests of one endpoint. It is safe for concurrent use.
 type Client struct {
 	c    Config
 	base *url.URL
-	http *http.Client
+	http *http.Transport // not a Client: a redirect would carry the credential, and the scan, to whom it names
 }
 
 // New makes a client; the error says what is wrong with the endpoint.
@@ -59,49 +69,30 @@ func New(c Config) (*Client, error) {
 		c.Timeouts = DefaultTimeouts
 	}
 	base, err := url.Parse(strings.TrimRight(c.Endpoint, "/"))
-	if err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http" {
+	switch {
+	case strings.Contains(c.Endpoint, "@"): // before all that shows it
+		return nil, errors.New("the endpoint holds a user or password, or an @: write it as https://api.example.com; the credential belongs in the Secret")
+	case err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http" || base.RawQuery != "" || base.Fragment != "":
 		return nil, fmt.Errorf("endpoint %q is no URL of an API: write it as https://api.example.com", c.Endpoint)
 	}
-	rules := egress.Rules{Private: c.Private, Near: base.Scheme == "http"}
-	dialer := rules.Dialer()
-	dialer.Timeout = c.Timeouts.Connect
+	d := dialer{
+		net: *egress.Rules{Private: c.Private, Near: base.Scheme == "http"}.Dialer(),
+		tls: &tls.Config{RootCAs: c.RootCAs, MinVersion: tls.VersionTLS12},
+		to:  c.Timeouts,
+	}
+	d.net.Timeout = c.Timeouts.Connect
 	t := &http.Transport{
-		DialContext:           stallDialer(dialer, c.Timeouts.Stall),
-		TLSClientConfig:       &tls.Config{RootCAs: c.RootCAs, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:   c.Timeouts.Connect,
-		ResponseHeaderTimeout: c.Timeouts.Answer,
-		ExpectContinueTimeout: time.Second,
-		IdleConnTimeout:       time.Minute,
-		MaxIdleConnsPerHost:   max(1, c.MaxIdle),
-		WriteBufferSize:       64 << 10,
+		DialContext:            d.clear,
+		DialTLSContext:         d.secure,
+		ResponseHeaderTimeout:  c.Timeouts.Answer,
+		ExpectContinueTimeout:  continueTime,
+		IdleConnTimeout:        idleTime,
+		MaxIdleConnsPerHost:    max(1, c.MaxIdle),
+		MaxResponseHeaderBytes: maxReply,
+		WriteBufferSize:        64 << 10,
+		DisableCompression:     true, // replies are small
 	}
-	return &Client{c: c, base: base, http: &http.Client{
-		Transport: t,
-		// A redirect would carry the credential, and the scan, to whom it names.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
-}
-
-// stallDialer makes each write of a connection end within a time, so that a
-// server that takes no more of a body is not waited for.
-func stallDialer(d *net.Dialer, stall time.Duration) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := d.DialContext(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return &stallConn{conn, stall}, nil
-	}
-}
-
-type stallConn struct {
-	net.Conn
-	limit time.Duration
-}
-
-func (c *stallConn) Write(b []byte) (int, error) {
-	c.SetWriteDeadline(time.Now().Add(c.limit)) //nolint:errcheck // a closed socket says so when it is written
-	return c.Conn.Write(b)
+	return &Client{c: c, base: base, http: t}, nil
 }
 
 // Host is the endpoint's host, for Outcome.Remote.
@@ -121,8 +112,9 @@ type Request struct {
 	Header http.Header
 	To     *Target // nil: Path and Query say it
 	// Body opens the content; nil: there is none. Length is its octets; -1: not
-	// known, it goes in chunks. An error of its reader ends the request before the
-	// server has the whole of it, and is in the *Error.
+	// known, it goes in chunks. An error of its reader, also in place of io.EOF,
+	// and another length than Length, end the request before the server has the
+	// whole of it, and are in the *Error. It is closed when Do returns.
 	Body   func() (io.ReadCloser, error)
 	Length int64
 }
@@ -132,12 +124,13 @@ type Response struct {
 	Status int
 	Header http.Header
 	Body   []byte // at most 64 KiB of it
-	Remote string // host and address that answered
+	Remote string // host that answered
+	Early  bool   // it came before the body had been read to its end: the server has not the whole
 }
 
 // Error is a request without a reply.
 type Error struct {
-	Sent   bool   // the server may have had all of it
+	Sent   bool   // the connection took all of it: the server may have it
 	Source error  // reading the body failed; nil: the connection did
 	Remote string // host
 	words  string
@@ -163,18 +156,49 @@ func (c *Client) Do(ctx context.Context, q *Request) (*Response, error) {
 // Send is Do for a request that somebody else built, and signed perhaps, to the
 // endpoint; body is as in Request, and the request's ContentLength is its length.
 func (c *Client) Send(req *http.Request, body func() (io.ReadCloser, error)) (*Response, error) {
-	var sent sentinel
-	if err := sent.watch(req, body); err != nil {
-		return nil, &Error{Source: sent.source(), Remote: c.Host(), words: "the request cannot be made: " + err.Error(), cause: err}
+	var p progress
+	ctx := req.Context()
+	inner, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	req = req.WithContext(follow(inner, &p))
+	if err := p.put(req, body); err != nil {
+		return nil, &Error{Source: p.source(), Remote: c.Host(), words: "the request cannot be made: " + err.Error(), cause: err}
 	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, c.lost(req.Context(), &sent, err)
+	resp, err := c.http.RoundTrip(req)
+	var r *Response
+	if err == nil {
+		r, err = c.read(resp, cancel)
 	}
-	defer resp.Body.Close()
+	p.bodies.Wait() // the connection is given back or closed; then net/http reads no more of the body
+	switch {
+	case err != nil:
+		return nil, c.lost(ctx, &p, err)
+	case p.source() != nil:
+		return nil, c.lost(ctx, &p, p.source())
+	}
+	r.Early = !p.read.Load()
+	if r.Early && r.Status/100 == 2 {
+		return nil, c.lost(ctx, &p, errEarly)
+	}
+	return r, nil
+}
+
+var (
+	errSlow  = errors.New("the server did not end its reply in time")
+	errEarly = errors.New("the server said that it has the message before all of it had been sent: check the endpoint")
+)
+
+// read reads a reply to its end or as far as is kept, within Answer. A reply that
+// breaks off is an error where what is missing says what the server took.
+func (c *Client) read(resp *http.Response, cancel context.CancelCauseFunc) (*Response, error) {
+	timer := time.AfterFunc(c.c.Timeouts.Answer, func() { cancel(errSlow) })
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
-	if err != nil && resp.StatusCode/100 == 2 { // what it took and under which name is in what is missing
-		return nil, c.lost(req.Context(), &sent, err)
+	resp.Body.Close()
+	if !timer.Stop() && err != nil {
+		err = errSlow
+	}
+	if err != nil && resp.StatusCode/100 == 2 {
+		return nil, err
 	}
 	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: b, Remote: c.Host()}, nil
 }
@@ -190,7 +214,7 @@ func (c *Client) request(ctx context.Context, q *Request) (*http.Request, error)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), http.NoBody)
 	if err != nil {
-		return nil, err
+		return nil, unwrapURL(err)
 	}
 	if q.Header != nil {
 		req.Header = q.Header.Clone()
@@ -198,87 +222,41 @@ func (c *Client) request(ctx context.Context, q *Request) (*http.Request, error)
 	req.Header.Set("User-Agent", "printer-relay")
 	if q.Body != nil {
 		req.ContentLength = q.Length
+		if q.Length < 0 || q.Length > large {
+			req.Header.Set("Expect", "100-continue")
+		}
 	}
 	return req, nil
 }
 
-// sentinel notes how far the body of a request has gone.
-type sentinel struct {
-	whole  atomic.Bool // its last octet was given to the connection
-	failed atomic.Pointer[error]
-}
-
-// watch gives the request its body, and again where net/http has to begin anew.
-func (s *sentinel) watch(req *http.Request, body func() (io.ReadCloser, error)) (err error) {
-	if body == nil {
-		s.whole.Store(true)
-		return nil
-	}
-	req.GetBody = func() (io.ReadCloser, error) {
-		b, err := body()
-		if err != nil {
-			s.fail(err)
-			return nil, err
-		}
-		s.whole.Store(false)
-		return &watched{b, s, req.ContentLength}, nil
-	}
-	req.Body, err = req.GetBody()
-	return err
-}
-
-func (s *sentinel) fail(err error) { s.failed.CompareAndSwap(nil, &err) }
-
-func (s *sentinel) source() error {
-	if p := s.failed.Load(); p != nil {
-		return *p
-	}
-	return nil
-}
-
-// watched is a body that tells a sentinel. With a known length the last octet is
-// the end; net/http does not read on to see io.EOF before it writes.
-type watched struct {
-	io.ReadCloser
-	sent *sentinel
-	left int64 // negative: not known
-}
-
-func (w *watched) Read(b []byte) (int, error) {
-	n, err := w.ReadCloser.Read(b)
-	w.left -= int64(n)
-	if errors.Is(err, io.EOF) || w.left == 0 {
-		w.sent.whole.Store(true)
-	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		w.sent.fail(err)
-	}
-	return n, err
-}
-
-// lost is the error of a request without a reply.
-func (c *Client) lost(ctx context.Context, sent *sentinel, err error) *Error {
-	e := &Error{Sent: sent.whole.Load(), Source: sent.source(), Remote: c.Host(), cause: err}
+// lost is the error of a request without a reply. net/http gives it when it
+// writes no more, so what is known of the body is final.
+func (c *Client) lost(ctx context.Context, p *progress, err error) *Error {
+	e := &Error{Sent: p.sent.Load(), Source: p.source(), Remote: c.Host(), cause: unwrapURL(err)}
 	var address *egress.AddressError
-	var certificate *tls.CertificateVerificationError
+	var handshake *handshakeError
 	var timeout net.Error
 	var op *net.OpError
+	isOp := errors.As(err, &op)
 	switch {
 	case e.Source != nil:
 		e.Sent, e.words = false, "the stored message cannot be read"
 	case ctx.Err() != nil:
 		e.words = "stopped while it was under way"
 	case errors.As(err, &address):
-		e.Sent, e.words = false, address.Error()
-	case errors.As(err, &certificate):
-		e.Sent, e.words = false, "TLS: "+reply.Line(certificate.Error(), 256)
+		e.words = address.Error()
+	case errors.As(err, &handshake):
+		e.words = reply.Line(handshake.Error(), 256)
+	case isOp && op.Op == "write" && op.Timeout():
+		e.words = "the server took no more of the message in time"
+	case isOp && op.Op == "dial" && op.Timeout():
+		e.words = "no connection came about in time"
 	case errors.As(err, &timeout) && timeout.Timeout():
 		e.words = "the server did not answer in time"
-	case errors.As(err, &op):
-		e.Sent = e.Sent && op.Op != "dial"
-		e.words = op.Err.Error()
+	case isOp:
+		e.words = reply.Line(op.Err.Error(), 256)
 	default:
-		e.words = reply.Line(unwrapURL(err).Error(), 256)
+		e.words = reply.Line(e.cause.Error(), 256)
 	}
 	e.words = c.Host() + ": " + e.words
 	return e
