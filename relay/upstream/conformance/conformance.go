@@ -63,6 +63,9 @@ type Harness struct {
 	PlainAddresses bool
 	// RetryAfter says that a Throttles upstream tells how long to wait.
 	RetryAfter bool
+	// Attached says that the type carries what is large as an attachment only, not as
+	// a text of many megabytes.
+	Attached bool
 	// UTF8 says that the type carries SMTPUTF8 addresses; otherwise it has to refuse them.
 	UTF8 bool
 }
@@ -122,6 +125,7 @@ func Run(t *testing.T, h Harness) {
 		{"Throttle", Throttles, throttles},
 		{"ExpiredToken", ExpiresToken, expiredToken},
 		{"Downgrade", Downgrades, wrongCredentials}, // the upstream's own trouble, and nothing is sent
+		{"Subset", None, subset},
 		{"UTF8", None, utf8},
 	} {
 		if c.fault != None && !slices.Contains(h.Faults, c.fault) {
