@@ -243,15 +243,11 @@ func (m *Message) Recipients(pending []envelope.Address) (to, cc, bcc []Mailbox,
 	return to, cc, bcc, nil
 }
 
-// Plain writes an address as these services take them: ASCII, no quotes, no
-// address literal.
+// Plain writes an address as these services take them.
 func Plain(a envelope.Address) (string, error) {
-	ascii, err := a.ToASCII()
+	p, err := a.Plain()
 	if err != nil {
 		return "", uncarried("the address %s: %w", a, err)
 	}
-	if s := ascii.String(); !strings.ContainsAny(s, "\"[]") && a.Domain != "" {
-		return s, nil
-	}
-	return "", uncarried("the address %s, which has quotes, an address literal or no domain", a)
+	return p.String(), nil
 }
