@@ -28,7 +28,10 @@ import (
 	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/maildir"
 	"github.com/printerrelay/printer-relay/relay/upstream/mx"
+	"github.com/printerrelay/printer-relay/relay/upstream/postmark"
+	"github.com/printerrelay/printer-relay/relay/upstream/sendgrid"
 	"github.com/printerrelay/printer-relay/relay/upstream/smtp"
+	"github.com/printerrelay/printer-relay/relay/upstream/translated"
 )
 
 // Config is what New takes; all fields but TLSResult are required.
@@ -115,6 +118,10 @@ func (d *Delivery) transport(p *plan.Plan, u *plan.Upstream) (upstream.Transport
 			c.Result = func(policy, result string) { d.TLSResult(u.Name, policy, result) }
 		}
 		return mx.New(c)
+	case u.SendGrid != nil:
+		return sendgrid.New(d.translated(u, u.SendGrid.Endpoint, u.SendGrid.Secret))
+	case u.Postmark != nil:
+		return postmark.New(d.translated(u, u.Postmark.Endpoint, u.Postmark.Secret), u.Postmark.Stream)
 	case u.Maildir != nil:
 		dir := u.Maildir.Path
 		if !filepath.IsAbs(dir) {
@@ -123,6 +130,10 @@ func (d *Delivery) transport(p *plan.Plan, u *plan.Upstream) (upstream.Transport
 		return maildir.New(dir, p.Hostname)
 	}
 	return nil, fmt.Errorf("type %s is not supported in this build", u.Type)
+}
+
+func (d *Delivery) translated(u *plan.Upstream, endpoint, secret string) translated.Config {
+	return translated.Config{Endpoint: endpoint, Secret: secret, Secrets: d.Secrets, Private: u.Private, MaxIdle: u.Connections}
 }
 
 // Close drops all idle connections.

@@ -20,6 +20,15 @@ func decodeName(s string) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }), " ")
 }
 
+// DecodeText decodes the encoded words of a value (RFC 2047); false where they
+// are in a charset that nobody knows, or hide control characters.
+func DecodeText(value string) (string, bool) {
+	dec := mime.WordDecoder{CharsetReader: charset}
+	s, err := dec.DecodeHeader(value)
+	hidden := func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError }
+	return s, err == nil && !strings.ContainsFunc(s, hidden)
+}
+
 func unquote(s string) string {
 	var b strings.Builder
 	for i := 1; i < len(s)-1; i++ {

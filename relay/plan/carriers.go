@@ -38,7 +38,7 @@ func defaultsOf(u *v1alpha1.MailUpstream) typeDefaults {
 // carrier for.
 var notBuilt = map[string]bool{
 	"SES":           true,
-	"SendGrid SMTP": true, "SendGrid API": true, "Mailgun SMTP": true, "Mailgun API": true, "Postmark SMTP": true, "Postmark API": true,
+	"SendGrid SMTP": true, "Mailgun SMTP": true, "Mailgun API": true, "Postmark SMTP": true,
 	"Microsoft365 SMTP": true, "Microsoft365 Graph": true,
 }
 

@@ -120,12 +120,8 @@ func smuggling(t *testing.T, h Harness, u *Upstream) {
 // boundedMemory: what one attempt allocates does not grow with the message.
 func boundedMemory(t *testing.T, h Harness, u *Upstream) {
 	const size, bound = 16 << 20, 4 << 20
-	line := strings.Repeat("A", 76) + "\r\n"
 	m := scan(t, "M1", head+"\r\n", "a@corp.test")
-	m.Size = int64(len(head)) + 2 + size/int64(len(line))*int64(len(line))
-	m.Open = func() (io.ReadCloser, error) {
-		return io.NopCloser(io.MultiReader(strings.NewReader(head+"\r\n"), &repeat{line, size / len(line), 0})), nil
-	}
+	m.Open, m.Size = large(h, size)
 	deliver(t, h, u, scan(t, "M0", head+"\r\n", "a@corp.test")) // what is made once
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -138,6 +134,27 @@ func boundedMemory(t *testing.T, h Harness, u *Upstream) {
 	if all := u.Received(t); len(all) != 2 || h.Digest == nil && all[1].Size != m.Size {
 		t.Errorf("arrived: %d messages", len(all))
 	}
+}
+
+// large is a message of some octets: a text of many lines, or a file in one of the
+// parts.
+func large(h Harness, size int) (open func() (io.ReadCloser, error), octets int64) {
+	if h.Large > 0 {
+		size = min(size, h.Large)
+	}
+	line := strings.Repeat("A", 76) + "\r\n"
+	before, after := head+"\r\n", ""
+	if h.Attached {
+		before = head + "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" +
+			"--b\r\nContent-Type: text/plain\r\n\r\nthe scan\r\n" +
+			"--b\r\nContent-Type: application/pdf; name=scan.pdf\r\nContent-Transfer-Encoding: base64\r\n" +
+			"Content-Disposition: attachment; filename=scan.pdf\r\n\r\n"
+		after = "--b--\r\n"
+	}
+	n := size / len(line)
+	return func() (io.ReadCloser, error) {
+		return io.NopCloser(io.MultiReader(strings.NewReader(before), &repeat{line, n, 0}, strings.NewReader(after))), nil
+	}, int64(len(before) + n*len(line) + len(after))
 }
 
 // repeat reads line n times.
@@ -237,8 +254,13 @@ func closeTransport(t *testing.T, h Harness, u *Upstream) {
 
 func perRecipient(t *testing.T, h Harness, u *Upstream) {
 	c := head + "\r\nhello\r\n"
-	out := deliver(t, h, u, scan(t, "R1", c, "a@corp.test", Refused, Delayed, "b@corp.test"))
-	want(t, out, "Accepted", "Failed/Recipient", "Deferred/Recipient", "Accepted")
+	if h.NeverDelays {
+		out := deliver(t, h, u, scan(t, "R1", c, "a@corp.test", Refused, "b@corp.test"))
+		want(t, out, "Accepted", "Failed/Recipient", "Accepted")
+	} else {
+		out := deliver(t, h, u, scan(t, "R1", c, "a@corp.test", Refused, Delayed, "b@corp.test"))
+		want(t, out, "Accepted", "Failed/Recipient", "Deferred/Recipient", "Accepted")
+	}
 	arrived(t, h, u, sender, c, "a@corp.test", "b@corp.test")
 	want(t, deliver(t, h, u, scan(t, "R2", c, Refused)), "Failed/Recipient")
 	want(t, deliver(t, h, u, scan(t, "R3", c, "c@corp.test")), "Accepted")
@@ -250,13 +272,18 @@ func messageRefused(t *testing.T, h Harness, u *Upstream) {
 }
 
 func cutEarly(t *testing.T, h Harness, u *Upstream) {
-	c := head + "\r\n" + strings.Repeat("a line that is not long\r\n", 500_000) // more than a kernel keeps for the sender
-	want(t, deliver(t, h, u, scan(t, "K1", c, "a@corp.test", "b@corp.test")), "Deferred/Upstream")
+	m := scan(t, "K1", head+"\r\n", "a@corp.test", "b@corp.test")
+	m.Open, m.Size = large(h, 12<<20) // more than a kernel keeps for the sender
+	want(t, deliver(t, h, u, m), "Deferred/Upstream")
 	none(t, u)
 }
 
 func cutLate(t *testing.T, h Harness, u *Upstream) {
-	want(t, deliver(t, h, u, scan(t, "K2", head+"\r\nhello\r\n", "a@corp.test", "b@corp.test")), "Unknown/Upstream")
+	to := []string{"a@corp.test", "b@corp.test"}
+	if h.Separate { // the second waits then, and nothing of it was sent
+		to = to[:1]
+	}
+	want(t, deliver(t, h, u, scan(t, "K2", head+"\r\nhello\r\n", to...)), "Unknown/Upstream")
 	if n := len(u.Received(t)); n > 1 {
 		t.Errorf("%d messages arrived: the transport tried again by itself", n)
 	}
@@ -291,9 +318,13 @@ func wrongCredentials(t *testing.T, h Harness, u *Upstream) {
 // split: where some of the recipients wait, the next attempt is for them alone,
 // whatever the header says.
 func split(t *testing.T, h Harness, u *Upstream) {
-	c := "From: <mfp@copier.test>\r\nTo: <a@corp.test>, <" + Delayed + ">\r\nCc: <b@corp.test>\r\n\r\nhello\r\n"
-	want(t, deliver(t, h, u, scan(t, "V1", c, "a@corp.test", Delayed)), "Accepted", "Deferred/Recipient")
-	want(t, deliver(t, h, u, scan(t, "V1", c, Delayed)), "Deferred/Recipient")
+	other, kind := Delayed, "Deferred/Recipient"
+	if h.NeverDelays {
+		other, kind = Refused, "Failed/Recipient"
+	}
+	c := "From: <mfp@copier.test>\r\nTo: <a@corp.test>, <" + other + ">\r\nCc: <b@corp.test>\r\n\r\nhello\r\n"
+	want(t, deliver(t, h, u, scan(t, "V1", c, "a@corp.test", other)), "Accepted", kind)
+	want(t, deliver(t, h, u, scan(t, "V1", c, other)), kind)
 	want(t, deliver(t, h, u, scan(t, "V1", c, "b@corp.test")), "Accepted")
 	all := u.Received(t)
 	if len(all) != 2 {
@@ -301,6 +332,23 @@ func split(t *testing.T, h Harness, u *Upstream) {
 	}
 	for i, to := range []string{"a@corp.test", "b@corp.test"} {
 		same(t, h, all[i], sender, c, to)
+	}
+}
+
+// subset: on a retry the recipients are those that are pending still, whatever the
+// header says; what another attempt had makes no difference.
+func subset(t *testing.T, h Harness, u *Upstream) {
+	c := "From: <mfp@copier.test>\r\nTo: A <a@corp.test>, <b@corp.test>\r\nCc: <c@corp.test>\r\n\r\nhello\r\n"
+	attempts := [][]string{{"a@corp.test", "b@corp.test", "c@corp.test"}, {"b@corp.test"}, {"c@corp.test", "d@corp.test"}}
+	for i, to := range attempts {
+		want(t, deliver(t, h, u, scan(t, fmt.Sprintf("Z%d", i), c, to...)), "Accepted")
+	}
+	all := u.Received(t)
+	if len(all) != len(attempts) {
+		t.Fatalf("%d messages arrived, want %d", len(all), len(attempts))
+	}
+	for i, to := range attempts {
+		same(t, h, all[i], sender, c, to...)
 	}
 }
 
@@ -349,10 +397,17 @@ func utf8(t *testing.T, h Harness, u *Upstream) {
 
 // Benchmark delivers a scan of 25 MB; its B/op says whether memory grows with
 // the message.
-func Benchmark(b *testing.B, u upstream.Transport) {
-	const size = 25 << 20
-	line := strings.Repeat("A", 76) + "\r\n"
-	n := size / len(line)
+func Benchmark(b *testing.B, u upstream.Transport) { benchmark(b, u, Harness{}) }
+
+// BenchmarkAttached is Benchmark for a type that is Attached.
+func BenchmarkAttached(b *testing.B, u upstream.Transport) { benchmark(b, u, Harness{Attached: true}) }
+
+// BenchmarkLarge is BenchmarkAttached with a scan of at most large octets.
+func BenchmarkLarge(b *testing.B, u upstream.Transport, large int) {
+	benchmark(b, u, Harness{Attached: true, Large: large})
+}
+
+func benchmark(b *testing.B, u upstream.Transport, h Harness) {
 	to, err := envelope.ParseAddress("a@corp.test")
 	if err != nil {
 		b.Fatal(err)
@@ -361,10 +416,8 @@ func Benchmark(b *testing.B, u upstream.Transport) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	m := &upstream.Message{ID: "B1", Sender: from, Recipients: []envelope.Address{to}, MaxLine: 76, Size: int64(len(head) + 2 + n*len(line))}
-	m.Open = func() (io.ReadCloser, error) {
-		return io.NopCloser(io.MultiReader(strings.NewReader(head+"\r\n"), &repeat{line, n, 0})), nil
-	}
+	m := &upstream.Message{ID: "B1", Sender: from, Recipients: []envelope.Address{to}, MaxLine: 76}
+	m.Open, m.Size = large(h, 25<<20)
 	b.SetBytes(m.Size)
 	b.ReportAllocs()
 	for b.Loop() {

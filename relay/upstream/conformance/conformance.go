@@ -63,6 +63,16 @@ type Harness struct {
 	PlainAddresses bool
 	// RetryAfter says that a Throttles upstream tells how long to wait.
 	RetryAfter bool
+	// Attached says that the type carries what is large as an attachment only, not as
+	// a text of many megabytes.
+	Attached bool
+	// Large bounds the large mail of the suite, in octets; 0: its own sizes.
+	Large int
+	// NeverDelays says that the type has no answer that defers one recipient.
+	NeverDelays bool
+	// Separate says that the type sends to each recipient apart where the header
+	// names none of them.
+	Separate bool
 	// UTF8 says that the type carries SMTPUTF8 addresses; otherwise it has to refuse them.
 	UTF8 bool
 }
@@ -122,6 +132,7 @@ func Run(t *testing.T, h Harness) {
 		{"Throttle", Throttles, throttles},
 		{"ExpiredToken", ExpiresToken, expiredToken},
 		{"Downgrade", Downgrades, wrongCredentials}, // the upstream's own trouble, and nothing is sent
+		{"Subset", None, subset},
 		{"UTF8", None, utf8},
 	} {
 		if c.fault != None && !slices.Contains(h.Faults, c.fault) {
@@ -204,6 +215,10 @@ func want(t *testing.T, out []upstream.Outcome, kinds ...string) {
 func arrived(t *testing.T, h Harness, u *Upstream, from, content string, to ...string) {
 	t.Helper()
 	all := u.Received(t)
+	for h.Separate && len(all) > 1 && all[0].Sum == all[1].Sum {
+		all[1].Recipients = append(all[0].Recipients, all[1].Recipients...)
+		all = all[1:]
+	}
 	if len(all) != 1 {
 		t.Fatalf("%d messages arrived, want 1", len(all))
 	}

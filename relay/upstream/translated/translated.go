@@ -1,0 +1,289 @@
+// Package translated is what the upstreams have in common whose API takes no
+// MIME: a message is read, translated and sent to some of its recipients at a
+// time, and what the API answers is put to each of them.
+//
+// It may import relay/upstream, upstream/httpapi, relay/envelope,
+// relay/message/translate, relay/reply and relay/secrets.
+package translated
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/message/translate"
+	"github.com/printerrelay/printer-relay/relay/reply"
+	"github.com/printerrelay/printer-relay/relay/secrets"
+	"github.com/printerrelay/printer-relay/relay/upstream"
+	"github.com/printerrelay/printer-relay/relay/upstream/httpapi"
+)
+
+// Config is what an upstream's New takes. Endpoint, Secret and Secrets are
+// required.
+type Config struct {
+	Endpoint string // URL without a path
+	Secret   string // with the key apiKey
+	Secrets  func() secrets.Source
+	Private  bool // private and loopback addresses may be connected to
+	MaxIdle  int  // connections kept for the next message
+	RootCAs  *x509.CertPool
+	Timeouts httpapi.Timeouts
+}
+
+// Service is one API.
+type Service struct {
+	Rules    *translate.Rules
+	Instead  string // what to do about a message that it cannot carry
+	Path     string // that messages are posted to
+	Batch    int    // recipients of one request
+	Hidden   int    // ... where the header names none of them, so that none may see another
+	Header   func(key string) http.Header
+	Document func(m *translate.Message, to Recipients) *translate.Document
+	// Result puts an answer to the recipients of the request.
+	Result func(r *httpapi.Response, to Recipients) Result
+	Check  func(ctx context.Context, t *Transport) upstream.Health
+}
+
+// Recipients are those of one request: of the envelope, and as the message shows
+// them.
+type Recipients struct {
+	Envelope    []envelope.Address
+	To, Cc, Bcc []translate.Mailbox
+}
+
+// Key gives the Address.Key of the recipient whose address a service writes so;
+// empty: it is none of them.
+func (r Recipients) Key(address string) string {
+	for _, a := range r.Envelope {
+		if plain, err := translate.Plain(a); err == nil && strings.EqualFold(plain, address) {
+			return a.Key()
+		}
+	}
+	return ""
+}
+
+// Result is what became of the recipients of one request.
+type Result struct {
+	All  upstream.Outcome            // of those that are not in Some
+	Some map[string]upstream.Outcome // by Address.Key
+	// Again says that those in Some have kept it from the others, to whom All does
+	// not apply: the request is made again without them.
+	Again bool
+}
+
+// Transport implements upstream.Transport and upstream.Checker.
+type Transport struct {
+	c      Config
+	s      *Service
+	client *httpapi.Client
+}
+
+// New makes a transport; the error says what is wrong with the endpoint.
+func New(c Config, s *Service) (*Transport, error) {
+	client, err := httpapi.New(httpapi.Config{
+		Endpoint: c.Endpoint, Private: c.Private, RootCAs: c.RootCAs, MaxIdle: c.MaxIdle, Timeouts: c.Timeouts,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Transport{c, s, client}, nil
+}
+
+// Capabilities tells that addresses have to be ASCII. What a message is as a
+// request is known when it is there.
+func (t *Transport) Capabilities() upstream.Capabilities { return upstream.Capabilities{} }
+
+// Close implements upstream.Transport.
+func (t *Transport) Close() error { return t.client.Close() }
+
+// Check implements upstream.Checker.
+func (t *Transport) Check(ctx context.Context) upstream.Health { return t.s.Check(ctx, t) }
+
+// Get asks the API; a Health is there where it did not answer with success.
+func (t *Transport) Get(ctx context.Context, path string) (*httpapi.Response, *upstream.Health) {
+	key, err := t.key()
+	if err != nil {
+		return nil, &upstream.Health{Credentials: upstream.Bad, Text: err.Error()}
+	}
+	r, err := t.client.Do(ctx, &httpapi.Request{Method: http.MethodGet, Path: path, Header: t.s.Header(key)})
+	if err != nil {
+		return nil, &upstream.Health{Reachable: upstream.Bad, Text: err.Error()}
+	}
+	return r, nil
+}
+
+// key is read at each attempt, so that a new one is used at once.
+func (t *Transport) key() (string, error) {
+	key, err := secrets.Key(t.c.Secrets(), t.c.Secret, "apiKey")
+	if err != nil {
+		return "", fmt.Errorf("no API key: %w", err)
+	}
+	for i := range len(key) {
+		if key[i] <= ' ' || key[i] > '~' {
+			return "", fmt.Errorf("the API key in Secret %q holds a blank or a character that no key has", t.c.Secret)
+		}
+	}
+	return key, nil
+}
+
+// attempt is one call of Deliver.
+type attempt struct {
+	*Transport
+	key  string
+	m    *translate.Message
+	done map[string]upstream.Outcome // by Address.Key
+	stop *upstream.Outcome           // the upstream's own trouble: nothing more is tried
+}
+
+// Deliver implements upstream.Transport.
+func (t *Transport) Deliver(ctx context.Context, m *upstream.Message) []upstream.Outcome {
+	a := &attempt{Transport: t, done: map[string]upstream.Outcome{}}
+	var err error
+	if a.key, err = t.key(); err != nil {
+		return upstream.All(len(m.Recipients), upstream.Outcome{
+			Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Remote: t.client.Host(), Text: err.Error(), Cause: err,
+		})
+	}
+	if a.m, err = translate.Read(untilDone(ctx, m.Open), t.s.Rules); err != nil {
+		return upstream.All(len(m.Recipients), t.unread(ctx, err))
+	}
+	var pending []envelope.Address
+	for _, r := range m.Recipients {
+		if _, err := translate.Plain(r); err != nil {
+			a.done[r.Key()] = t.failed(upstream.ScopeRecipient, err)
+			continue
+		}
+		if !slices.ContainsFunc(pending, func(p envelope.Address) bool { return p.Key() == r.Key() }) {
+			pending = append(pending, r)
+		}
+	}
+	for len(pending) > 0 {
+		n := min(len(pending), t.s.Batch)
+		a.batch(ctx, pending[:n])
+		pending = pending[n:]
+	}
+	out := make([]upstream.Outcome, len(m.Recipients))
+	for i, r := range m.Recipients {
+		out[i] = a.done[r.Key()]
+	}
+	return out
+}
+
+// untilDone reads until the context ends.
+func untilDone(ctx context.Context, open func() (io.ReadCloser, error)) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		r, err := open()
+		if err != nil {
+			return nil, err
+		}
+		return &cancelled{r, ctx}, nil
+	}
+}
+
+type cancelled struct {
+	io.ReadCloser
+	ctx context.Context
+}
+
+func (c *cancelled) Read(b []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.ReadCloser.Read(b)
+}
+
+// unread is the outcome of a message that was not translated.
+func (t *Transport) unread(ctx context.Context, err error) upstream.Outcome {
+	var u *translate.UncarriedError
+	switch {
+	case errors.As(err, &u):
+		return t.failed(upstream.ScopeMessage, err)
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Remote: t.client.Host(), Text: "stopped while it was under way", Cause: err}
+	}
+	return upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeMessage, Remote: t.client.Host(), Text: "the stored message cannot be read", Cause: err}
+}
+
+// failed is the outcome of what this API cannot carry (RFC 3463 X.6.3).
+func (t *Transport) failed(scope upstream.Scope, err error) upstream.Outcome {
+	text := fmt.Sprintf("%s's API cannot carry %s", t.s.Rules.Service, err)
+	if scope == upstream.ScopeMessage {
+		text += ": " + t.s.Instead
+	}
+	return upstream.Outcome{Kind: upstream.Failed, Scope: scope, Code: 554, Enhanced: "5.6.3", Remote: t.client.Host(), Text: reply.Line(text, 512)}
+}
+
+// batch sends to recipients that fit into one request.
+func (a *attempt) batch(ctx context.Context, to []envelope.Address) {
+	for len(to) > 0 {
+		if a.stop != nil {
+			a.set(to, *a.stop)
+			return
+		}
+		now := Recipients{Envelope: to}
+		var err error
+		if now.To, now.Cc, now.Bcc, err = a.m.Recipients(to); err != nil {
+			a.set(to, a.failed(upstream.ScopeMessage, err))
+			return
+		}
+		var later []envelope.Address
+		if n := a.s.Hidden; len(now.To)+len(now.Cc) == 0 && len(now.Bcc) > n {
+			now.Envelope, later = to[:n], to[n:]
+			now.Bcc = now.Bcc[:n]
+		}
+		to = append(a.request(ctx, now), later...)
+	}
+}
+
+func (a *attempt) set(to []envelope.Address, o upstream.Outcome) {
+	for _, r := range to {
+		a.done[r.Key()] = o
+	}
+}
+
+// request makes one request and gives back those to whom it has to be made again.
+func (a *attempt) request(ctx context.Context, to Recipients) []envelope.Address {
+	doc := a.s.Document(a.m, to)
+	if err := doc.TooLarge(); err != nil {
+		a.set(to.Envelope, a.failed(upstream.ScopeMessage, err))
+		return nil
+	}
+	header := a.s.Header(a.key)
+	header.Set("Content-Type", "application/json")
+	header.Set("Accept", "application/json")
+	r, err := a.client.Do(ctx, &httpapi.Request{Path: a.s.Path, Header: header, Body: doc.Open, Length: doc.Length()})
+	if err != nil {
+		return a.answered(to.Envelope, Result{All: httpapi.Lost(err)})
+	}
+	return a.answered(to.Envelope, a.s.Result(r, to))
+}
+
+func (a *attempt) answered(to []envelope.Address, res Result) (again []envelope.Address) {
+	for _, r := range to {
+		o, some := res.Some[r.Key()]
+		switch {
+		case some:
+			a.done[r.Key()] = o
+		case res.Again && len(res.Some) > 0:
+			again = append(again, r)
+		default:
+			a.done[r.Key()] = res.All
+		}
+	}
+	if o := res.All; !res.Again && o.Kind != upstream.Accepted && o.Scope == upstream.ScopeUpstream {
+		if o.Kind == upstream.Unknown { // of that request alone
+			o.Kind, o.Text = upstream.Deferred, "not tried: "+o.Text
+		}
+		a.stop = &o
+	}
+	return again
+}
