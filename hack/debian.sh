@@ -48,3 +48,26 @@ install_packages() { # install_packages PACKAGE...
   rm -f "$log"
   return "$status"
 }
+
+# unpack_packages DIR PACKAGE...: puts the files of each package below
+# DIR/PACKAGE, without installing it: no script of it runs.
+unpack_packages() {
+  local dir=$1 package tmp
+  shift
+  for package; do
+    [[ ! -e $dir/$package/.unpacked ]] || continue
+    echo "$me: unpacking $package" >&2
+    mkdir -p "$dir"
+    tmp=$(mktemp -d "$dir/.$package.XXXXXX")
+    if (cd "$tmp" && apt-get download -q "$package" && dpkg -x ./*.deb . && rm ./*.deb) >"$tmp.log" 2>&1; then
+      touch "$tmp/.unpacked"
+      rm -rf "${dir:?}/$package" "$tmp.log"
+      mv "$tmp" "$dir/$package"
+    else
+      cat "$tmp.log" >&2
+      rm -rf "$tmp" "$tmp.log"
+      echo "$me: could not unpack $package" >&2
+      return 1
+    fi
+  done
+}

@@ -13,11 +13,16 @@ me=test-deps
 
 mapfile -t packages < <(
   lacking gcc=gcc curl=curl openssl=openssl python3=python3 swaks=swaks msmtp=msmtp postfix=postfix \
-    dovecot=dovecot-core node=nodejs npm=npm knotd=knot unbound=unbound ip=iproute2
-  # What swaks needs for TLS, gcc for the race detector, and python3-dkim for Ed25519.
-  not_installed libc6-dev ca-certificates libnet-ssleay-perl libio-socket-ssl-perl python3-dkim python3-nacl
+    dovecot=dovecot-core node=nodejs npm=npm knotd=knot unbound=unbound ip=iproute2 nmap=nmap testssl=testssl.sh
+  # What swaks needs for TLS, gcc for the race detector, python3-dkim for Ed25519,
+  # and the libraries of the programs that are only unpacked.
+  not_installed libc6-dev ca-certificates libnet-ssleay-perl libio-socket-ssl-perl python3-dkim python3-nacl \
+    libevent-2.1-7 libdb5.3 libgnutls-dane0 libidn12 libnsl2 libpam0g
 )
 install_packages "${packages[@]}"
+
+# Mail servers other than Postfix cannot be installed beside it: they are unpacked.
+unpack_packages "${XDG_CACHE_HOME:-$HOME/.cache}/printer-relay/debian" opensmtpd exim4-daemon-light
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
