@@ -16,6 +16,13 @@ const (
 // +kubebuilder:validation:XValidation:rule=`self.matches('^https?://[^\\s/?#@]+(/[^\\s?#]*)?$')`,message="must be a URL without user, query and fragment, such as https://api.example.com"
 type Endpoint string
 
+// ProviderEndpoint is where a provider that is spoken to by SMTP or by its API is:
+// the URL of its API, or smtp://HOST:PORT (STARTTLS; the port is 587 if left out)
+// or smtps://HOST:PORT (TLS from the start; 465).
+// +kubebuilder:validation:MaxLength=253
+// +kubebuilder:validation:XValidation:rule=`self.matches('^https?://[^\\s/?#@]+(/[^\\s?#]*)?$') || self.matches('^smtps?://([A-Za-z0-9_.-]+|\\[[0-9A-Fa-f:.]+\\])(:[1-9][0-9]{0,4})?/?$')`,message="must be a URL without user, query and fragment, such as https://api.example.com, smtp://smtp.example.com:587 or smtps://smtp.example.com:465"
+type ProviderEndpoint string
+
 // SESUpstream sends by Amazon SES (API v2).
 type SESUpstream struct {
 	// region of SES: eu-central-1.
@@ -212,37 +219,50 @@ const (
 )
 
 // SendGridUpstream sends by Twilio SendGrid.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.endpoint) || (self.transport == 'SMTP') == self.endpoint.startsWith('smtp')",message="with transport SMTP endpoint is smtp://HOST:PORT or smtps://HOST:PORT, and with API https://HOST"
 type SendGridUpstream struct {
 	// transport: SMTP carries the message as it is; API translates it.
 	// +optional
 	// +kubebuilder:default=SMTP
 	Transport ProviderTransport `json:"transport,omitempty"`
-	// endpoint in place of the provider's own.
+	// endpoint in place of the provider's own: https://api.eu.sendgrid.com or
+	// smtp://smtp.eu.sendgrid.net for its EU region.
 	// +optional
-	Endpoint Endpoint `json:"endpoint,omitempty"`
+	Endpoint ProviderEndpoint `json:"endpoint,omitempty"`
 	// secretRef with apiKey.
 	// +required
 	SecretRef LocalReference `json:"secretRef"`
 }
 
 // MailgunUpstream sends by Mailgun.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.endpoint) || (self.transport == 'SMTP') == self.endpoint.startsWith('smtp')",message="with transport SMTP endpoint is smtp://HOST:PORT or smtps://HOST:PORT, and with API https://HOST"
 type MailgunUpstream struct {
 	// transport: API takes the message as it is.
 	// +optional
 	// +kubebuilder:default=API
 	Transport ProviderTransport `json:"transport,omitempty"`
-	// endpoint in place of the provider's own, for its EU region.
+	// endpoint in place of the provider's own: https://api.eu.mailgun.net or
+	// smtp://smtp.eu.mailgun.org for its EU region.
 	// +optional
-	Endpoint Endpoint `json:"endpoint,omitempty"`
+	Endpoint ProviderEndpoint `json:"endpoint,omitempty"`
 	// domain that is set up at Mailgun.
 	// +required
 	Domain DomainName `json:"domain"`
-	// secretRef with apiKey, best a domain sending key.
+	// requireTLS: Mailgun hands messages on only by TLS with a certificate that it
+	// could verify. Without it the domain's own setting at Mailgun counts.
+	// +optional
+	RequireTLS bool `json:"requireTLS,omitempty"`
+	// secretRef with apiKey, best a domain sending key; for SMTP with username and
+	// password, the SMTP credentials of the domain.
 	// +required
 	SecretRef LocalReference `json:"secretRef"`
 }
 
 // PostmarkUpstream sends by Postmark.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.endpoint) || (self.transport == 'SMTP') == self.endpoint.startsWith('smtp')",message="with transport SMTP endpoint is smtp://HOST:PORT or smtps://HOST:PORT, and with API https://HOST"
 type PostmarkUpstream struct {
 	// transport: SMTP carries the message as it is; API translates it.
 	// +optional
@@ -250,7 +270,7 @@ type PostmarkUpstream struct {
 	Transport ProviderTransport `json:"transport,omitempty"`
 	// endpoint in place of the provider's own.
 	// +optional
-	Endpoint Endpoint `json:"endpoint,omitempty"`
+	Endpoint ProviderEndpoint `json:"endpoint,omitempty"`
 	// messageStream to send in.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
@@ -271,6 +291,8 @@ const (
 )
 
 // Microsoft365Upstream sends by Exchange Online with OAuth 2.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.endpoint) || (self.transport == 'SMTP') == self.endpoint.startsWith('smtp')",message="with transport SMTP endpoint is smtp://HOST:PORT or smtps://HOST:PORT, and with Graph https://HOST"
 type Microsoft365Upstream struct {
 	// tenantID of the directory.
 	// +required
@@ -294,7 +316,7 @@ type Microsoft365Upstream struct {
 	AuthorityHost Endpoint `json:"authorityHost,omitempty"`
 	// endpoint in place of the cloud's own.
 	// +optional
-	Endpoint Endpoint `json:"endpoint,omitempty"`
+	Endpoint ProviderEndpoint `json:"endpoint,omitempty"`
 	// credentials of the application.
 	// +required
 	Credentials Microsoft365Credentials `json:"credentials"`

@@ -16,6 +16,8 @@ import (
 	"log/slog"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -102,7 +104,7 @@ func (d *Delivery) Update(p *plan.Plan) error {
 // differs is only what delivery and the queue do themselves.
 func sameWay(a, b *plan.Upstream) bool {
 	strip := func(u plan.Upstream) plan.Upstream {
-		u.Header, u.Sender, u.DKIM, u.PerMinute, u.MessageSize, u.Sharers, u.Suspend = nil, nil, nil, 0, 0, 0, false
+		u.Header, u.Reserved, u.Sender, u.DKIM, u.PerMinute, u.MessageSize, u.Sharers, u.Suspend = nil, nil, nil, nil, 0, 0, 0, false
 		return u
 	}
 	return reflect.DeepEqual(strip(*a), strip(*b))
@@ -238,7 +240,7 @@ func (d *Delivery) prepare(ctx context.Context, r *route, a queue.Attempt) (*ups
 		return nil, errNoIdentity
 	}
 	rewrite := !ours && r.plan.Sender != nil
-	if !rewrite && r.plan.DKIM == nil && len(r.plan.Header) == 0 {
+	if !rewrite && r.plan.DKIM == nil && len(r.plan.Header)+len(r.plan.Reserved) == 0 {
 		return m, nil
 	}
 	signer, err := d.signer(r)
@@ -257,6 +259,7 @@ func (d *Delivery) prepare(ctx context.Context, r *route, a queue.Attempt) (*ups
 		}
 		m.Sender = id.Rewrite(h, q.Sender)
 	}
+	removeReserved(h, r.plan.Reserved)
 	var head []byte
 	for _, f := range r.plan.Header { // the upstream's word counts, not the device's
 		h.Remove(f.Name)
@@ -274,6 +277,15 @@ func (d *Delivery) prepare(ctx context.Context, r *route, a queue.Attempt) (*ups
 	m.UTF8 = m.UTF8 && !ascii(head, m)
 	m.Open = func() (io.ReadCloser, error) { return d.open(q, head) }
 	return m, nil
+}
+
+// removeReserved drops the fields by which a device would give a provider orders.
+func removeReserved(h *message.Header, names []string) {
+	h.Fields = slices.DeleteFunc(h.Fields, func(f message.Field) bool {
+		return slices.ContainsFunc(names, func(name string) bool {
+			return f.Is(name) || strings.HasSuffix(name, "-") && len(f.Name) > len(name) && strings.EqualFold(f.Name[:len(name)], name)
+		})
+	})
 }
 
 // ascii tells whether the rewrite left nothing that needs SMTPUTF8.

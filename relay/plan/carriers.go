@@ -37,14 +37,15 @@ func defaultsOf(u *v1alpha1.MailUpstream) typeDefaults {
 // notBuilt are the upstreams, by type and transport, that this build has no
 // carrier for.
 var notBuilt = map[string]bool{
-	"SES":           true,
-	"SendGrid SMTP": true, "Mailgun SMTP": true, "Mailgun API": true, "Postmark SMTP": true,
+	"SES":               true,
+	"Mailgun API":       true,
 	"Microsoft365 SMTP": true, "Microsoft365 Graph": true,
 }
 
 // way compiles what carries the mail of u into out.
 func (c *compiler) way(a at, u *v1alpha1.MailUpstream, out *Upstream) {
 	transport := ""
+	out.Reserved = reserved[u.Spec.Type]
 	switch s := &u.Spec; {
 	case s.Type == v1alpha1.UpstreamSMTP && s.SMTP != nil:
 		out.SMTP = c.smtp(a, s.SMTP)
@@ -55,13 +56,13 @@ func (c *compiler) way(a at, u *v1alpha1.MailUpstream, out *Upstream) {
 	case s.Type == v1alpha1.UpstreamSES && s.SES != nil:
 		out.SES = c.ses(s.SES)
 	case s.Type == v1alpha1.UpstreamSendGrid && s.SendGrid != nil:
-		transport = c.sendGrid(s.SendGrid, out)
+		transport = c.sendGrid(a, s.SendGrid, out)
 	case s.Type == v1alpha1.UpstreamMailgun && s.Mailgun != nil:
-		transport = c.mailgun(s.Mailgun, out)
+		transport = c.mailgun(a, s.Mailgun, out)
 	case s.Type == v1alpha1.UpstreamPostmark && s.Postmark != nil:
-		transport = c.postmark(s.Postmark, out)
+		transport = c.postmark(a, s.Postmark, out)
 	case s.Type == v1alpha1.UpstreamMicrosoft365 && s.Microsoft365 != nil:
-		transport = c.microsoft365(s.Microsoft365, out)
+		transport = c.microsoft365(a, s.Microsoft365, out)
 	default: // the kind's own rules say so first
 		a.errorf("spec.type", "%s has no block of its own: fill in what belongs to the type", u.Spec.Type)
 	}
@@ -93,45 +94,7 @@ func (c *compiler) ses(s *v1alpha1.SESUpstream) *SES {
 	}
 }
 
-// provider is the SMTP service of a provider: STARTTLS on 587.
-func (c *compiler) provider(host string, auth SMTPAuth) *SMTP {
-	return &SMTP{Host: host, Port: 587, TLS: TLSStartTLS, Auth: &auth, HeloName: c.out.Hostname}
-}
-
-func (c *compiler) sendGrid(s *v1alpha1.SendGridUpstream, out *Upstream) (transport string) {
-	secret := c.secret(&s.SecretRef)
-	if s.Transport == v1alpha1.TransportAPI {
-		out.SendGrid = &SendGrid{Endpoint: cmp.Or(string(s.Endpoint), "https://api.sendgrid.com"), Secret: secret}
-		return "API"
-	}
-	out.SMTP = c.provider("smtp.sendgrid.net", SMTPAuth{Secret: secret, User: "apikey", PasswordKey: "apiKey"})
-	return "SMTP"
-}
-
-func (c *compiler) mailgun(s *v1alpha1.MailgunUpstream, out *Upstream) (transport string) {
-	secret := c.secret(&s.SecretRef)
-	if s.Transport == v1alpha1.TransportSMTP {
-		out.SMTP = c.provider("smtp.mailgun.org", SMTPAuth{Secret: secret})
-		return "SMTP"
-	}
-	out.Mailgun = &Mailgun{Endpoint: cmp.Or(string(s.Endpoint), "https://api.mailgun.net"), Domain: string(s.Domain), Secret: secret}
-	return "API"
-}
-
-func (c *compiler) postmark(s *v1alpha1.PostmarkUpstream, out *Upstream) (transport string) {
-	secret := c.secret(&s.SecretRef)
-	if s.Transport == v1alpha1.TransportAPI {
-		out.Postmark = &Postmark{Endpoint: cmp.Or(string(s.Endpoint), "https://api.postmarkapp.com"), Stream: s.MessageStream, Secret: secret}
-		return "API"
-	}
-	out.SMTP = c.provider("smtp.postmarkapp.com", SMTPAuth{Secret: secret, UserKey: "apiKey", PasswordKey: "apiKey"})
-	if s.MessageStream != "" {
-		out.Header = []HeaderField{{"X-PM-Message-Stream", s.MessageStream}}
-	}
-	return "SMTP"
-}
-
-func (c *compiler) microsoft365(s *v1alpha1.Microsoft365Upstream, out *Upstream) (transport string) {
+func (c *compiler) microsoft365(a at, s *v1alpha1.Microsoft365Upstream, out *Upstream) (transport string) {
 	authority := strings.TrimRight(cmp.Or(string(s.AuthorityHost), "https://login.microsoftonline.com"), "/")
 	oauth := OAuth{TokenURL: authority + "/" + s.TenantID + "/oauth2/v2.0/token", ClientID: s.ClientID, Secret: c.secret(s.Credentials.SecretRef)}
 	if s.Transport == v1alpha1.Microsoft365Graph {
@@ -141,7 +104,7 @@ func (c *compiler) microsoft365(s *v1alpha1.Microsoft365Upstream, out *Upstream)
 		return "Graph"
 	}
 	oauth.Scopes = []string{"https://outlook.office365.com/.default"}
-	out.SMTP = c.provider("smtp.office365.com", SMTPAuth{Mechanism: "XOAUTH2", User: string(s.Mailbox), OAuth: &oauth})
+	out.SMTP = c.provider(a, "spec.microsoft365.endpoint", s.Endpoint, microsoft365SMTP, SMTPAuth{Mechanism: "XOAUTH2", User: string(s.Mailbox), OAuth: &oauth})
 	return "SMTP"
 }
 

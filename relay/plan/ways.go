@@ -14,7 +14,8 @@ type Upstream struct {
 	Postmark    *Postmark     `json:"postmark,omitempty"`
 	Graph       *Graph        `json:"graph,omitempty"`
 	Maildir     *Maildir      `json:"maildir,omitempty"`
-	Header      []HeaderField `json:"header,omitempty"` // put on top of what leaves here, above signatures
+	Header      []HeaderField `json:"header,omitempty"`   // put on top of what leaves here, above signatures
+	Reserved    []string      `json:"reserved,omitempty"` // header fields that a device's message must not carry there; a name that ends in "-" stands for all that begin so
 	Sender      *Sender       `json:"sender,omitempty"`
 	DKIM        *DKIM         `json:"dkim,omitempty"`        // what leaves here is signed; nil: it is not
 	Connections int           `json:"connections"`           // at most at once
@@ -96,7 +97,9 @@ type SendGrid struct {
 type Mailgun struct {
 	Endpoint string `json:"endpoint"`
 	Domain   string `json:"domain"`
-	Secret   string `json:"secret"` // apiKey
+	// RequireTLS lets Mailgun hand messages on by verified TLS only.
+	RequireTLS bool   `json:"requireTLS,omitempty"`
+	Secret     string `json:"secret"` // apiKey
 }
 
 // Postmark is Postmark's API.

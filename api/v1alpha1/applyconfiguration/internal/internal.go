@@ -520,7 +520,10 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: com.github.printerrelay.printer-relay.api.v1alpha1.DomainName
     - name: endpoint
       type:
-        namedType: com.github.printerrelay.printer-relay.api.v1alpha1.Endpoint
+        namedType: com.github.printerrelay.printer-relay.api.v1alpha1.ProviderEndpoint
+    - name: requireTLS
+      type:
+        scalar: boolean
     - name: secretRef
       type:
         namedType: com.github.printerrelay.printer-relay.api.v1alpha1.LocalReference
@@ -556,7 +559,7 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: com.github.printerrelay.printer-relay.api.v1alpha1.Microsoft365Credentials
     - name: endpoint
       type:
-        namedType: com.github.printerrelay.printer-relay.api.v1alpha1.Endpoint
+        namedType: com.github.printerrelay.printer-relay.api.v1alpha1.ProviderEndpoint
     - name: mailbox
       type:
         namedType: com.github.printerrelay.printer-relay.api.v1alpha1.MailAddress
@@ -637,7 +640,7 @@ var schemaYAML = typed.YAMLObject(`types:
     fields:
     - name: endpoint
       type:
-        namedType: com.github.printerrelay.printer-relay.api.v1alpha1.Endpoint
+        namedType: com.github.printerrelay.printer-relay.api.v1alpha1.ProviderEndpoint
     - name: messageStream
       type:
         scalar: string
@@ -799,6 +802,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: replicas
       type:
         scalar: numeric
+- name: com.github.printerrelay.printer-relay.api.v1alpha1.ProviderEndpoint
+  scalar: string
 - name: com.github.printerrelay.printer-relay.api.v1alpha1.ProviderTransport
   scalar: string
 - name: com.github.printerrelay.printer-relay.api.v1alpha1.ProxyProtocol
@@ -1128,7 +1133,7 @@ var schemaYAML = typed.YAMLObject(`types:
     fields:
     - name: endpoint
       type:
-        namedType: com.github.printerrelay.printer-relay.api.v1alpha1.Endpoint
+        namedType: com.github.printerrelay.printer-relay.api.v1alpha1.ProviderEndpoint
     - name: secretRef
       type:
         namedType: com.github.printerrelay.printer-relay.api.v1alpha1.LocalReference

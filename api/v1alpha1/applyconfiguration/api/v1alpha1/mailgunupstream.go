@@ -13,11 +13,16 @@ import (
 type MailgunUpstreamApplyConfiguration struct {
 	// transport: API takes the message as it is.
 	Transport *apiv1alpha1.ProviderTransport `json:"transport,omitempty"`
-	// endpoint in place of the provider's own, for its EU region.
-	Endpoint *apiv1alpha1.Endpoint `json:"endpoint,omitempty"`
+	// endpoint in place of the provider's own: https://api.eu.mailgun.net or
+	// smtp://smtp.eu.mailgun.org for its EU region.
+	Endpoint *apiv1alpha1.ProviderEndpoint `json:"endpoint,omitempty"`
 	// domain that is set up at Mailgun.
 	Domain *apiv1alpha1.DomainName `json:"domain,omitempty"`
-	// secretRef with apiKey, best a domain sending key.
+	// requireTLS: Mailgun hands messages on only by TLS with a certificate that it
+	// could verify. Without it the domain's own setting at Mailgun counts.
+	RequireTLS *bool `json:"requireTLS,omitempty"`
+	// secretRef with apiKey, best a domain sending key; for SMTP with username and
+	// password, the SMTP credentials of the domain.
 	SecretRef *LocalReferenceApplyConfiguration `json:"secretRef,omitempty"`
 }
 
@@ -38,7 +43,7 @@ func (b *MailgunUpstreamApplyConfiguration) WithTransport(value apiv1alpha1.Prov
 // WithEndpoint sets the Endpoint field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Endpoint field is set to the value of the last call.
-func (b *MailgunUpstreamApplyConfiguration) WithEndpoint(value apiv1alpha1.Endpoint) *MailgunUpstreamApplyConfiguration {
+func (b *MailgunUpstreamApplyConfiguration) WithEndpoint(value apiv1alpha1.ProviderEndpoint) *MailgunUpstreamApplyConfiguration {
 	b.Endpoint = &value
 	return b
 }
@@ -48,6 +53,14 @@ func (b *MailgunUpstreamApplyConfiguration) WithEndpoint(value apiv1alpha1.Endpo
 // If called multiple times, the Domain field is set to the value of the last call.
 func (b *MailgunUpstreamApplyConfiguration) WithDomain(value apiv1alpha1.DomainName) *MailgunUpstreamApplyConfiguration {
 	b.Domain = &value
+	return b
+}
+
+// WithRequireTLS sets the RequireTLS field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RequireTLS field is set to the value of the last call.
+func (b *MailgunUpstreamApplyConfiguration) WithRequireTLS(value bool) *MailgunUpstreamApplyConfiguration {
+	b.RequireTLS = &value
 	return b
 }
 

@@ -22,7 +22,7 @@ type Microsoft365UpstreamApplyConfiguration struct {
 	// authorityHost of a sovereign cloud.
 	AuthorityHost *apiv1alpha1.Endpoint `json:"authorityHost,omitempty"`
 	// endpoint in place of the cloud's own.
-	Endpoint *apiv1alpha1.Endpoint `json:"endpoint,omitempty"`
+	Endpoint *apiv1alpha1.ProviderEndpoint `json:"endpoint,omitempty"`
 	// credentials of the application.
 	Credentials *Microsoft365CredentialsApplyConfiguration `json:"credentials,omitempty"`
 }
@@ -76,7 +76,7 @@ func (b *Microsoft365UpstreamApplyConfiguration) WithAuthorityHost(value apiv1al
 // WithEndpoint sets the Endpoint field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Endpoint field is set to the value of the last call.
-func (b *Microsoft365UpstreamApplyConfiguration) WithEndpoint(value apiv1alpha1.Endpoint) *Microsoft365UpstreamApplyConfiguration {
+func (b *Microsoft365UpstreamApplyConfiguration) WithEndpoint(value apiv1alpha1.ProviderEndpoint) *Microsoft365UpstreamApplyConfiguration {
 	b.Endpoint = &value
 	return b
 }

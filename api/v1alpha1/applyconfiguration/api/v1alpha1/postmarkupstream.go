@@ -14,7 +14,7 @@ type PostmarkUpstreamApplyConfiguration struct {
 	// transport: SMTP carries the message as it is; API translates it.
 	Transport *apiv1alpha1.ProviderTransport `json:"transport,omitempty"`
 	// endpoint in place of the provider's own.
-	Endpoint *apiv1alpha1.Endpoint `json:"endpoint,omitempty"`
+	Endpoint *apiv1alpha1.ProviderEndpoint `json:"endpoint,omitempty"`
 	// messageStream to send in.
 	MessageStream *string `json:"messageStream,omitempty"`
 	// secretRef with apiKey, the server token.
@@ -38,7 +38,7 @@ func (b *PostmarkUpstreamApplyConfiguration) WithTransport(value apiv1alpha1.Pro
 // WithEndpoint sets the Endpoint field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Endpoint field is set to the value of the last call.
-func (b *PostmarkUpstreamApplyConfiguration) WithEndpoint(value apiv1alpha1.Endpoint) *PostmarkUpstreamApplyConfiguration {
+func (b *PostmarkUpstreamApplyConfiguration) WithEndpoint(value apiv1alpha1.ProviderEndpoint) *PostmarkUpstreamApplyConfiguration {
 	b.Endpoint = &value
 	return b
 }

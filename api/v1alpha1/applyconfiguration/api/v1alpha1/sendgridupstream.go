@@ -13,8 +13,9 @@ import (
 type SendGridUpstreamApplyConfiguration struct {
 	// transport: SMTP carries the message as it is; API translates it.
 	Transport *apiv1alpha1.ProviderTransport `json:"transport,omitempty"`
-	// endpoint in place of the provider's own.
-	Endpoint *apiv1alpha1.Endpoint `json:"endpoint,omitempty"`
+	// endpoint in place of the provider's own: https://api.eu.sendgrid.com or
+	// smtp://smtp.eu.sendgrid.net for its EU region.
+	Endpoint *apiv1alpha1.ProviderEndpoint `json:"endpoint,omitempty"`
 	// secretRef with apiKey.
 	SecretRef *LocalReferenceApplyConfiguration `json:"secretRef,omitempty"`
 }
@@ -36,7 +37,7 @@ func (b *SendGridUpstreamApplyConfiguration) WithTransport(value apiv1alpha1.Pro
 // WithEndpoint sets the Endpoint field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Endpoint field is set to the value of the last call.
-func (b *SendGridUpstreamApplyConfiguration) WithEndpoint(value apiv1alpha1.Endpoint) *SendGridUpstreamApplyConfiguration {
+func (b *SendGridUpstreamApplyConfiguration) WithEndpoint(value apiv1alpha1.ProviderEndpoint) *SendGridUpstreamApplyConfiguration {
 	b.Endpoint = &value
 	return b
 }
