@@ -148,7 +148,8 @@ type SMTPUpstreamAuthentication struct {
 	// +optional
 	// +kubebuilder:default=Auto
 	Mechanism UpstreamMechanism `json:"mechanism,omitempty"`
-	// secretRef with username and password, or clientSecret for OAuth 2.
+	// secretRef with username and password; for OAuth 2 with username and
+	// clientSecret, or username, tls.crt and tls.key.
 	// +required
 	SecretRef LocalReference `json:"secretRef"`
 	// oauth2 client credentials.
@@ -270,7 +271,14 @@ const (
 	Microsoft365Graph Microsoft365Transport = "Graph"
 )
 
+// MailEndpoint is the URL of a provider's API, or of its mail server.
+// +kubebuilder:validation:MaxLength=253
+// +kubebuilder:validation:XValidation:rule=`self.matches('^(https?://[^\\s/?#@]+(/[^\\s?#]*)?|smtps?://[^\\s/?#@]+)$')`,message="must be a URL without user, query and fragment, such as https://graph.microsoft.com or smtp://smtp.office365.com:587"
+type MailEndpoint string
+
 // Microsoft365Upstream sends by Exchange Online with OAuth 2.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.endpoint) || self.endpoint.startsWith('smtp') == (self.transport == 'SMTP')",message="endpoint is smtp://host:port or smtps://host:port for transport SMTP, and https://host for Graph"
 type Microsoft365Upstream struct {
 	// tenantID of the directory.
 	// +required
@@ -289,12 +297,16 @@ type Microsoft365Upstream struct {
 	// mailbox to send from.
 	// +required
 	Mailbox MailAddress `json:"mailbox"`
-	// authorityHost of a sovereign cloud.
+	// authorityHost of a sovereign cloud: https://login.microsoftonline.us,
+	// https://login.partner.microsoftonline.cn. Mail server and scope follow from it.
+	// http is for a private or loopback address only.
 	// +optional
 	AuthorityHost Endpoint `json:"authorityHost,omitempty"`
-	// endpoint in place of the cloud's own.
+	// endpoint in place of the cloud's own. With transport SMTP it is
+	// smtp://host:port (STARTTLS; the default port is 587) or smtps://host:port
+	// (TLS from the start; 465), with Graph https://host.
 	// +optional
-	Endpoint Endpoint `json:"endpoint,omitempty"`
+	Endpoint MailEndpoint `json:"endpoint,omitempty"`
 	// credentials of the application.
 	// +required
 	Credentials Microsoft365Credentials `json:"credentials"`

@@ -406,6 +406,8 @@ var schemaYAML = typed.YAMLObject(`types:
       default: Verified
 - name: com.github.printerrelay.printer-relay.api.v1alpha1.MailAddress
   scalar: string
+- name: com.github.printerrelay.printer-relay.api.v1alpha1.MailEndpoint
+  scalar: string
 - name: com.github.printerrelay.printer-relay.api.v1alpha1.MailUpstream
   map:
     fields:
@@ -556,7 +558,7 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: com.github.printerrelay.printer-relay.api.v1alpha1.Microsoft365Credentials
     - name: endpoint
       type:
-        namedType: com.github.printerrelay.printer-relay.api.v1alpha1.Endpoint
+        namedType: com.github.printerrelay.printer-relay.api.v1alpha1.MailEndpoint
     - name: mailbox
       type:
         namedType: com.github.printerrelay.printer-relay.api.v1alpha1.MailAddress

@@ -19,10 +19,14 @@ type Microsoft365UpstreamApplyConfiguration struct {
 	Transport *apiv1alpha1.Microsoft365Transport `json:"transport,omitempty"`
 	// mailbox to send from.
 	Mailbox *apiv1alpha1.MailAddress `json:"mailbox,omitempty"`
-	// authorityHost of a sovereign cloud.
+	// authorityHost of a sovereign cloud: https://login.microsoftonline.us,
+	// https://login.partner.microsoftonline.cn. Mail server and scope follow from it.
+	// http is for a private or loopback address only.
 	AuthorityHost *apiv1alpha1.Endpoint `json:"authorityHost,omitempty"`
-	// endpoint in place of the cloud's own.
-	Endpoint *apiv1alpha1.Endpoint `json:"endpoint,omitempty"`
+	// endpoint in place of the cloud's own. With transport SMTP it is
+	// smtp://host:port (STARTTLS; the default port is 587) or smtps://host:port
+	// (TLS from the start; 465), with Graph https://host.
+	Endpoint *apiv1alpha1.MailEndpoint `json:"endpoint,omitempty"`
 	// credentials of the application.
 	Credentials *Microsoft365CredentialsApplyConfiguration `json:"credentials,omitempty"`
 }
@@ -76,7 +80,7 @@ func (b *Microsoft365UpstreamApplyConfiguration) WithAuthorityHost(value apiv1al
 // WithEndpoint sets the Endpoint field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Endpoint field is set to the value of the last call.
-func (b *Microsoft365UpstreamApplyConfiguration) WithEndpoint(value apiv1alpha1.Endpoint) *Microsoft365UpstreamApplyConfiguration {
+func (b *Microsoft365UpstreamApplyConfiguration) WithEndpoint(value apiv1alpha1.MailEndpoint) *Microsoft365UpstreamApplyConfiguration {
 	b.Endpoint = &value
 	return b
 }
