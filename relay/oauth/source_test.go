@@ -186,7 +186,7 @@ func TestRenewsAheadOfExpiry(t *testing.T) {
 		hold := make(chan struct{})
 		srv.set(func(s *server) { s.wait = hold })
 		time.Sleep(2 * time.Minute)
-		for range 5 {               // while the new one is under way
+		for range 5 { // while the new one is under way
 			mustToken(t, s, "token-1")
 		}
 		close(hold)
@@ -305,7 +305,7 @@ func TestReject(t *testing.T) {
 			mustToken(t, s, "token-2")
 		}
 		time.Sleep(time.Minute)
-		s.Reject("token-1")     // somebody who was slow
+		s.Reject("token-1") // somebody who was slow
 		mustToken(t, s, "token-2")
 		s.Reject("token-2")
 		mustToken(t, s, "token-3")
