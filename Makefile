@@ -58,7 +58,7 @@ test-crash: ## Kill the relay CRASH_KILLS times under load and look for lost mai
 	CRASH_KILLS=$(CRASH_KILLS) go test -count=1 -timeout 60m -v ./test/crash
 
 .PHONY: test-deps
-test-deps: ## Install the programs that the tests run (Debian packages, one from npm)
+test-deps: ## Install the programs that the tests run (Debian packages, some from npm)
 	@hack/test-deps.sh
 
 .PHONY: e2e

@@ -155,7 +155,8 @@ type SMTPUpstreamAuthentication struct {
 	// +optional
 	// +kubebuilder:default=Auto
 	Mechanism UpstreamMechanism `json:"mechanism,omitempty"`
-	// secretRef with username and password, or clientSecret for OAuth 2.
+	// secretRef with username and password; for OAuth 2 with username and
+	// clientSecret, or username, tls.crt and tls.key.
 	// +required
 	SecretRef LocalReference `json:"secretRef"`
 	// oauth2 client credentials.
@@ -311,10 +312,14 @@ type Microsoft365Upstream struct {
 	// mailbox to send from.
 	// +required
 	Mailbox MailAddress `json:"mailbox"`
-	// authorityHost of a sovereign cloud.
+	// authorityHost of a sovereign cloud: https://login.microsoftonline.us,
+	// https://login.partner.microsoftonline.cn. Mail server and scope follow from it.
+	// http is for a private or loopback address only.
 	// +optional
 	AuthorityHost Endpoint `json:"authorityHost,omitempty"`
-	// endpoint in place of the cloud's own.
+	// endpoint in place of the cloud's own. With transport SMTP it is
+	// smtp://host:port (STARTTLS; the default port is 587) or smtps://host:port
+	// (TLS from the start; 465), with Graph https://host.
 	// +optional
 	Endpoint ProviderEndpoint `json:"endpoint,omitempty"`
 	// credentials of the application.

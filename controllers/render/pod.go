@@ -52,7 +52,7 @@ func (r *renderer) deployment(instance string) (*appsac.DeploymentApplyConfigura
 		return nil, err
 	}
 	template := coreac.PodTemplateSpec().
-		WithLabels(over(r.Relay.Spec.Pod.Labels, labels(r.Relay.Name, instance))).
+		WithLabels(over(r.Relay.Spec.Pod.Labels, over(labels(r.Relay.Name, instance), r.identityLabels()))).
 		WithAnnotations(over(r.Relay.Spec.Pod.Annotations, map[string]string{"kubectl.kubernetes.io/default-container": ContainerName})).
 		WithSpec(pod)
 	return appsac.Deployment(instance, r.Relay.Namespace).
@@ -63,6 +63,16 @@ func (r *renderer) deployment(instance string) (*appsac.DeploymentApplyConfigura
 			WithStrategy(appsac.DeploymentStrategy().WithType(appsv1.RecreateDeploymentStrategyType)).
 			WithSelector(metaac.LabelSelector().WithMatchLabels(instanceSelector(r.Relay.Name, instance))).
 			WithTemplate(template)), nil
+}
+
+// identityLabels ask the webhook of Azure Workload Identity for a token of the Pod's
+// ServiceAccount, made out to Microsoft Entra ID, where an upstream logs in with
+// one. The Pod gets no other: the API server takes none of that audience.
+func (r *renderer) identityLabels() map[string]string {
+	if !r.plan.WorkloadIdentity() {
+		return nil
+	}
+	return map[string]string{"azure.workload.identity/use": "true"}
 }
 
 func instanceSelector(relay, instance string) map[string]string {

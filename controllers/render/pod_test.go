@@ -42,6 +42,26 @@ func pod(t *testing.T, in Input) *corev1.PodSpec {
 	return &deployments(t, objects(t, in))[0].Spec.Template.Spec
 }
 
+// Only where an upstream logs in by the Pod's identity does a webhook get asked for a
+// token, whatever the user's own labels say; the ServiceAccount is the user's.
+func TestWorkloadIdentity(t *testing.T) {
+	const label = "azure.workload.identity/use"
+	for _, dir := range cases(t) {
+		wanted := filepath.Base(dir) == "workload-identity"
+		for _, d := range deployments(t, objects(t, load(t, dir))) {
+			if got := d.Spec.Template.Labels[label]; (got == "true") != wanted || !wanted && got != "" {
+				t.Errorf("%s: %s: %q", dir, label, got)
+			}
+			if _, ok := d.Spec.Selector.MatchLabels[label]; ok {
+				t.Errorf("%s: the label is in the selector, which can never change", dir)
+			}
+			if p := d.Spec.Template.Spec; wanted && (p.ServiceAccountName != "mail-sender" || *p.AutomountServiceAccountToken) {
+				t.Errorf("%s: ServiceAccount %q, token for the API server %v", dir, p.ServiceAccountName, *p.AutomountServiceAccountToken)
+			}
+		}
+	}
+}
+
 func TestPodsMeetPodSecurityRestricted(t *testing.T) {
 	checks, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
 	if err != nil {

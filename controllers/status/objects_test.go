@@ -6,9 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
+	"github.com/printerrelay/printer-relay/relay/plan"
 )
 
 func TestUpstreamConditions(t *testing.T) {
@@ -36,10 +38,14 @@ func TestUpstreamConditions(t *testing.T) {
 		},
 		"others' Secret missing": {func(in *Upstream) { in.MissingSecrets = []string{"other"} }, want{"Ready": "True/Ready", "ResolvedRefs": "True/Resolved"}},
 		"invalid": {
+			func(in *Upstream) { in.Object.Spec.Limits.MessageSize = &resource.Quantity{} },
+			want{"Ready": "False/Invalid: spec.limits.messageSize", "Accepted": "False/Invalid: spec.limits.messageSize", "Stalled": "True/Invalid: spec.limits.messageSize"},
+		},
+		"not built": { // as a build says it that knows the kind and has no carrier for it
 			func(in *Upstream) {
-				in.Object.Spec.SMTP.Authentication.Mechanism = v1alpha1.UpstreamMechanismXOAuth2
+				in.Diagnostics = plan.Diagnostics{{Severity: plan.Error, Object: "MailUpstream mail/ses", Field: "spec.type", Message: "Pigeon is " + plan.NotBuilt}}
 			},
-			want{"Ready": "False/NotSupported: spec.smtp.authentication.mechanism", "Accepted": "False/NotSupported: spec.smtp.authentication.mechanism", "Stalled": "True/NotSupported: spec.smtp.authentication.mechanism"},
+			want{"Ready": "False/NotSupported: spec.type: Pigeon", "Accepted": "False/NotSupported: spec.type", "Stalled": "True/NotSupported: spec.type"},
 		},
 		"a warning": {func(in *Upstream) { in.Object.Spec.SMTP.TLS.Mode = "None" }, want{"Ready": "True/Ready", "Accepted": "True/Accepted: warning: spec.smtp.tls.mode: None: scans may pass in clear"}},
 	}
@@ -48,10 +54,10 @@ func TestUpstreamConditions(t *testing.T) {
 			in := Upstream{Object: healthy().Upstreams["ses"], Now: now, UsedBy: []string{"office"}, Reports: []UpstreamReport{{Name: "ses"}}}
 			tt.change(&in)
 			// What several relays find alike is said once.
-			in.Diagnostics = slices.Concat(CheckUpstream(in.Object), CheckUpstream(in.Object))
+			in.Diagnostics = slices.Concat(in.Diagnostics, CheckUpstream(in.Object), CheckUpstream(in.Object))
 			got := OfUpstream(in)
 			check(t, got.Conditions, 1, tt.want)
-			if strings.Count(got.Conditions[1].Message, "spec.smtp") > 1 {
+			if strings.Count(got.Conditions[1].Message, "spec.") > 1 {
 				t.Errorf("said twice: %q", got.Conditions[1].Message)
 			}
 		})
@@ -84,15 +90,15 @@ func TestPolicyConditions(t *testing.T) {
 // A relay's findings are about several objects; each object's status tells its own.
 func TestFindingsAreSortedByObject(t *testing.T) {
 	in := healthy()
-	in.Upstreams["ses"].Spec.SMTP.Authentication.Mechanism = v1alpha1.UpstreamMechanismXOAuth2
+	in.Upstreams["ses"].Spec.Limits.MessageSize = &resource.Quantity{}
 	in.Policies["office"].Spec.Rules[0].Recipients.Allowed = nil
 	in.recompile()
 	u := OfUpstream(Upstream{Object: in.Upstreams["ses"], Now: now, Diagnostics: in.Diagnostics})
 	p := OfPolicy(Policy{Object: in.Policies["office"], Now: now, Diagnostics: in.Diagnostics})
-	if m := u.Conditions[1].Message; !strings.Contains(m, "spec.smtp") || strings.Contains(m, "spec.rules") {
+	if m := u.Conditions[1].Message; !strings.Contains(m, "spec.limits") || strings.Contains(m, "spec.rules") {
 		t.Errorf("upstream: %q", m)
 	}
-	if m := p.Conditions[1].Message; !strings.Contains(m, "spec.rules[0]") || strings.Contains(m, "spec.smtp") {
+	if m := p.Conditions[1].Message; !strings.Contains(m, "spec.rules[0]") || strings.Contains(m, "spec.limits") {
 		t.Errorf("policy: %q", m)
 	}
 }

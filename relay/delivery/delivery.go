@@ -2,8 +2,8 @@
 // upstream's identity and signature on the message, hands it to the upstream's
 // transport and gives back what became of each recipient.
 //
-// It may import relay/queue (its Attempt), spool, message, dkim, secrets, plan,
-// upstream and the transports.
+// It may import relay/queue (its Attempt), spool, message, dkim, secrets, oauth,
+// plan, upstream and the transports.
 package delivery
 
 import (
@@ -23,6 +23,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/message"
+	"github.com/printerrelay/printer-relay/relay/oauth"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/secrets"
@@ -113,7 +114,7 @@ func sameWay(a, b *plan.Upstream) bool {
 func (d *Delivery) transport(p *plan.Plan, u *plan.Upstream) (upstream.Transport, error) {
 	switch {
 	case u.SMTP != nil:
-		return smtp.New(smtp.Config{Name: u.Name, SMTP: *u.SMTP, Private: u.Private, MaxIdle: u.Connections, Secrets: d.Secrets, Log: d.Log}), nil
+		return d.smtp(u)
 	case u.MX != nil:
 		c := mx.Config{Name: u.Name, MX: *u.MX, Private: u.Private, Connections: u.Connections, State: d.State, Log: d.Log}
 		if d.TLSResult != nil {
@@ -136,6 +137,24 @@ func (d *Delivery) transport(p *plan.Plan, u *plan.Upstream) (upstream.Transport
 
 func (d *Delivery) translated(u *plan.Upstream, endpoint, secret string) translated.Config {
 	return translated.Config{Endpoint: endpoint, Secret: secret, Secrets: d.Secrets, Private: u.Private, MaxIdle: u.Connections}
+}
+
+// smtp makes the transport to a smarthost, with a source of tokens where it logs in
+// by OAuth.
+func (d *Delivery) smtp(u *plan.Upstream) (upstream.Transport, error) {
+	c := smtp.Config{Name: u.Name, SMTP: *u.SMTP, Private: u.Private, MaxIdle: u.Connections, Secrets: d.Secrets, Log: d.Log}
+	if a := u.SMTP.Auth; a != nil && a.OAuth != nil {
+		tokens, err := d.tokens(u, a.OAuth)
+		if err != nil {
+			return nil, err
+		}
+		c.Tokens = tokens
+	}
+	return smtp.New(c), nil
+}
+
+func (d *Delivery) tokens(u *plan.Upstream, o *plan.OAuth) (*oauth.Source, error) {
+	return oauth.New(oauth.Config{Name: u.Name, OAuth: *o, Private: u.Private, Secrets: d.Secrets, Log: d.Log})
 }
 
 // Close drops all idle connections.

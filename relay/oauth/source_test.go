@@ -178,15 +178,15 @@ func TestRenewsAheadOfExpiry(t *testing.T) {
 	bubble(t, func(t *testing.T, srv *server, v *vault) {
 		s := newSource(t, srv, v)
 		mustToken(t, s, "token-1")
-		time.Sleep(44 * time.Minute) //nolint:forbidigo // passes at once in the bubble
+		time.Sleep(44 * time.Minute)
 		mustToken(t, s, "token-1")
 		if srv.count() != 1 {
 			t.Fatalf("%d requests within the life of one token", srv.count())
 		}
 		hold := make(chan struct{})
 		srv.set(func(s *server) { s.wait = hold })
-		time.Sleep(2 * time.Minute) //nolint:forbidigo // see above
-		for range 5 {               // while the new one is under way
+		time.Sleep(2 * time.Minute)
+		for range 5 { // while the new one is under way
 			mustToken(t, s, "token-1")
 		}
 		close(hold)
@@ -195,7 +195,7 @@ func TestRenewsAheadOfExpiry(t *testing.T) {
 		if srv.count() != 2 {
 			t.Errorf("%d requests, want 2", srv.count())
 		}
-		time.Sleep(3 * time.Hour) //nolint:forbidigo // see above
+		time.Sleep(3 * time.Hour)
 		mustToken(t, s, "token-3")
 	})
 }
@@ -238,7 +238,7 @@ func TestRenewalFails(t *testing.T) {
 		s := newSource(t, srv, v)
 		mustToken(t, s, "token-1")
 		srv.set(func(s *server) { s.answer = refuse(503, "temporarily_unavailable", "") })
-		time.Sleep(46 * time.Minute) //nolint:forbidigo // passes at once in the bubble
+		time.Sleep(46 * time.Minute)
 		for range 100 {
 			mustToken(t, s, "token-1")
 			synctest.Wait()
@@ -249,13 +249,13 @@ func TestRenewalFails(t *testing.T) {
 		if g, err := s.Inspect(t.Context()); err != nil || !strings.Contains(g.Warning, "cannot be renewed") {
 			t.Errorf("%+v %v", g, err)
 		}
-		time.Sleep(61 * time.Second) //nolint:forbidigo // see above
+		time.Sleep(61 * time.Second)
 		mustToken(t, s, "token-1")
 		synctest.Wait()
 		if srv.count() != 3 {
 			t.Fatalf("%d requests, want 3", srv.count())
 		}
-		time.Sleep(13 * time.Minute) //nolint:forbidigo // see above
+		time.Sleep(13 * time.Minute)
 		for range 100 {
 			if got, err := s.Token(t.Context()); err == nil {
 				t.Fatalf("an expired token: %q", got)
@@ -265,7 +265,7 @@ func TestRenewalFails(t *testing.T) {
 			t.Fatalf("%d requests, want 4", srv.count())
 		}
 		srv.set(func(s *server) { s.answer = nil })
-		time.Sleep(6 * time.Second) //nolint:forbidigo // see above
+		time.Sleep(6 * time.Second)
 		mustToken(t, s, "token-5")
 	})
 }
@@ -278,7 +278,7 @@ func TestRetryAfter(t *testing.T) {
 			after time.Duration
 			want  int
 		}{{0, 1}, {30 * time.Second, 1}, {31 * time.Second, 2}} {
-			time.Sleep(c.after) //nolint:forbidigo // passes at once in the bubble
+			time.Sleep(c.after)
 			if _, err := s.Token(t.Context()); err == nil || !strings.Contains(err.Error(), "too often") {
 				t.Errorf("%v", err)
 			}
@@ -304,8 +304,8 @@ func TestReject(t *testing.T) {
 			s.Reject("token-2")
 			mustToken(t, s, "token-2")
 		}
-		time.Sleep(time.Minute) //nolint:forbidigo // passes at once in the bubble
-		s.Reject("token-1")     // somebody who was slow
+		time.Sleep(time.Minute)
+		s.Reject("token-1") // somebody who was slow
 		mustToken(t, s, "token-2")
 		s.Reject("token-2")
 		mustToken(t, s, "token-3")
@@ -332,7 +332,7 @@ func TestHalfWrittenSecret(t *testing.T) {
 				mustToken(t, s, "token-1")
 				v.put(half...)
 				mustToken(t, s, "token-1")
-				time.Sleep(2 * time.Hour) //nolint:forbidigo // passes at once in the bubble
+				time.Sleep(2 * time.Hour)
 				mustToken(t, s, "token-2")
 				if got := srv.last().Get("client_secret"); got != canary {
 					t.Errorf("the credential is %q", got)
@@ -432,7 +432,7 @@ func TestClose(t *testing.T) {
 		s := newSource(t, srv, v)
 		mustToken(t, s, "token-1")
 		srv.set(func(s *server) { s.wait = make(chan struct{}) })
-		time.Sleep(50 * time.Minute) //nolint:forbidigo // passes at once in the bubble
+		time.Sleep(50 * time.Minute)
 		mustToken(t, s, "token-1")
 		synctest.Wait()
 		if err := s.Close(); err != nil {
@@ -444,7 +444,7 @@ func TestClose(t *testing.T) {
 			t.Errorf("%d requests, want 2", srv.count())
 		}
 		srv.set(func(s *server) { s.wait = nil })
-		time.Sleep(time.Hour) //nolint:forbidigo // see above
+		time.Sleep(time.Hour)
 		mustToken(t, s, "token-3")
 	})
 }

@@ -37,9 +37,7 @@ func defaultsOf(u *v1alpha1.MailUpstream) typeDefaults {
 // notBuilt are the upstreams, by type and transport, that this build has no
 // carrier for.
 var notBuilt = map[string]bool{
-	"SES":               true,
-	"Mailgun API":       true,
-	"Microsoft365 SMTP": true, "Microsoft365 Graph": true,
+	"SES": true, "Mailgun API": true, "Microsoft365 Graph": true,
 }
 
 // way compiles what carries the mail of u into out.
@@ -94,20 +92,6 @@ func (c *compiler) ses(s *v1alpha1.SESUpstream) *SES {
 	}
 }
 
-func (c *compiler) microsoft365(a at, s *v1alpha1.Microsoft365Upstream, out *Upstream) (transport string) {
-	authority := strings.TrimRight(cmp.Or(string(s.AuthorityHost), "https://login.microsoftonline.com"), "/")
-	oauth := OAuth{TokenURL: authority + "/" + s.TenantID + "/oauth2/v2.0/token", ClientID: s.ClientID, Secret: c.secret(s.Credentials.SecretRef)}
-	if s.Transport == v1alpha1.Microsoft365Graph {
-		endpoint := strings.TrimRight(cmp.Or(string(s.Endpoint), "https://graph.microsoft.com"), "/")
-		oauth.Scopes = []string{endpoint + "/.default"}
-		out.Graph = &Graph{Endpoint: endpoint, Mailbox: string(s.Mailbox), OAuth: oauth}
-		return "Graph"
-	}
-	oauth.Scopes = []string{"https://outlook.office365.com/.default"}
-	out.SMTP = c.provider(a, "spec.microsoft365.endpoint", s.Endpoint, microsoft365SMTP, SMTPAuth{Mechanism: "XOAUTH2", User: string(s.Mailbox), OAuth: &oauth})
-	return "SMTP"
-}
-
 var tlsVersions = map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
 
 func (c *compiler) smtp(a at, s *v1alpha1.SMTPUpstream) *SMTP {
@@ -129,10 +113,9 @@ func (c *compiler) smtp(a at, s *v1alpha1.SMTPUpstream) *SMTP {
 	}
 	out.Auth = &SMTPAuth{Secret: c.secret(&auth.SecretRef), Mechanism: saslNames[string(auth.Mechanism)]}
 	if o := auth.OAuth2; o != nil {
-		out.Auth.OAuth = &OAuth{TokenURL: string(o.TokenURL), ClientID: o.ClientID, Scopes: o.Scopes, Secret: out.Auth.Secret}
-	}
-	if auth.Mechanism == v1alpha1.UpstreamMechanismXOAuth2 || auth.Mechanism == v1alpha1.UpstreamMechanismOAuthBearer {
-		a.errorf("spec.smtp.authentication.mechanism", "%s is %s: use Auto, Plain, Login or CRAMMD5", auth.Mechanism, NotBuilt)
+		out.Auth.OAuth = &OAuth{
+			TokenURL: string(o.TokenURL), ClientID: o.ClientID, Scopes: o.Scopes, Secret: out.Auth.Secret, Entra: CloudOf(string(o.TokenURL)) != nil,
+		}
 	}
 	return out
 }

@@ -12,10 +12,9 @@ import (
 
 // Where the providers take mail by SMTP, as they document it.
 const (
-	sendGridSMTP     = "smtp://smtp.sendgrid.net"
-	mailgunSMTP      = "smtp://smtp.mailgun.org"
-	postmarkSMTP     = "smtp://smtp.postmarkapp.com"
-	microsoft365SMTP = "smtp://smtp.office365.com"
+	sendGridSMTP = "smtp://smtp.sendgrid.net"
+	mailgunSMTP  = "smtp://smtp.mailgun.org"
+	postmarkSMTP = "smtp://smtp.postmarkapp.com"
 )
 
 // reserved are the header fields in which providers take orders: who receives

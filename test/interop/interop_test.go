@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,16 +49,23 @@ func run(m *testing.M) int {
 // relay is a running relay.
 type relay struct {
 	*env.Process
-	dir   string // manifests/ and state/
-	ports map[string]int
-	admin string
+	dir     string // manifests/ and state/
+	ports   map[string]int
+	admin   string
+	environ []string // "NAME=value", beside the test's own
 }
 
 // startRelay runs the relay on manifests, in which {{NAME}} becomes a free port
 // for each of names, and waits until it is ready.
 func startRelay(t *testing.T, manifests string, names ...string) *relay {
 	t.Helper()
-	r := &relay{dir: t.TempDir()}
+	return startRelayIn(t, nil, manifests, names...)
+}
+
+// startRelayIn is startRelay with an environment.
+func startRelayIn(t *testing.T, environ []string, manifests string, names ...string) *relay {
+	t.Helper()
+	r := &relay{dir: t.TempDir(), environ: environ}
 	for range 5 {
 		r.ports = map[string]int{}
 		text := manifests
@@ -82,8 +90,9 @@ func startRelay(t *testing.T, manifests string, names ...string) *relay {
 // run starts the relay, again perhaps, on the folders and ports that it has.
 func (r *relay) run(t *testing.T) {
 	t.Helper()
-	r.Process = env.Start(t, r.dir, binary, "relay", "--manifests", filepath.Join(r.dir, "manifests"),
+	args := append(slices.Clone(r.environ), binary, "relay", "--manifests", filepath.Join(r.dir, "manifests"),
 		"--state", filepath.Join(r.dir, "state"), "--bind", "127.0.0.1", "--admin", r.admin)
+	r.Process = env.Start(t, r.dir, "env", args...)
 	env.Eventually(t, "the relay is ready", r.Output, func() bool { return !r.Running() || ready(r.admin) })
 }
 

@@ -16,7 +16,7 @@ func (s *Server) mainCF(t testing.TB) string {
 	auth, tls := "no", "may"
 	access := "check_recipient_access regexp:" + s.path("etc", "recipients")
 	restrictions := access + ", reject_unauth_destination"
-	if len(s.options.Users) > 0 {
+	if len(s.options.Users) > 0 || s.options.Tokens {
 		auth = "yes"
 	}
 	if s.options.RequireAuth {
@@ -124,13 +124,17 @@ func (s *Server) masterCF() string {
 	return strings.Join(services, "\n") + "\n"
 }
 
-// dovecotConf lets Dovecot do nothing but check passwords for Postfix.
+// dovecotConf lets Dovecot do nothing but check passwords and tokens for Postfix.
 func (s *Server) dovecotConf() string {
-	return strings.NewReplacer("DIR", s.dir).Replace(`base_dir = DIR/sasl/run
+	mechanisms, driver, args := "plain login cram-md5", "passwd-file", "scheme=PLAIN username_format=%u "+s.path("sasl", "users")
+	if s.options.Tokens {
+		mechanisms, driver, args = "xoauth2 oauthbearer", "oauth2", s.path("sasl", "oauth2.conf")
+	}
+	return strings.NewReplacer("DIR", s.dir, "MECHANISMS", mechanisms, "DRIVER", driver, "ARGS", args).Replace(`base_dir = DIR/sasl/run
 log_path = DIR/dovecot.log
 protocols =
 ssl = no
-auth_mechanisms = plain login cram-md5
+auth_mechanisms = MECHANISMS
 disable_plaintext_auth = no
 auth_verbose = yes
 auth_failure_delay = 0
@@ -140,8 +144,8 @@ service anvil {
   }
 }
 passdb {
-  driver = passwd-file
-  args = scheme=PLAIN username_format=%u DIR/sasl/users
+  driver = DRIVER
+  args = ARGS
 }
 userdb {
   driver = static

@@ -28,6 +28,7 @@ type Options struct {
 	MessageSize int    // largest message in octets; 0: 100 MiB
 	Hostname    string // of banner, EHLO and certificate; default mx.example.test
 	Users       map[string]string
+	Tokens      bool   // XOAUTH2 and OAUTHBEARER, by tokens that TrustKeys lets Dovecot verify; the claim "email" is the user
 	RelayPort   int    // 0: mail is kept; else it goes on to this loopback port, as to a smarthost
 	Extra       string // further lines of main.cf
 
@@ -158,6 +159,23 @@ func (s *Server) run(t testing.TB) bool {
 // Stop ends Postfix; its queue, mail and ports stay for Restart.
 func (s *Server) Stop() { s.postfix.Stop() }
 
+// TrustKeys makes Dovecot verify tokens with these keys (RSA, in PEM, by key ID) and
+// no others. Postfix and Dovecot start anew: connections end, and nothing is kept in
+// mind.
+func (s *Server) TrustKeys(t testing.TB, keys map[string]string) {
+	t.Helper()
+	s.Stop()
+	s.dovecot.Stop()
+	if err := errors.Join(os.RemoveAll(s.path("sasl", "keys")), os.Remove(s.path("sasl", "auth"))); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	for id, key := range keys {
+		env.WriteFile(t, s.path("sasl", "keys", "default", "RS256", id), key)
+	}
+	s.runDovecot(t)
+	s.Restart(t)
+}
+
 // Restart starts Postfix again after Stop, on the same ports.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
@@ -194,6 +212,12 @@ func (s *Server) startDovecot(t testing.TB) {
 	}
 	env.WriteFile(t, s.path("sasl", "users"), users)
 	env.WriteFile(t, s.path("sasl", "dovecot.conf"), s.dovecotConf())
+	env.WriteFile(t, s.path("sasl", "oauth2.conf"), "introspection_mode = local\nlocal_validation_key_dict = fs:posix:prefix="+s.path("sasl", "keys")+"/\nusername_attribute = email\n")
+	s.runDovecot(t)
+}
+
+func (s *Server) runDovecot(t testing.TB) {
+	t.Helper()
 	s.dovecot = env.Start(t, s.dir, "dovecot", "-F", "-c", s.path("sasl", "dovecot.conf"))
 	env.Eventually(t, "Dovecot answers", s.Log, func() bool {
 		if !s.dovecot.Running() {

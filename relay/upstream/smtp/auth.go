@@ -22,6 +22,9 @@ import (
 // that a rotated Secret is used.
 func (s *session) authenticate(ctx context.Context) error {
 	a := s.t.c.SMTP.Auth
+	if a.OAuth != nil {
+		return s.authenticateByToken(ctx)
+	}
 	name, user, err := a.Secret, a.User, error(nil)
 	if user == "" {
 		if user, err = secrets.Key(s.t.c.Secrets(), name, cmp.Or(a.UserKey, "username")); err != nil {
@@ -35,8 +38,7 @@ func (s *session) authenticate(ctx context.Context) error {
 	if strings.ContainsRune(user+password, 0) {
 		return fmt.Errorf("secret %q: username or password holds a NUL, which no mechanism can send", name)
 	}
-	verified := s.tls && s.t.c.SMTP.TLS != plan.TLSOpportunistic
-	mechanism, err := chooseMechanism(a.Mechanism, strings.Fields(strings.ToUpper(s.ext["AUTH"])), verified)
+	mechanism, err := chooseMechanism(a.Mechanism, s.mechanisms(), s.verified())
 	if err != nil {
 		return err
 	}
@@ -50,6 +52,12 @@ func (s *session) authenticate(ctx context.Context) error {
 	}
 	return nil
 }
+
+// verified tells whether we know who the server is.
+func (s *session) verified() bool { return s.tls && s.to.TLS != plan.TLSOpportunistic }
+
+// mechanisms are those that the server offers.
+func (s *session) mechanisms() []string { return strings.Fields(strings.ToUpper(s.ext["AUTH"])) }
 
 // chooseMechanism picks the mechanism. Inside verified TLS PLAIN comes first:
 // CRAM-MD5 protects nothing there, and fails at servers that keep passwords
@@ -118,14 +126,21 @@ func (s *session) answer(command string, responses ...string) (Reply, error) {
 
 func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
+// short is how many octets of a secret cannot be told from other words.
+const short = 4
+
 // scrub takes the credential out of what a server said of it: as it was sent,
 // and as it reads in a line that was made printable and cut to a length.
 func scrub(text, user, password string) string {
-	const short = 4 // octets: less cannot be told from other words
 	if len(strings.TrimSpace(password)) < short {
 		return ""
 	}
-	for _, secret := range []string{b64("\x00" + user + "\x00" + password), b64(password), password, reply.Line(password, len(password))} {
+	return scrubAll(text, b64("\x00"+user+"\x00"+password), b64(password), password, reply.Line(password, len(password)))
+}
+
+// scrubAll takes secrets out of a text, each also where the text is cut off in it.
+func scrubAll(text string, secrets ...string) string {
+	for _, secret := range secrets {
 		text = strings.ReplaceAll(text, secret, "***")
 		for n := len(secret) - 1; n >= short; n-- {
 			if cut, ok := strings.CutSuffix(text, secret[:n]); ok {

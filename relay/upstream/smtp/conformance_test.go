@@ -42,6 +42,7 @@ func BenchmarkDeliver(b *testing.B) {
 // server is go-smtp's, with a fault.
 type server struct {
 	fault   conformance.Fault
+	token   string // if set, OAUTHBEARER with it is the only login
 	pki     *pki
 	port    int
 	reached chan struct{}
@@ -85,10 +86,14 @@ func (l narrow) Accept() (net.Conn, error) {
 	return c, c.(*net.TCPConn).SetReadBuffer(32 << 10)
 }
 
-func (s *server) transport(t testing.TB) *Transport {
-	tr := New(Config{Name: "out", Private: true, Secrets: func() secrets.Source { return s.pki.secrets }, SMTP: plan.SMTP{
+func (s *server) transport(t testing.TB, change ...func(*Config)) *Transport {
+	c := Config{Name: "out", Private: true, Secrets: func() secrets.Source { return s.pki.secrets }, SMTP: plan.SMTP{
 		Host: "127.0.0.1", Port: s.port, TLS: plan.TLSStartTLS, ServerName: "mx.test", CASecret: "ca", Auth: &plan.SMTPAuth{Secret: "login"}, HeloName: "relay.test",
-	}})
+	}}
+	for _, do := range change {
+		do(&c)
+	}
+	tr := New(c)
 	t.Cleanup(func() { tr.Close() })
 	return tr
 }
@@ -110,9 +115,17 @@ type serverSession struct {
 	m      conformance.Received
 }
 
-func (x *serverSession) AuthMechanisms() []string { return []string{"PLAIN"} }
+func (x *serverSession) AuthMechanisms() []string {
+	if x.s.token != "" {
+		return []string{sasl.OAuthBearer}
+	}
+	return []string{sasl.Plain}
+}
 
 func (x *serverSession) Auth(string) (sasl.Server, error) {
+	if x.s.token != "" {
+		return x.bearerServer(), nil
+	}
 	return sasl.NewPlainServer(func(_, user, password string) error {
 		x.authed = user == "relay" && password == "hunter2" && x.s.fault != conformance.WrongCredentials
 		if !x.authed {

@@ -28,6 +28,10 @@ func (t *Transport) connect(ctx context.Context, to *Target) (*session, error) {
 		t.c.Log.Warn("TLS failed: going on in clear, as the upstream's settings allow (Opportunistic)", "upstream", t.c.Name, "host", to.Host, "cause", he.Err)
 		s, err = t.open(ctx, to, false)
 	}
+	var te *tokenError
+	if errors.As(err, &te) && t.anotherToken(ctx, te) {
+		s, err = t.open(ctx, to, true) // with the new one, so that nothing waits for an attempt later
+	}
 	return s, err
 }
 

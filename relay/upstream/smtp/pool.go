@@ -86,5 +86,8 @@ func (t *Transport) Close() error {
 		}
 	}
 	t.ending.Wait()
+	if t.c.Tokens != nil {
+		return t.c.Tokens.Close()
+	}
 	return nil
 }

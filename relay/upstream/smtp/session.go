@@ -77,6 +77,12 @@ func (s *session) reset() {
 	s.broken = err != nil || r.Code != 250
 }
 
+// loggedOut tells whether the server wants a login again, of a connection on which
+// it had accepted one for an earlier message.
+func (s *session) loggedOut(r Reply) bool {
+	return s.t.c.SMTP.Auth != nil && s.messages > 1 && (r.Code == 530 || r.Code == 535)
+}
+
 // deliver offers one message. stale says that the connection was dead before
 // the server can have seen any of it, and another may be tried.
 func (s *session) deliver(ctx context.Context, m *upstream.Message) (out []upstream.Outcome, stale bool) {

@@ -52,6 +52,11 @@ func (x *transaction) run(ctx context.Context) (gone bool) {
 		}
 		switch at {
 		case stepMail:
+			if x.s.loggedOut(r) { // our login, or its token, has expired there
+				x.s.broken = true
+				x.settle(classify(at, r))
+				return true
+			}
 			if x.refused = r.Code/100 != 2; x.refused { // what follows are complaints about that
 				x.settle(classify(stepMail, r))
 			}

@@ -45,6 +45,14 @@ const (
 	defaultPerConn  = 200
 )
 
+// Tokens gives OAuth access tokens: an *oauth.Source does.
+type Tokens interface {
+	Token(ctx context.Context) (string, error)
+	// Reject tells that the server refused a token.
+	Reject(token string)
+	Close() error
+}
+
 // Config is what New takes. What is zero takes its default; Secrets is needed
 // where SMTP names a Secret.
 type Config struct {
@@ -52,6 +60,7 @@ type Config struct {
 	SMTP     plan.SMTP
 	Private  bool // private and loopback addresses may be connected to
 	Secrets  func() secrets.Source
+	Tokens   Tokens // where SMTP logs in by OAuth; Close closes them too
 	Timeouts Timeouts
 	Log      *slog.Logger
 
@@ -91,6 +100,7 @@ type Transport struct {
 	own  *Target      // of Config
 	size atomic.Int64 // SIZE that the server told last; 0: no limit is known
 	utf8 atomic.Bool  // SMTPUTF8
+	took atomic.Bool  // the server accepted a token of ours before
 
 	mu     sync.Mutex
 	idle   []*session

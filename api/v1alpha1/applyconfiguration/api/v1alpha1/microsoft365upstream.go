@@ -19,9 +19,13 @@ type Microsoft365UpstreamApplyConfiguration struct {
 	Transport *apiv1alpha1.Microsoft365Transport `json:"transport,omitempty"`
 	// mailbox to send from.
 	Mailbox *apiv1alpha1.MailAddress `json:"mailbox,omitempty"`
-	// authorityHost of a sovereign cloud.
+	// authorityHost of a sovereign cloud: https://login.microsoftonline.us,
+	// https://login.partner.microsoftonline.cn. Mail server and scope follow from it.
+	// http is for a private or loopback address only.
 	AuthorityHost *apiv1alpha1.Endpoint `json:"authorityHost,omitempty"`
-	// endpoint in place of the cloud's own.
+	// endpoint in place of the cloud's own. With transport SMTP it is
+	// smtp://host:port (STARTTLS; the default port is 587) or smtps://host:port
+	// (TLS from the start; 465), with Graph https://host.
 	Endpoint *apiv1alpha1.ProviderEndpoint `json:"endpoint,omitempty"`
 	// credentials of the application.
 	Credentials *Microsoft365CredentialsApplyConfiguration `json:"credentials,omitempty"`

@@ -13,7 +13,8 @@ import (
 type SMTPUpstreamAuthenticationApplyConfiguration struct {
 	// mechanism: Auto takes the best of those that the server offers.
 	Mechanism *apiv1alpha1.UpstreamMechanism `json:"mechanism,omitempty"`
-	// secretRef with username and password, or clientSecret for OAuth 2.
+	// secretRef with username and password; for OAuth 2 with username and
+	// clientSecret, or username, tls.crt and tls.key.
 	SecretRef *LocalReferenceApplyConfiguration `json:"secretRef,omitempty"`
 	// oauth2 client credentials.
 	OAuth2 *OAuth2ApplyConfiguration `json:"oauth2,omitempty"`
