@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
@@ -154,13 +153,14 @@ func (t *Transport) Deliver(ctx context.Context, m *upstream.Message) []upstream
 		return upstream.All(len(m.Recipients), t.unread(ctx, err))
 	}
 	var pending []envelope.Address
+	seen := make(map[string]bool, len(m.Recipients))
 	for _, r := range m.Recipients {
 		if _, err := translate.Plain(r); err != nil {
 			a.done[r.Key()] = t.failed(upstream.ScopeRecipient, err)
 			continue
 		}
-		if !slices.ContainsFunc(pending, func(p envelope.Address) bool { return p.Key() == r.Key() }) {
-			pending = append(pending, r)
+		if k := r.Key(); !seen[k] {
+			seen[k], pending = true, append(pending, r)
 		}
 	}
 	for len(pending) > 0 {
