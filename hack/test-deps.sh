@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests run and that are not there yet: Debian
-# packages, and nodemailer from npm. Does nothing, at once, if all is there.
+# packages, and packages from npm. Does nothing, at once, if all is there.
 # Starts no service; Postfix stays without a configuration.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,15 +22,16 @@ install_packages "${packages[@]}"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# The lock file says which version, and its hash.
-clients=test/interop/clients
-if ! cmp -s "$clients/package-lock.json" "$clients/node_modules/.installed-lock"; then
-  echo "test-deps: installing nodemailer"
-  npm ci --prefix "$clients" --ignore-scripts --no-audit --no-fund >"$log" 2>&1 || {
-    cat "$log" >&2
-    echo "test-deps: npm ci failed in $clients" >&2
-    exit 1
-  }
-  cp "$clients/package-lock.json" "$clients/node_modules/.installed-lock"
-fi
+# Each folder's lock file says which versions, and their hashes.
+for folder in test/interop/clients test/vendorapi/prism; do
+  if ! cmp -s "$folder/package-lock.json" "$folder/node_modules/.installed-lock"; then
+    echo "test-deps: installing npm packages of $folder"
+    npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund >"$log" 2>&1 || {
+      cat "$log" >&2
+      echo "test-deps: npm ci failed in $folder" >&2
+      exit 1
+    }
+    cp "$folder/package-lock.json" "$folder/node_modules/.installed-lock"
+  fi
+done
 echo "test-deps: all there"

@@ -264,7 +264,19 @@ func (a *attempt) request(ctx context.Context, to Recipients) []envelope.Address
 	if err != nil {
 		return a.answered(to.Envelope, Result{All: httpapi.Lost(err)})
 	}
-	return a.answered(to.Envelope, a.s.Result(r, to))
+	res := a.s.Result(r, to)
+	res.All = a.clean(res.All)
+	for key, o := range res.Some {
+		res.Some[key] = a.clean(o)
+	}
+	return a.answered(to.Envelope, res)
+}
+
+// clean keeps what a service says to a line, and the key out of it.
+func (a *attempt) clean(o upstream.Outcome) upstream.Outcome {
+	o.Text = reply.Line(httpapi.Scrub(o.Text, "", a.key), 512)
+	o.RemoteID = reply.Line(httpapi.Scrub(o.RemoteID, "", a.key), 128)
+	return o
 }
 
 func (a *attempt) answered(to []envelope.Address, res Result) (again []envelope.Address) {
