@@ -23,25 +23,36 @@ const block = 24 << 10
 func decoded(p *message.Part, content io.Reader) io.Reader {
 	switch p.Encoding {
 	case "base64":
-		return base64.NewDecoder(base64.StdEncoding, &unspaced{content})
+		return base64.NewDecoder(base64.StdEncoding, &groups{r: content})
 	case "quoted-printable":
 		return quotedprintable.NewReader(content)
 	}
 	return content
 }
 
-// unspaced leaves out blanks, which base64 may hold (RFC 2045 6.8); the decoder
-// itself leaves out line ends.
-type unspaced struct{ r io.Reader }
+// groups leaves out blanks and line ends, which base64 may hold (RFC 2045 6.8),
+// and fails where more comes behind its end: some programs stop there, some go on.
+type groups struct {
+	r      io.Reader
+	padded int
+}
 
-func (u *unspaced) Read(b []byte) (int, error) {
+var errPadding = errors.New("base64 goes on behind its end")
+
+func (g *groups) Read(b []byte) (int, error) {
 	for {
-		n, err := u.r.Read(b)
+		n, err := g.r.Read(b)
 		kept := b[:0]
 		for _, c := range b[:n] {
-			if c != ' ' && c != '\t' {
-				kept = append(kept, c)
+			switch {
+			case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+				continue
+			case c == '=' && g.padded < 2:
+				g.padded++
+			case g.padded > 0:
+				return 0, errPadding
 			}
+			kept = append(kept, c)
 		}
 		if len(kept) > 0 || err != nil || n == 0 {
 			return len(kept), err

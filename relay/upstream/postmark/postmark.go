@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"github.com/printerrelay/printer-relay/relay/message/translate"
-	"github.com/printerrelay/printer-relay/relay/reply"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/httpapi"
 	"github.com/printerrelay/printer-relay/relay/upstream/translated"
@@ -180,7 +179,7 @@ func result(r *httpapi.Response, to translated.Recipients) translated.Result {
 	}
 	o := httpapi.Refusal(r, said.Message)
 	if said.ErrorCode != 0 {
-		o.Text = reply.Line(fmt.Sprintf("Postmark error %d: %s", said.ErrorCode, said.Message), 512)
+		o.Text = fmt.Sprintf("Postmark error %d: %s", said.ErrorCode, said.Message)
 		if k, ok := codes[said.ErrorCode]; ok {
 			o.Kind, o.Scope = k.kind, k.scope
 		}

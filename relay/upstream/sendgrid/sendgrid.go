@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/message/translate"
-	"github.com/printerrelay/printer-relay/relay/reply"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/httpapi"
 	"github.com/printerrelay/printer-relay/relay/upstream/translated"
@@ -198,7 +197,7 @@ func (r refusal) text() string {
 }
 
 func result(r *httpapi.Response, to translated.Recipients) translated.Result {
-	if r.Status == http.StatusAccepted || r.Status == http.StatusOK {
+	if r.Status == http.StatusAccepted {
 		id := r.Header.Get("X-Message-Id")
 		return translated.Result{All: upstream.Outcome{
 			Kind: upstream.Accepted, Code: r.Status, Remote: r.Remote, RemoteID: id, Text: strings.TrimSpace("accepted by SendGrid " + id),
@@ -256,7 +255,7 @@ func refusedAddresses(said refusal, to translated.Recipients, o upstream.Outcome
 		if j >= len(list) {
 			return nil
 		}
-		o.Scope, o.Text = upstream.ScopeRecipient, reply.Line(e.Message+" ("+list[j].Email+")", 512)
+		o.Scope, o.Text = upstream.ScopeRecipient, e.Message+" ("+list[j].Email+")"
 		some[to.Key(list[j].Email)] = o
 	}
 	return some

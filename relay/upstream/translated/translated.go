@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
@@ -154,13 +153,14 @@ func (t *Transport) Deliver(ctx context.Context, m *upstream.Message) []upstream
 		return upstream.All(len(m.Recipients), t.unread(ctx, err))
 	}
 	var pending []envelope.Address
+	seen := make(map[string]bool, len(m.Recipients))
 	for _, r := range m.Recipients {
 		if _, err := translate.Plain(r); err != nil {
 			a.done[r.Key()] = t.failed(upstream.ScopeRecipient, err)
 			continue
 		}
-		if !slices.ContainsFunc(pending, func(p envelope.Address) bool { return p.Key() == r.Key() }) {
-			pending = append(pending, r)
+		if k := r.Key(); !seen[k] {
+			seen[k], pending = true, append(pending, r)
 		}
 	}
 	for len(pending) > 0 {
@@ -264,7 +264,19 @@ func (a *attempt) request(ctx context.Context, to Recipients) []envelope.Address
 	if err != nil {
 		return a.answered(to.Envelope, Result{All: httpapi.Lost(err)})
 	}
-	return a.answered(to.Envelope, a.s.Result(r, to))
+	res := a.s.Result(r, to)
+	res.All = a.clean(res.All)
+	for key, o := range res.Some {
+		res.Some[key] = a.clean(o)
+	}
+	return a.answered(to.Envelope, res)
+}
+
+// clean keeps what a service says to a line, and the key out of it.
+func (a *attempt) clean(o upstream.Outcome) upstream.Outcome {
+	o.Text = reply.Line(httpapi.Scrub(o.Text, "", a.key), 512)
+	o.RemoteID = reply.Line(httpapi.Scrub(o.RemoteID, "", a.key), 128)
+	return o
 }
 
 func (a *attempt) answered(to []envelope.Address, res Result) (again []envelope.Address) {

@@ -9,6 +9,7 @@ package apifake
 import (
 	"bytes"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -66,7 +67,7 @@ func Start(t *testing.T, fault conformance.Fault, p Provider) *Server {
 		}
 	}
 	if fault == conformance.Downgrades {
-		s.Config.ErrorLog = nil
+		s.Config.ErrorLog = log.New(io.Discard, "", 0)
 		s.StartTLS()
 	} else {
 		s.Server.Start()

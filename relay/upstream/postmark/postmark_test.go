@@ -1,0 +1,274 @@
+package postmark
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/upstream"
+	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
+	"github.com/printerrelay/printer-relay/relay/upstream/conformance/apifake"
+)
+
+func scan(content string, to ...string) *upstream.Message {
+	content = strings.ReplaceAll(content, "\n", "\r\n")
+	m := &upstream.Message{ID: "0Ab1", Size: int64(len(content)), Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader(content)), nil
+	}}
+	for _, s := range to {
+		a, err := envelope.ParseAddress(s)
+		if err != nil {
+			panic(err)
+		}
+		m.Recipients = append(m.Recipients, a)
+	}
+	return m
+}
+
+// kinds are the outcomes in short.
+func kinds(out []upstream.Outcome) string {
+	var all []string
+	for _, o := range out {
+		s := o.Kind.String()
+		if o.Kind != upstream.Accepted {
+			s += "/" + o.Scope.String()
+		}
+		all = append(all, s)
+	}
+	return strings.Join(all, " ")
+}
+
+// TestRequest holds what is sent, whole: testdata/NAME.eml to a@corp.test and
+// hidden@corp.test becomes NAME.json.
+func TestRequest(t *testing.T) {
+	for _, name := range []string{"scan", "newsletter"} {
+		t.Run(name, func(t *testing.T) {
+			eml, err := os.ReadFile("testdata/" + name + ".eml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := apifake.Start(t, conformance.None, provider)
+			out := transport(t, s.URL, token, "scans").Deliver(t.Context(), scan(string(eml), "a@corp.test", "hidden@corp.test"))
+			if kinds(out) != "Accepted Accepted" || out[0].RemoteID != "0a129aee-e1cd-480d-b08d-4f48548ff48d" || out[0].Remote == "" {
+				t.Fatalf("%+v", out)
+			}
+			want, err := os.ReadFile("testdata/" + name + ".json")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got, wanted any
+			if err := json.Unmarshal(s.Bodies(t)[0], &got); err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal(want, &wanted); err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got, wanted) {
+				b, _ := json.MarshalIndent(got, "", "  ")
+				t.Errorf("the request is\n%s", b)
+			}
+		})
+	}
+}
+
+// Nobody sees a recipient whom the header does not name, and each has one copy.
+func TestRecipients(t *testing.T) {
+	for name, c := range map[string]struct{ header, to, want string }{
+		"named":      {"To: A <a@x.test>\nCc: b@x.test\n", "a@x.test b@x.test", `"A" <a@x.test> / b@x.test / `},
+		"one is not": {"To: a@x.test\n", "c@x.test a@x.test", "a@x.test /  / c@x.test"},
+		"only Cc":    {"To: z@x.test\nCc: b@x.test\n", "b@x.test c@x.test", "b@x.test /  / c@x.test"},
+		"nobody":     {"To: undisclosed-recipients:;\n", "a@x.test b@x.test", "a@x.test /  / ; b@x.test /  / "},
+		"twice":      {"To: a@x.test\nCc: A@x.test\n", "a@x.test A@X.TEST", "a@x.test /  / "},
+		"odd names":  {"To: \"x, \\\"y\\\" <v@x.test>\" <a@x.test>\n", "a@x.test", `"x, \"y\" <v@x.test>" <a@x.test> /  / `},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := apifake.Start(t, conformance.None, provider)
+			out := transport(t, s.URL, token, "").Deliver(t.Context(), scan("From: m@x.test\n"+c.header+"\nhello\n", strings.Fields(c.to)...))
+			for _, o := range out {
+				if o.Kind != upstream.Accepted {
+					t.Error(o)
+				}
+			}
+			var got []string
+			for _, b := range s.Bodies(t) {
+				r, complaint := parse(b)
+				if complaint != "" {
+					t.Error(complaint)
+				}
+				got = append(got, r.To+" / "+r.Cc+" / "+r.Bcc)
+			}
+			if all := strings.Join(got, "; "); all != c.want {
+				t.Errorf("%s\nwant %s", all, c.want)
+			}
+		})
+	}
+}
+
+// More than 50 recipients are more than one request. Those of a later one whom the
+// header does not name do not see each other.
+func TestBatches(t *testing.T) {
+	var named, to []string
+	for i := range 53 {
+		if to = append(to, fmt.Sprintf("u%d@x.test", i)); i < 20 {
+			named = append(named, to[i])
+		}
+	}
+	s := apifake.Start(t, conformance.None, provider)
+	out := transport(t, s.URL, token, "").Deliver(t.Context(), scan("From: m@x.test\nTo: "+strings.Join(named, ",\n ")+"\n\nhello\n", to...))
+	for i, o := range out {
+		if o.Kind != upstream.Accepted {
+			t.Fatal(i, o)
+		}
+	}
+	var n []int
+	for _, r := range s.Received(t) {
+		n = append(n, len(r.Recipients))
+	}
+	if fmt.Sprint(n) != "[50 1 1 1]" {
+		t.Errorf("%v recipients in the requests", n)
+	}
+}
+
+// Partial acceptance is read from the answer: who is inactive has failed, the
+// others are accepted, and nothing is sent twice.
+func TestInactive(t *testing.T) {
+	const long = "Inactive recipients are ones that have generated a hard bounce, a spam complaint, or a manual suppression."
+	for name, c := range map[string]struct {
+		answers []string // "STATUS CODE message", one for each request
+		want    string
+	}{
+		"one of three":    {[]string{"200 0 Message OK, but will not deliver to these inactive addresses: B@x.test"}, "Accepted Failed/Recipient Accepted"},
+		"two of three":    {[]string{"200 0 Message OK, but will not deliver to these inactive addresses: b@x.test, c@x.test. " + long}, "Accepted Failed/Recipient Failed/Recipient"},
+		"in other words":  {[]string{"200 0 The following recipients were inactive: c@x.test"}, "Accepted Accepted Failed/Recipient"},
+		"none":            {[]string{"200 0 OK"}, "Accepted Accepted Accepted"},
+		"all":             {[]string{"422 406 You tried to send to a recipient that has been marked as inactive.\nFound inactive addresses: a@x.test, b@x.test, c@x.test.\n" + long}, "Failed/Recipient Failed/Recipient Failed/Recipient"},
+		"some, refused":   {[]string{"422 406 You tried to send to recipient(s) that have been marked as inactive. Found inactive addresses: a@x.test. " + long, "200 0 OK"}, "Failed/Recipient Accepted Accepted"},
+		"in no words":     {[]string{"422 406 inactive"}, "Failed/Recipient Failed/Recipient Failed/Recipient"},
+		"about strangers": {[]string{"422 406 Found inactive addresses: z@x.test"}, "Failed/Recipient Failed/Recipient Failed/Recipient"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := 0
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				io.Copy(io.Discard, r.Body)
+				if n++; n > len(c.answers) {
+					t.Errorf("request %d", n)
+					return
+				}
+				var status, code int
+				fmt.Sscan(c.answers[n-1], &status, &code)
+				_, message, _ := strings.Cut(c.answers[n-1], " ")
+				_, message, _ = strings.Cut(message, " ")
+				answers(w, status, code, message)
+			}))
+			defer s.Close()
+			out := transport(t, s.URL, token, "").Deliver(t.Context(), scan("From: m@x.test\nTo: a@x.test, b@x.test\nCc: c@x.test\n\nhello\n", "a@x.test", "b@x.test", "c@x.test"))
+			if got := kinds(out); got != c.want || n != len(c.answers) {
+				t.Errorf("%s after %d requests\n%+v", got, n, out)
+			}
+		})
+	}
+}
+
+// What the answers mean, by Postmark's table of error codes.
+func TestAnswers(t *testing.T) {
+	for name, c := range map[string]struct {
+		status, code int
+		want, text   string
+	}{
+		"token":       {401, 10, "Failed/Upstream", "Postmark error 10: said"},
+		"maintenance": {503, 100, "Deferred/Upstream", "Postmark error 100: said"},
+		"invalid":     {422, 300, "Failed/Message", "Postmark error 300: said"},
+		"signature":   {422, 400, "Failed/Upstream", "Postmark error 400: said"},
+		"unconfirmed": {422, 401, "Failed/Upstream", "Postmark error 401: said"},
+		"JSON":        {422, 402, "Failed/Message", "Postmark error 402: said"},
+		"credits":     {422, 405, "Deferred/Upstream", "Postmark error 405: said"},
+		"forbidden":   {422, 411, "Failed/Message", "Postmark error 411: said"},
+		"pending":     {422, 412, "Failed/Upstream", "Postmark error 412: said"},
+		"may not":     {422, 413, "Failed/Upstream", "Postmark error 413: said"},
+		"rate":        {429, 429, "Deferred/Upstream", "Postmark error 429: said"},
+		"stream":      {422, 1235, "Failed/Upstream", "Postmark error 1235: said"},
+		"a new code":  {422, 7777, "Failed/Message", "Postmark error 7777: said"},
+		"too large":   {413, 0, "Failed/Message", "said"},
+		"its error":   {500, 0, "Deferred/Upstream", "said"},
+		"a proxy":     {504, 0, "Unknown/Upstream", "said"},
+		"an error":    {200, 300, "Failed/Message", "Postmark error 300: said"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				io.Copy(io.Discard, r.Body)
+				answers(w, c.status, c.code, "said")
+			}))
+			defer s.Close()
+			o := transport(t, s.URL, token, "").Deliver(t.Context(), scan("From: m@x.test\n\nhello\n", "a@x.test"))[0]
+			if got := kinds([]upstream.Outcome{o}); got != c.want || o.Text != c.text || o.Code != c.status || o.RetryIn != 0 {
+				t.Errorf("%s, %+v", got, o)
+			}
+		})
+	}
+}
+
+// An answer that is none of Postmark's may be that of a proxy, behind which the
+// message was taken, or not.
+func TestNoAnswer(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(w, "<html>")
+	}))
+	defer s.Close()
+	if out := transport(t, s.URL, token, "").Deliver(t.Context(), scan("From: m@x.test\nTo: a@x.test\n\nhello\n", "a@x.test")); kinds(out) != "Unknown/Upstream" {
+		t.Errorf("%+v", out)
+	}
+}
+
+// What is too large for Postmark is refused before it is sent.
+func TestTooLarge(t *testing.T) {
+	s := apifake.Start(t, conformance.None, provider)
+	tr := transport(t, s.URL, token, "")
+	const head, tiff = "From: m@x.test\n\n", "From: m@x.test\nContent-Type: image/tiff\n\n"
+	for _, c := range []struct{ in, want string }{
+		{head + strings.Repeat("x", 5<<20), "accepted by Postmark"},
+		{head + strings.Repeat("x", 5<<20+1), "Postmark's API cannot carry a text of 5242881 octets, of which Postmark takes 5242880: use postmark.transport SMTP, which carries it as it is"},
+		{tiff + strings.Repeat("x", 7<<20), "accepted by Postmark"},
+		{tiff + strings.Repeat("x", 8<<20), "Postmark's API cannot carry a request of 11184"},
+	} {
+		o := tr.Deliver(t.Context(), scan(c.in, "a@x.test"))[0]
+		if !strings.HasPrefix(o.Text, c.want) || o.Kind != upstream.Accepted && (o.Kind != upstream.Failed || o.Scope != upstream.ScopeMessage) {
+			t.Errorf("%+v, want %s", o, c.want)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		want   upstream.Health
+	}{
+		"live":    {200, `{"ID":1,"Name":"Scans","ApiTokens":["x"],"DeliveryType":"Live"}`, upstream.Health{Reachable: upstream.Good, Credentials: upstream.Good, Text: `the token is of the server "Scans"`}},
+		"sandbox": {200, `{"Name":"Try","DeliveryType":"Sandbox"}`, upstream.Health{Reachable: upstream.Good, Credentials: upstream.Good, Text: `the token is of the server "Try"`, Warnings: []string{`the server "Try" is a sandbox: Postmark takes the mail and delivers none of it`}}},
+		"refused": {401, `{"ErrorCode":10,"Message":"The Server Token you provided in the X-Postmark-Server-Token request header was invalid."}`, upstream.Health{Reachable: upstream.Good, Credentials: upstream.Bad, Text: "Postmark does not take the server token: The Server Token you provided in the X-Postmark-Server-Token request header was invalid."}},
+		"down":    {503, ``, upstream.Health{Reachable: upstream.Good, Text: "Postmark did not tell of the server: 503"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method != http.MethodGet || r.URL.Path != "/server" || r.Header.Get("X-Postmark-Server-Token") != token {
+					t.Errorf("%s %s", r.Method, r.URL)
+				}
+				w.WriteHeader(c.status)
+				io.WriteString(w, c.body)
+			}))
+			defer s.Close()
+			var checker upstream.Checker = transport(t, s.URL, token, "")
+			if got := checker.Check(t.Context()); !reflect.DeepEqual(got, c.want) {
+				t.Errorf("got  %+v\nwant %+v", got, c.want)
+			}
+		})
+	}
+}
