@@ -192,11 +192,11 @@ func TestOpenSMTPDsClient(t *testing.T) {
 
 // eximConf sends everything to the relay.
 const eximConf = `spool_directory = %[1]s/spool
-log_file_path = %[1]s/%%%%slog
-exim_user = root
-exim_group = root
-never_users =
-trusted_users = root
+log_file_path = %[1]s/%%slog
+exim_user = Debian-exim
+exim_group = Debian-exim
+exim_path = %[5]s
+keep_environment =
 primary_hostname = exim.test
 queue_run_in_order
 begin routers
@@ -219,6 +219,8 @@ begin retry
 * * F,1h,1m
 `
 
+const eximUser = 65533
+
 func TestEximsClient(t *testing.T) {
 	env.NeedRoot(t)
 	for name, tc := range map[string]struct{ listener, require, avoid string }{
@@ -228,20 +230,25 @@ func TestEximsClient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			u := rig.StartUpstream(t, rig.Script{})
 			r := office(t, u, tc.listener)
-			dir := t.TempDir()
+			dir := env.SharedDir(t)
+			exim := filepath.Join(dir, "exim4") // where its own user may run it
+			env.MustRun(t, "", "install", "-m", "755", unpacked(t, "exim4-daemon-light", "usr/sbin/exim4"), exim)
+			if err := os.Chown(dir, eximUser, eximUser); err != nil {
+				t.Fatal(err)
+			}
 			conf := filepath.Join(dir, "exim.conf")
-			for name, entry := range map[string]string{"passwd": "Debian-exim:x:65533:65533::/:/bin/false\n", "group": "Debian-exim:x:65533:\n"} {
+			for name, entry := range map[string]string{"passwd": fmt.Sprintf("Debian-exim:x:%[1]d:%[1]d::/:/bin/false\n", eximUser), "group": fmt.Sprintf("Debian-exim:x:%d:\n", eximUser)} {
 				have, err := os.ReadFile("/etc/" + name)
 				if err != nil {
 					t.Fatal(err)
 				}
 				env.WriteFile(t, filepath.Join(dir, name), string(have)+entry)
 			}
-			env.WriteFile(t, conf, fmt.Sprintf(eximConf, dir, r.Port, tc.require, tc.avoid))
+			env.WriteFile(t, conf, fmt.Sprintf(eximConf, dir, r.Port, tc.require, tc.avoid, exim))
 			send := func(from string) string {
 				// It asks for the user of its package before it reads its configuration.
 				out, err := env.Run(t, mail, "unshare", "--mount", "sh", "-euc", `mount --bind "$0/passwd" /etc/passwd; mount --bind "$0/group" /etc/group; exec "$@"`, dir,
-					unpacked(t, "exim4-daemon-light", "usr/sbin/exim4"), "-C", conf, "-odi", "-f", from, "it@corp.example")
+					exim, "-C", conf, "-odi", "-f", from, "it@corp.example")
 				if err != nil {
 					t.Fatalf("%v\n%s", err, out)
 				}
@@ -252,7 +259,7 @@ func TestEximsClient(t *testing.T) {
 				return string(b)
 			}
 			if l := send("mfp@copier.example"); !strings.Contains(l, `C="250 2.0.0 Queued as `) {
-				t.Errorf("exim's log:\n%s", l)
+				t.Fatalf("exim's log:\n%s", l)
 			}
 			came(t, r, u)
 			if l := send("md@corp.example"); !strings.Contains(l, "550 5.7.1 PR-031") {
