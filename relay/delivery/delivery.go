@@ -30,6 +30,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/spool"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/maildir"
+	"github.com/printerrelay/printer-relay/relay/upstream/mailgun"
 	"github.com/printerrelay/printer-relay/relay/upstream/mx"
 	"github.com/printerrelay/printer-relay/relay/upstream/postmark"
 	"github.com/printerrelay/printer-relay/relay/upstream/sendgrid"
@@ -123,6 +124,8 @@ func (d *Delivery) transport(p *plan.Plan, u *plan.Upstream) (upstream.Transport
 		return mx.New(c)
 	case u.SendGrid != nil:
 		return sendgrid.New(d.translated(u, u.SendGrid.Endpoint, u.SendGrid.Secret))
+	case u.Mailgun != nil:
+		return mailgun.New(mailgun.Config{Mailgun: *u.Mailgun, Secrets: d.Secrets, Private: u.Private, MaxIdle: u.Connections})
 	case u.Postmark != nil:
 		return postmark.New(d.translated(u, u.Postmark.Endpoint, u.Postmark.Secret), u.Postmark.Stream)
 	case u.Maildir != nil:
