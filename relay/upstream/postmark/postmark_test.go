@@ -227,6 +227,16 @@ func TestNoAnswer(t *testing.T) {
 	}
 }
 
+// A device gives Postmark no orders; fields that are there twice go twice.
+func TestFields(t *testing.T) {
+	s := apifake.Start(t, conformance.None, provider)
+	transport(t, s.URL, token, "").Deliver(t.Context(), scan("From: m@x.test\nX-PM-Message-Stream: broadcast\nX-A: 1\nX-A: 2\n\nhello\n", "a@x.test"))
+	r, complaint := parse(s.Bodies(t)[0])
+	if complaint != "" || fmt.Sprint(r.Headers) != "[{X-A 1} {X-A 2}]" {
+		t.Errorf("%v %s", r.Headers, complaint)
+	}
+}
+
 // What is too large for Postmark is refused before it is sent.
 func TestTooLarge(t *testing.T) {
 	s := apifake.Start(t, conformance.None, provider)
