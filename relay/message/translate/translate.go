@@ -36,6 +36,10 @@ func uncarried(format string, a ...any) error {
 	return &UncarriedError{What: fmt.Errorf(format, a...).Error()}
 }
 
+func (r *Rules) tooLarge(what string, size, limit int64) error {
+	return &UncarriedError{What: fmt.Sprintf("%s of %d octets, of which %s takes %d", what, size, r.Service, limit), TooLarge: true}
+}
+
 // Message is what a service is told of a message.
 type Message struct {
 	From        Mailbox
@@ -154,7 +158,7 @@ func (m *Message) take(source *message.Part, content io.Reader) error {
 	}
 	switch {
 	case p.text && m.rules.Body > 0 && p.Size > m.rules.Body:
-		return uncarried("a text of %d octets, of which %s takes %d", p.Size, m.rules.Service, m.rules.Body)
+		return m.rules.tooLarge("a text", p.Size, m.rules.Body)
 	case p.text && p.Type == "text/html":
 		m.HTML = p
 	case p.text:

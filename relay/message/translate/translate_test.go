@@ -212,10 +212,10 @@ func TestRefused(t *testing.T) {
 		"base64 and more":       {part("Content-Type: image/png; name=a.png\nContent-Transfer-Encoding: base64", "QQ==\nQQ=="), "a.png, whose base64 cannot be decoded"},
 		"no base64":             {part("Content-Type: image/png; name=a.png\nContent-Transfer-Encoding: base64", "Q*Q="), "a.png, whose base64 cannot be decoded"},
 		"an empty file":         {part("Content-Type: image/png; name=a.png", ""), "the attachment a.png, which is empty"},
-		"two names":             {part("Content-Type: image/png; name=\"=?klingon?q?x?=\"", "x"), "file name"},
+		"two names":             {part("Content-Type: image/png; name=\"=?klingon?q?x?=\"", "x"), "a message that is unclear: file name"},
 		"an odd Content-ID":     {part("Content-Type: image/png\nContent-ID: <a b>", "x"), "a Content-ID that is no msg-id"},
 		"no end":                {mixed + "--b\n\none\n", "a multipart that does not end"},
-		"an encoding of no RFC": {part("Content-Transfer-Encoding: x-gzip64", "x"), "encoding x-gzip64"},
+		"an encoding of no RFC": {part("Content-Transfer-Encoding: x-gzip64", "x"), "the encoding x-gzip64"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Read(opens(c.in), &rules)

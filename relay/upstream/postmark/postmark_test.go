@@ -249,7 +249,7 @@ func TestTooLarge(t *testing.T) {
 		{tiff + strings.Repeat("x", 8<<20), "Postmark's API cannot carry a request of 11184"},
 	} {
 		o := tr.Deliver(t.Context(), scan(c.in, "a@x.test"))[0]
-		if !strings.HasPrefix(o.Text, c.want) || o.Kind != upstream.Accepted && (o.Kind != upstream.Failed || o.Scope != upstream.ScopeMessage) {
+		if !strings.HasPrefix(o.Text, c.want) || o.Kind != upstream.Accepted && (o.Kind != upstream.Failed || o.Scope != upstream.ScopeMessage || o.Code != 552) {
 			t.Errorf("%+v, want %s", o, c.want)
 		}
 	}

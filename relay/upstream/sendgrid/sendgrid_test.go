@@ -197,14 +197,14 @@ func TestRefusedHere(t *testing.T) {
 	for header, want := range map[string]string{
 		"Resent-To: a@x.test\n":                   "SendGrid's API cannot carry Resent-To: several fields that belong together, in an order that no service keeps: use sendGrid.transport SMTP, which carries it as it is",
 		"Content-Type: application/pkcs7-mime\n":  "SendGrid's API cannot carry application/pkcs7-mime: a signature or encryption is over the message as it is: use sendGrid.transport SMTP, which carries it as it is",
-		"Content-Transfer-Encoding: x-uuencode\n": "SendGrid's API cannot carry encoding x-uuencode: use sendGrid.transport SMTP, which carries it as it is",
+		"Content-Transfer-Encoding: x-uuencode\n": "SendGrid's API cannot carry the encoding x-uuencode: use sendGrid.transport SMTP, which carries it as it is",
 	} {
 		o := tr.Deliver(t.Context(), scan("From: m@x.test\n"+header+"\nhello\n", "a@x.test"))[0]
 		if o.Kind != upstream.Failed || o.Scope != upstream.ScopeMessage || o.Text != want || o.Code != 554 || o.Enhanced != "5.6.3" {
 			t.Errorf("%+v", o)
 		}
 	}
-	if out := tr.Deliver(t.Context(), scan("From: m@x.test\n\nhello\n", `"a b"@x.test`, "c@x.test")); kinds(out) != "Failed/Recipient Accepted" {
+	if out := tr.Deliver(t.Context(), scan("From: m@x.test\n\nhello\n", `"a b"@x.test`, "c@x.test")); kinds(out) != "Failed/Message Accepted" {
 		t.Errorf("%v", out)
 	}
 	if n := len(s.Requests()); n != 1 {

@@ -156,7 +156,7 @@ func (t *Transport) Deliver(ctx context.Context, m *upstream.Message) []upstream
 	seen := make(map[string]bool, len(m.Recipients))
 	for _, r := range m.Recipients {
 		if _, err := translate.Plain(r); err != nil {
-			a.done[r.Key()] = t.failed(upstream.ScopeRecipient, err)
+			a.done[r.Key()] = t.failed(err)
 			continue
 		}
 		if k := r.Key(); !seen[k] {
@@ -206,20 +206,24 @@ func (t *Transport) unread(ctx context.Context, err error) upstream.Outcome {
 	var u *translate.UncarriedError
 	switch {
 	case errors.As(err, &u):
-		return t.failed(upstream.ScopeMessage, err)
+		return t.failed(err)
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Remote: t.client.Host(), Text: "stopped while it was under way", Cause: err}
 	}
 	return upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeMessage, Remote: t.client.Host(), Text: "the stored message cannot be read", Cause: err}
 }
 
-// failed is the outcome of what this API cannot carry (RFC 3463 X.6.3).
-func (t *Transport) failed(scope upstream.Scope, err error) upstream.Outcome {
-	text := fmt.Sprintf("%s's API cannot carry %s", t.s.Rules.Service, err)
-	if scope == upstream.ScopeMessage {
-		text += ": " + t.s.Instead
+// failed is the outcome of what this API cannot carry, and another upstream may
+// (RFC 3463 X.6.3, or X.3.4).
+func (t *Transport) failed(err error) upstream.Outcome {
+	o := upstream.Outcome{
+		Kind: upstream.Failed, Scope: upstream.ScopeMessage, Code: 554, Enhanced: "5.6.3", Remote: t.client.Host(),
+		Text: reply.Line(fmt.Sprintf("%s's API cannot carry %s: %s", t.s.Rules.Service, err, t.s.Instead), 512),
 	}
-	return upstream.Outcome{Kind: upstream.Failed, Scope: scope, Code: 554, Enhanced: "5.6.3", Remote: t.client.Host(), Text: reply.Line(text, 512)}
+	if u := (*translate.UncarriedError)(nil); errors.As(err, &u) && u.TooLarge {
+		o.Code, o.Enhanced = 552, "5.3.4"
+	}
+	return o
 }
 
 // batch sends to recipients that fit into one request.
@@ -232,7 +236,7 @@ func (a *attempt) batch(ctx context.Context, to []envelope.Address) {
 		now := Recipients{Envelope: to}
 		var err error
 		if now.To, now.Cc, now.Bcc, err = a.m.Recipients(to); err != nil {
-			a.set(to, a.failed(upstream.ScopeMessage, err))
+			a.set(to, a.failed(err))
 			return
 		}
 		var later []envelope.Address
@@ -254,7 +258,7 @@ func (a *attempt) set(to []envelope.Address, o upstream.Outcome) {
 func (a *attempt) request(ctx context.Context, to Recipients) []envelope.Address {
 	doc := a.s.Document(a.m, to)
 	if err := doc.TooLarge(); err != nil {
-		a.set(to.Envelope, a.failed(upstream.ScopeMessage, err))
+		a.set(to.Envelope, a.failed(err))
 		return nil
 	}
 	header := a.s.Header(a.key)
