@@ -9,6 +9,7 @@
 package translate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -78,15 +79,15 @@ type Part struct {
 }
 
 // Read reads a message once from its start. An *UncarriedError says why it
-// cannot be carried; any other error is that of open or of what it gave.
-func Read(open func() (io.ReadCloser, error), rules *Rules) (*Message, error) {
+// cannot be carried; any other error is that of open, of what it gave, or of ctx.
+func Read(ctx context.Context, open func() (io.ReadCloser, error), rules *Rules) (*Message, error) {
 	src, err := open()
 	if err != nil {
 		return nil, err
 	}
 	defer src.Close()
 	m := &Message{open: open, rules: rules}
-	w := &watched{r: src}
+	w := &watched{ctx: ctx, r: src}
 	err = m.read(w)
 	var u *UncarriedError
 	if errors.As(err, &u) && w.err == nil {
@@ -106,11 +107,16 @@ func Read(open func() (io.ReadCloser, error), rules *Rules) (*Message, error) {
 
 // watched tells an error of the source from one of what it holds.
 type watched struct {
+	ctx context.Context
 	r   io.Reader
 	err error
 }
 
 func (w *watched) Read(b []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		w.err = err
+		return 0, err
+	}
 	n, err := w.r.Read(b)
 	if err != nil && !errors.Is(err, io.EOF) {
 		w.err = err

@@ -166,7 +166,7 @@ func TestTranslate(t *testing.T) {
 		"unknown and ASCII": {from + "Content-Type: text/plain; charset=unknown-8bit\n\nx\n", "from  <a@b.test>\ntext \"x\\r\\n\"\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, err := Read(opens(c.in), &rules)
+			m, err := Read(t.Context(), opens(c.in), &rules)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -218,7 +218,7 @@ func TestRefused(t *testing.T) {
 		"an encoding of no RFC": {part("Content-Transfer-Encoding: x-gzip64", "x"), "the encoding x-gzip64"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Read(opens(c.in), &rules)
+			_, err := Read(t.Context(), opens(c.in), &rules)
 			var u *UncarriedError
 			if !errors.As(err, &u) || u.What != c.want {
 				t.Errorf("got  %v\nwant %s", err, c.want)
@@ -229,15 +229,15 @@ func TestRefused(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	in := from + "\n" + strings.Repeat("x", 100) + "\n"
-	if _, err := Read(opens(in), &Rules{Service: "Example", Body: 102}); err != nil {
+	if _, err := Read(t.Context(), opens(in), &Rules{Service: "Example", Body: 102}); err != nil {
 		t.Error(err)
 	}
-	_, err := Read(opens(in), &Rules{Service: "Example", Body: 101})
+	_, err := Read(t.Context(), opens(in), &Rules{Service: "Example", Body: 101})
 	if err == nil || err.Error() != "a text of 102 octets, of which Example takes 101" {
 		t.Error(err)
 	}
 	for limit, want := range map[int64]string{0: "", 144: "", 143: "a request of 144 octets, of which Example takes 143"} {
-		m, err := Read(opens(in), &Rules{Service: "Example", Request: limit})
+		m, err := Read(t.Context(), opens(in), &Rules{Service: "Example", Request: limit})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -249,14 +249,14 @@ func TestLimits(t *testing.T) {
 
 // Repeated fields go where a service can carry them.
 func TestRepeats(t *testing.T) {
-	m, err := Read(opens(from+"X-A: 1\nX-A: 2\nX-A: 2\n\nx\n"), &Rules{Repeats: true})
+	m, err := Read(t.Context(), opens(from+"X-A: 1\nX-A: 2\nX-A: 2\n\nx\n"), &Rules{Repeats: true})
 	if err != nil || fmt.Sprint(m.Fields) != "[{X-A 1} {X-A 2} {X-A 2}]" {
 		t.Errorf("%v %v", m, err)
 	}
 }
 
 func TestRecipients(t *testing.T) {
-	m, err := Read(opens(from+"To: A <a@x.test>, z@x.test\nCc: =?utf-8?q?=C3=9C?= <b@x.test>\n\nx\n"), &rules)
+	m, err := Read(t.Context(), opens(from+"To: A <a@x.test>, z@x.test\nCc: =?utf-8?q?=C3=9C?= <b@x.test>\n\nx\n"), &rules)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,12 +282,12 @@ func TestBrokenSource(t *testing.T) {
 	}
 	for _, in := range []string{whole, bad} {
 		for n := range len(in) + 1 {
-			if _, err := Read(breaks(in, n), &rules); !errors.Is(err, spoilt) {
+			if _, err := Read(t.Context(), breaks(in, n), &rules); !errors.Is(err, spoilt) {
 				t.Errorf("after %d octets: %v", n, err)
 			}
 		}
 	}
-	m, err := Read(opens(whole), &rules)
+	m, err := Read(t.Context(), opens(whole), &rules)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package sendgrid
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -219,6 +220,24 @@ func TestOrders(t *testing.T) {
 	r, complaint, _ := parse(s.Bodies(t)[0])
 	if complaint != "" || len(r.Headers) != 1 || r.Headers["X-Other"] != "1" {
 		t.Errorf("%v %s", r.Headers, complaint)
+	}
+}
+
+// What is stopped in the middle waits, and is not taken for a message that cannot
+// be read.
+func TestStopped(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	end := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.CopyN(io.Discard, r.Body, 64<<10)
+		cancel()
+		<-end
+	}))
+	defer s.Close()
+	defer close(end)
+	m := scan("From: m@x.test\nContent-Type: image/tiff\n\n"+strings.Repeat("x", 20<<20), "a@x.test", "b@x.test")
+	if out := transport(t, s.URL, key).Deliver(ctx, m); kinds(out) != "Deferred/Upstream Deferred/Upstream" {
+		t.Errorf("%+v", out)
 	}
 }
 

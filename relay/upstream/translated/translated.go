@@ -11,7 +11,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
@@ -149,7 +148,7 @@ func (t *Transport) Deliver(ctx context.Context, m *upstream.Message) []upstream
 			Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Remote: t.client.Host(), Text: err.Error(), Cause: err,
 		})
 	}
-	if a.m, err = translate.Read(untilDone(ctx, m.Open), t.s.Rules); err != nil {
+	if a.m, err = translate.Read(ctx, m.Open, t.s.Rules); err != nil {
 		return upstream.All(len(m.Recipients), t.unread(ctx, err))
 	}
 	var pending []envelope.Address
@@ -173,32 +172,6 @@ func (t *Transport) Deliver(ctx context.Context, m *upstream.Message) []upstream
 		out[i] = a.done[r.Key()]
 	}
 	return out
-}
-
-// untilDone reads until the context ends.
-func untilDone(ctx context.Context, open func() (io.ReadCloser, error)) func() (io.ReadCloser, error) {
-	return func() (io.ReadCloser, error) {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		r, err := open()
-		if err != nil {
-			return nil, err
-		}
-		return &cancelled{r, ctx}, nil
-	}
-}
-
-type cancelled struct {
-	io.ReadCloser
-	ctx context.Context
-}
-
-func (c *cancelled) Read(b []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.ReadCloser.Read(b)
 }
 
 // unread is the outcome of a message that was not translated.
