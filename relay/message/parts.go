@@ -16,10 +16,16 @@ const maxStored = 2 * maxHeader
 // UncarriedError is a message that cannot be carried in another form without a
 // loss, or that programs read differently.
 type UncarriedError struct {
-	What string // in one line
+	What     string // in one line
+	TooLarge bool   // it is for its size alone
 }
 
 func (e *UncarriedError) Error() string { return e.What }
+
+// uncertain is the error of what content rules refuse as unclear.
+func uncertain(what string) error {
+	return &UncarriedError{What: "a message that is unclear: " + what}
+}
 
 // Part is a part of a message that holds no parts of its own; a message within
 // a message is one.
@@ -92,7 +98,7 @@ func NewParts(r io.Reader) (*Parts, error) {
 	for _, f := range p.Header.Fields {
 		for l := range bytes.Lines(f.Raw) {
 			if len(bytes.TrimSpace(l)) == 0 { // for some programs the header ends there
-				return nil, &UncarriedError{"empty line in the header"}
+				return nil, uncertain("empty line in the header")
 			}
 		}
 	}
@@ -109,16 +115,16 @@ func (p *Parts) header(limit int, message bool) ([]byte, error) {
 				return nil, err
 			}
 			if head = append(head, piece...); len(head) > limit {
-				return nil, &UncarriedError{"a header that is too large"}
+				return nil, &UncarriedError{What: "a header that is too large"}
 			}
 		}
 		switch line := head[start:]; {
 		case p.last && !message:
-			return nil, &UncarriedError{"a part that ends in its header"}
+			return nil, &UncarriedError{What: "a part that ends in its header"}
 		case len(line) == 0:
 			return head, nil
 		case !message && !headerLine(line, start > 0):
-			return nil, &UncarriedError{"part header"}
+			return nil, uncertain("part header")
 		}
 		head = append(head, crlf...)
 	}
@@ -190,7 +196,7 @@ func (p *Parts) advance() (*Header, error) {
 // ended is the error at the end of the message.
 func (p *Parts) ended() error {
 	if len(p.nesting.open) > 0 {
-		return &UncarriedError{"a multipart that does not end"}
+		return &UncarriedError{What: "a multipart that does not end"}
 	}
 	return io.EOF
 }
@@ -223,7 +229,7 @@ func (p *Parts) judge(line []byte) error {
 	case ok && (p.eol != nil || p.last):
 		p.delimiter = &delimiter{i, closing}
 	case ok, p.nesting.almost(line):
-		return &UncarriedError{"a line that some take for a boundary"}
+		return &UncarriedError{What: "a line that some take for a boundary"}
 	}
 	return nil
 }
@@ -232,9 +238,9 @@ func (p *Parts) judge(line []byte) error {
 func (p *Parts) boundary(i int, closing bool) error {
 	switch {
 	case i < len(p.nesting.open)-1:
-		return &UncarriedError{"a multipart that does not end"}
+		return &UncarriedError{What: "a multipart that does not end"}
 	case p.barren && closing:
-		return &UncarriedError{"a multipart without parts"}
+		return &UncarriedError{What: "a multipart without parts"}
 	}
 	p.barren = false
 	p.nesting.at(i, closing)
@@ -245,30 +251,30 @@ func (p *Parts) boundary(i int, closing bool) error {
 // open looks at the header of the message or of a part; nil: it is a multipart.
 func (p *Parts) open(h *Header) (*Part, error) {
 	if p.parts++; p.parts > maxParts {
-		return nil, &UncarriedError{"too many parts"}
+		return nil, uncertain("too many parts")
 	}
 	declared, params, encoding, err := contentOf(h)
 	if err != nil {
-		return nil, &UncarriedError{err.Error()}
+		return nil, uncertain(err.Error())
 	}
 	kind, subtype, ok := strings.Cut(declared, "/")
 	switch {
 	case declared == "":
 		declared, kind = "text/plain", "text"
 	case !ok || kind == "" || subtype == "":
-		return nil, &UncarriedError{"Content-Type " + declared}
+		return nil, &UncarriedError{What: "the type " + declared}
 	case declared == "multipart/digest": // its parts are messages where they do not say what they are
-		return nil, &UncarriedError{declared}
+		return nil, &UncarriedError{What: declared}
 	case kind == "multipart":
 		if err := p.nesting.push(params["boundary"], encoding); err != nil {
-			return nil, &UncarriedError{err.Error()}
+			return nil, uncertain(err.Error())
 		}
 		p.multi++
 		p.within = append(p.within[:len(p.within):len(p.within)], Multipart{p.multi, subtype})
 		p.barren = true
 		return nil, nil
 	case (declared == "message/rfc822" || declared == "message/global") && !unencoded(encoding):
-		return nil, &UncarriedError{"encoded message"}
+		return nil, uncertain("encoded message")
 	}
 	part := &Part{Number: p.parts, Type: declared, Within: p.within, ContentID: strings.Trim(h.Get("Content-ID"), "<> \t")}
 	if kind == "text" {
@@ -277,11 +283,11 @@ func (p *Parts) open(h *Header) (*Part, error) {
 	if part.Encoding = encoding; unencoded(encoding) {
 		part.Encoding = ""
 	} else if encoding != "base64" && encoding != "quoted-printable" {
-		return nil, &UncarriedError{"encoding " + encoding}
+		return nil, &UncarriedError{What: "the encoding " + encoding}
 	}
 	names, disposition, err := fileNames(h, params)
 	if err != nil {
-		return nil, &UncarriedError{err.Error()}
+		return nil, uncertain(err.Error())
 	}
 	part.Disposition = disposition
 	if len(names) > 0 {

@@ -62,7 +62,7 @@ func (d *Document) Length() int64 { return d.n }
 // TooLarge is the error of a document that is larger than the service takes.
 func (d *Document) TooLarge() error {
 	if limit := d.m.rules.Request; limit > 0 && d.n > limit {
-		return uncarried("a request of %d octets, of which %s takes %d", d.n, d.m.rules.Service, limit)
+		return d.m.rules.tooLarge("a request", d.n, limit)
 	}
 	return nil
 }

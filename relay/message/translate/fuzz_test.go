@@ -101,7 +101,7 @@ func FuzzTranslate(f *testing.F) {
 			return
 		}
 		open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(stored.Bytes())), nil }
-		m, err := Read(open, &Rules{Service: "Example"})
+		m, err := Read(t.Context(), open, &Rules{Service: "Example"})
 		if err != nil {
 			var u *UncarriedError
 			if !errors.As(err, &u) || u.What == "" || strings.ContainsAny(u.What, "\r\n") {

@@ -15,12 +15,12 @@ type Fate uint8
 const (
 	Carried Fate = iota // as a header field of the same name
 	Own                 // in a field of the service's own
-	Anew                // the service makes it, or it speaks of what is no more
+	Dropped             // the service makes it, or it speaks of what is no more
 	Refused             // the message does not go this way
 )
 
 // String is the fate in the words of docs/upstreams/translation.md.
-func (f Fate) String() string { return [...]string{"carried", "its own", "anew", "refused"}[f] }
+func (f Fate) String() string { return [...]string{"carried", "its own", "not carried", "refused"}[f] }
 
 // Rule is the fate of the header fields of a name, or with a * at its end of the
 // names that begin so.
@@ -35,22 +35,22 @@ var Common = []Rule{
 	{"From", Own, "one mailbox; more are refused"},
 	{"To", Own, "reduced to the envelope's pending recipients"},
 	{"Cc", Own, "reduced to the envelope's pending recipients"},
-	{"Bcc", Anew, "from the envelope: who is in neither To nor Cc"},
+	{"Bcc", Dropped, "from the envelope: who is in neither To nor Cc"},
 	{"Reply-To", Own, ""},
 	{"Subject", Own, "decoded"},
 	{"Sender", Carried, ""},
-	{"Date", Anew, "the time at which the service sends"},
-	{"MIME-Version", Anew, "the service makes MIME of what it is given"},
-	{"Content-*", Anew, "type, name, disposition and ID of a part are carried with it; language, description and location are not"},
-	{"Received", Anew, "the way until here"},
-	{"X-Received", Anew, "the way until here"},
-	{"Delivered-To", Anew, "the way until here"},
-	{"Return-Path", Anew, "the service's own: it takes the bounces"},
-	{"Authentication-Results", Anew, "the way until here"},
-	{"Received-SPF", Anew, "the way until here"},
-	{"ARC-*", Anew, "a signature over what is no more"},
-	{"DKIM-Signature", Anew, "a signature over what is no more; the service signs"},
-	{"DomainKey-Signature", Anew, "a signature over what is no more"},
+	{"Date", Dropped, "made anew: the time of sending"},
+	{"MIME-Version", Dropped, "made anew"},
+	{"Content-*", Dropped, "a part has its type, name, disposition and ID; description, language and location are lost"},
+	{"Received", Dropped, "the way until here"},
+	{"X-Received", Dropped, "the way until here"},
+	{"Delivered-To", Dropped, "the way until here"},
+	{"Return-Path", Dropped, "the service's own: it takes the bounces"},
+	{"Authentication-Results", Dropped, "the way until here"},
+	{"Received-SPF", Dropped, "the way until here"},
+	{"ARC-*", Dropped, "a signature over what is no more"},
+	{"DKIM-Signature", Dropped, "a signature over what is no more; the service signs"},
+	{"DomainKey-Signature", Dropped, "a signature over what is no more"},
 	{"Resent-*", Refused, "several fields that belong together, in an order that no service keeps"},
 }
 

@@ -9,6 +9,7 @@
 package translate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,10 @@ type UncarriedError = message.UncarriedError
 
 func uncarried(format string, a ...any) error {
 	return &UncarriedError{What: fmt.Errorf(format, a...).Error()}
+}
+
+func (r *Rules) tooLarge(what string, size, limit int64) error {
+	return &UncarriedError{What: fmt.Sprintf("%s of %d octets, of which %s takes %d", what, size, r.Service, limit), TooLarge: true}
 }
 
 // Message is what a service is told of a message.
@@ -74,15 +79,15 @@ type Part struct {
 }
 
 // Read reads a message once from its start. An *UncarriedError says why it
-// cannot be carried; any other error is that of open or of what it gave.
-func Read(open func() (io.ReadCloser, error), rules *Rules) (*Message, error) {
+// cannot be carried; any other error is that of open, of what it gave, or of ctx.
+func Read(ctx context.Context, open func() (io.ReadCloser, error), rules *Rules) (*Message, error) {
 	src, err := open()
 	if err != nil {
 		return nil, err
 	}
 	defer src.Close()
 	m := &Message{open: open, rules: rules}
-	w := &watched{r: src}
+	w := &watched{ctx: ctx, r: src}
 	err = m.read(w)
 	var u *UncarriedError
 	if errors.As(err, &u) && w.err == nil {
@@ -102,11 +107,16 @@ func Read(open func() (io.ReadCloser, error), rules *Rules) (*Message, error) {
 
 // watched tells an error of the source from one of what it holds.
 type watched struct {
+	ctx context.Context
 	r   io.Reader
 	err error
 }
 
 func (w *watched) Read(b []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		w.err = err
+		return 0, err
+	}
 	n, err := w.r.Read(b)
 	if err != nil && !errors.Is(err, io.EOF) {
 		w.err = err
@@ -154,7 +164,7 @@ func (m *Message) take(source *message.Part, content io.Reader) error {
 	}
 	switch {
 	case p.text && m.rules.Body > 0 && p.Size > m.rules.Body:
-		return uncarried("a text of %d octets, of which %s takes %d", p.Size, m.rules.Service, m.rules.Body)
+		return m.rules.tooLarge("a text", p.Size, m.rules.Body)
 	case p.text && p.Type == "text/html":
 		m.HTML = p
 	case p.text:

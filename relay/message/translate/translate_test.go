@@ -166,7 +166,7 @@ func TestTranslate(t *testing.T) {
 		"unknown and ASCII": {from + "Content-Type: text/plain; charset=unknown-8bit\n\nx\n", "from  <a@b.test>\ntext \"x\\r\\n\"\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, err := Read(opens(c.in), &rules)
+			m, err := Read(t.Context(), opens(c.in), &rules)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -212,13 +212,13 @@ func TestRefused(t *testing.T) {
 		"base64 and more":       {part("Content-Type: image/png; name=a.png\nContent-Transfer-Encoding: base64", "QQ==\nQQ=="), "a.png, whose base64 cannot be decoded"},
 		"no base64":             {part("Content-Type: image/png; name=a.png\nContent-Transfer-Encoding: base64", "Q*Q="), "a.png, whose base64 cannot be decoded"},
 		"an empty file":         {part("Content-Type: image/png; name=a.png", ""), "the attachment a.png, which is empty"},
-		"two names":             {part("Content-Type: image/png; name=\"=?klingon?q?x?=\"", "x"), "file name"},
+		"two names":             {part("Content-Type: image/png; name=\"=?klingon?q?x?=\"", "x"), "a message that is unclear: file name"},
 		"an odd Content-ID":     {part("Content-Type: image/png\nContent-ID: <a b>", "x"), "a Content-ID that is no msg-id"},
 		"no end":                {mixed + "--b\n\none\n", "a multipart that does not end"},
-		"an encoding of no RFC": {part("Content-Transfer-Encoding: x-gzip64", "x"), "encoding x-gzip64"},
+		"an encoding of no RFC": {part("Content-Transfer-Encoding: x-gzip64", "x"), "the encoding x-gzip64"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Read(opens(c.in), &rules)
+			_, err := Read(t.Context(), opens(c.in), &rules)
 			var u *UncarriedError
 			if !errors.As(err, &u) || u.What != c.want {
 				t.Errorf("got  %v\nwant %s", err, c.want)
@@ -229,15 +229,15 @@ func TestRefused(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	in := from + "\n" + strings.Repeat("x", 100) + "\n"
-	if _, err := Read(opens(in), &Rules{Service: "Example", Body: 102}); err != nil {
+	if _, err := Read(t.Context(), opens(in), &Rules{Service: "Example", Body: 102}); err != nil {
 		t.Error(err)
 	}
-	_, err := Read(opens(in), &Rules{Service: "Example", Body: 101})
+	_, err := Read(t.Context(), opens(in), &Rules{Service: "Example", Body: 101})
 	if err == nil || err.Error() != "a text of 102 octets, of which Example takes 101" {
 		t.Error(err)
 	}
 	for limit, want := range map[int64]string{0: "", 144: "", 143: "a request of 144 octets, of which Example takes 143"} {
-		m, err := Read(opens(in), &Rules{Service: "Example", Request: limit})
+		m, err := Read(t.Context(), opens(in), &Rules{Service: "Example", Request: limit})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -249,14 +249,14 @@ func TestLimits(t *testing.T) {
 
 // Repeated fields go where a service can carry them.
 func TestRepeats(t *testing.T) {
-	m, err := Read(opens(from+"X-A: 1\nX-A: 2\nX-A: 2\n\nx\n"), &Rules{Repeats: true})
+	m, err := Read(t.Context(), opens(from+"X-A: 1\nX-A: 2\nX-A: 2\n\nx\n"), &Rules{Repeats: true})
 	if err != nil || fmt.Sprint(m.Fields) != "[{X-A 1} {X-A 2} {X-A 2}]" {
 		t.Errorf("%v %v", m, err)
 	}
 }
 
 func TestRecipients(t *testing.T) {
-	m, err := Read(opens(from+"To: A <a@x.test>, z@x.test\nCc: =?utf-8?q?=C3=9C?= <b@x.test>\n\nx\n"), &rules)
+	m, err := Read(t.Context(), opens(from+"To: A <a@x.test>, z@x.test\nCc: =?utf-8?q?=C3=9C?= <b@x.test>\n\nx\n"), &rules)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,12 +282,12 @@ func TestBrokenSource(t *testing.T) {
 	}
 	for _, in := range []string{whole, bad} {
 		for n := range len(in) + 1 {
-			if _, err := Read(breaks(in, n), &rules); !errors.Is(err, spoilt) {
+			if _, err := Read(t.Context(), breaks(in, n), &rules); !errors.Is(err, spoilt) {
 				t.Errorf("after %d octets: %v", n, err)
 			}
 		}
 	}
-	m, err := Read(opens(whole), &rules)
+	m, err := Read(t.Context(), opens(whole), &rules)
 	if err != nil {
 		t.Fatal(err)
 	}

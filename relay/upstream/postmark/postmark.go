@@ -26,7 +26,7 @@ var Rules = translate.Rules{
 	Body:    5 << 20,
 	Repeats: true,
 	Fields: []translate.Rule{
-		{Name: "X-PM-*", Fate: translate.Refused, Why: "orders for Postmark, which no device gives"},
+		{Name: "X-PM-*", Fate: translate.Dropped, Why: "orders for Postmark, which no device gives"},
 		{Name: "Message-ID", Fate: translate.Carried, Why: "kept by X-PM-KeepID"},
 	},
 }

@@ -227,6 +227,16 @@ func TestNoAnswer(t *testing.T) {
 	}
 }
 
+// A device gives Postmark no orders; fields that are there twice go twice.
+func TestFields(t *testing.T) {
+	s := apifake.Start(t, conformance.None, provider)
+	transport(t, s.URL, token, "").Deliver(t.Context(), scan("From: m@x.test\nX-PM-Message-Stream: broadcast\nX-A: 1\nX-A: 2\n\nhello\n", "a@x.test"))
+	r, complaint := parse(s.Bodies(t)[0])
+	if complaint != "" || fmt.Sprint(r.Headers) != "[{X-A 1} {X-A 2}]" {
+		t.Errorf("%v %s", r.Headers, complaint)
+	}
+}
+
 // What is too large for Postmark is refused before it is sent.
 func TestTooLarge(t *testing.T) {
 	s := apifake.Start(t, conformance.None, provider)
@@ -239,7 +249,7 @@ func TestTooLarge(t *testing.T) {
 		{tiff + strings.Repeat("x", 8<<20), "Postmark's API cannot carry a request of 11184"},
 	} {
 		o := tr.Deliver(t.Context(), scan(c.in, "a@x.test"))[0]
-		if !strings.HasPrefix(o.Text, c.want) || o.Kind != upstream.Accepted && (o.Kind != upstream.Failed || o.Scope != upstream.ScopeMessage) {
+		if !strings.HasPrefix(o.Text, c.want) || o.Kind != upstream.Accepted && (o.Kind != upstream.Failed || o.Scope != upstream.ScopeMessage || o.Code != 552) {
 			t.Errorf("%+v, want %s", o, c.want)
 		}
 	}

@@ -25,8 +25,8 @@ var Rules = translate.Rules{
 	Service: "SendGrid",
 	Request: 30 << 20,
 	Fields: []translate.Rule{
-		{Name: "X-SMTPAPI", Fate: translate.Refused, Why: "orders for SendGrid, which no device gives"},
-		{Name: "X-SG-*", Fate: translate.Refused, Why: "a field of SendGrid's own"},
+		{Name: "X-SMTPAPI", Fate: translate.Dropped, Why: "orders for SendGrid, which no device gives"},
+		{Name: "X-SG-*", Fate: translate.Dropped, Why: "SendGrid's own"},
 	},
 }
 

@@ -1,6 +1,7 @@
 package sendgrid
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -195,19 +196,48 @@ func TestRefusedHere(t *testing.T) {
 	s := apifake.Start(t, conformance.None, provider(inAnHour))
 	tr := transport(t, s.URL, key)
 	for header, want := range map[string]string{
-		"X-SMTPAPI: {}\n": "SendGrid's API cannot carry X-SMTPAPI: orders for SendGrid, which no device gives: use sendGrid.transport SMTP, which carries it as it is",
-		"x-sg-eid: 1\n":   "SendGrid's API cannot carry x-sg-eid: a field of SendGrid's own: use sendGrid.transport SMTP, which carries it as it is",
+		"Resent-To: a@x.test\n":                   "SendGrid's API cannot carry Resent-To: several fields that belong together, in an order that no service keeps: use sendGrid.transport SMTP, which carries it as it is",
+		"Content-Type: application/pkcs7-mime\n":  "SendGrid's API cannot carry application/pkcs7-mime: a signature or encryption is over the message as it is: use sendGrid.transport SMTP, which carries it as it is",
+		"Content-Transfer-Encoding: x-uuencode\n": "SendGrid's API cannot carry the encoding x-uuencode: use sendGrid.transport SMTP, which carries it as it is",
 	} {
 		o := tr.Deliver(t.Context(), scan("From: m@x.test\n"+header+"\nhello\n", "a@x.test"))[0]
 		if o.Kind != upstream.Failed || o.Scope != upstream.ScopeMessage || o.Text != want || o.Code != 554 || o.Enhanced != "5.6.3" {
 			t.Errorf("%+v", o)
 		}
 	}
-	if out := tr.Deliver(t.Context(), scan("From: m@x.test\n\nhello\n", `"a b"@x.test`, "c@x.test")); kinds(out) != "Failed/Recipient Accepted" {
+	if out := tr.Deliver(t.Context(), scan("From: m@x.test\n\nhello\n", `"a b"@x.test`, "c@x.test")); kinds(out) != "Failed/Message Accepted" {
 		t.Errorf("%v", out)
 	}
 	if n := len(s.Requests()); n != 1 {
 		t.Errorf("%d requests, want 1", n)
+	}
+}
+
+// A device gives SendGrid no orders.
+func TestOrders(t *testing.T) {
+	s := apifake.Start(t, conformance.None, provider(inAnHour))
+	transport(t, s.URL, key).Deliver(t.Context(), scan("From: m@x.test\nx-smtpapi: {\"to\":[\"v@x.test\"]}\nX-SG-EID: 1\nX-Other: 1\n\nhello\n", "a@x.test"))
+	r, complaint, _ := parse(s.Bodies(t)[0])
+	if complaint != "" || len(r.Headers) != 1 || r.Headers["X-Other"] != "1" {
+		t.Errorf("%v %s", r.Headers, complaint)
+	}
+}
+
+// What is stopped in the middle waits, and is not taken for a message that cannot
+// be read.
+func TestStopped(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	end := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.CopyN(io.Discard, r.Body, 64<<10)
+		cancel()
+		<-end
+	}))
+	defer s.Close()
+	defer close(end)
+	m := scan("From: m@x.test\nContent-Type: image/tiff\n\n"+strings.Repeat("x", 20<<20), "a@x.test", "b@x.test")
+	if out := transport(t, s.URL, key).Deliver(ctx, m); kinds(out) != "Deferred/Upstream Deferred/Upstream" {
+		t.Errorf("%+v", out)
 	}
 }
 

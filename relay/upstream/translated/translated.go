@@ -11,7 +11,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
@@ -149,14 +148,14 @@ func (t *Transport) Deliver(ctx context.Context, m *upstream.Message) []upstream
 			Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Remote: t.client.Host(), Text: err.Error(), Cause: err,
 		})
 	}
-	if a.m, err = translate.Read(untilDone(ctx, m.Open), t.s.Rules); err != nil {
+	if a.m, err = translate.Read(ctx, m.Open, t.s.Rules); err != nil {
 		return upstream.All(len(m.Recipients), t.unread(ctx, err))
 	}
 	var pending []envelope.Address
 	seen := make(map[string]bool, len(m.Recipients))
 	for _, r := range m.Recipients {
 		if _, err := translate.Plain(r); err != nil {
-			a.done[r.Key()] = t.failed(upstream.ScopeRecipient, err)
+			a.done[r.Key()] = t.failed(err)
 			continue
 		}
 		if k := r.Key(); !seen[k] {
@@ -175,51 +174,29 @@ func (t *Transport) Deliver(ctx context.Context, m *upstream.Message) []upstream
 	return out
 }
 
-// untilDone reads until the context ends.
-func untilDone(ctx context.Context, open func() (io.ReadCloser, error)) func() (io.ReadCloser, error) {
-	return func() (io.ReadCloser, error) {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		r, err := open()
-		if err != nil {
-			return nil, err
-		}
-		return &cancelled{r, ctx}, nil
-	}
-}
-
-type cancelled struct {
-	io.ReadCloser
-	ctx context.Context
-}
-
-func (c *cancelled) Read(b []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.ReadCloser.Read(b)
-}
-
 // unread is the outcome of a message that was not translated.
 func (t *Transport) unread(ctx context.Context, err error) upstream.Outcome {
 	var u *translate.UncarriedError
 	switch {
 	case errors.As(err, &u):
-		return t.failed(upstream.ScopeMessage, err)
+		return t.failed(err)
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Remote: t.client.Host(), Text: "stopped while it was under way", Cause: err}
 	}
 	return upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeMessage, Remote: t.client.Host(), Text: "the stored message cannot be read", Cause: err}
 }
 
-// failed is the outcome of what this API cannot carry (RFC 3463 X.6.3).
-func (t *Transport) failed(scope upstream.Scope, err error) upstream.Outcome {
-	text := fmt.Sprintf("%s's API cannot carry %s", t.s.Rules.Service, err)
-	if scope == upstream.ScopeMessage {
-		text += ": " + t.s.Instead
+// failed is the outcome of what this API cannot carry, and another upstream may
+// (RFC 3463 X.6.3, or X.3.4).
+func (t *Transport) failed(err error) upstream.Outcome {
+	o := upstream.Outcome{
+		Kind: upstream.Failed, Scope: upstream.ScopeMessage, Code: 554, Enhanced: "5.6.3", Remote: t.client.Host(),
+		Text: reply.Line(fmt.Sprintf("%s's API cannot carry %s: %s", t.s.Rules.Service, err, t.s.Instead), 512),
 	}
-	return upstream.Outcome{Kind: upstream.Failed, Scope: scope, Code: 554, Enhanced: "5.6.3", Remote: t.client.Host(), Text: reply.Line(text, 512)}
+	if u := (*translate.UncarriedError)(nil); errors.As(err, &u) && u.TooLarge {
+		o.Code, o.Enhanced = 552, "5.3.4"
+	}
+	return o
 }
 
 // batch sends to recipients that fit into one request.
@@ -232,7 +209,7 @@ func (a *attempt) batch(ctx context.Context, to []envelope.Address) {
 		now := Recipients{Envelope: to}
 		var err error
 		if now.To, now.Cc, now.Bcc, err = a.m.Recipients(to); err != nil {
-			a.set(to, a.failed(upstream.ScopeMessage, err))
+			a.set(to, a.failed(err))
 			return
 		}
 		var later []envelope.Address
@@ -254,7 +231,7 @@ func (a *attempt) set(to []envelope.Address, o upstream.Outcome) {
 func (a *attempt) request(ctx context.Context, to Recipients) []envelope.Address {
 	doc := a.s.Document(a.m, to)
 	if err := doc.TooLarge(); err != nil {
-		a.set(to.Envelope, a.failed(upstream.ScopeMessage, err))
+		a.set(to.Envelope, a.failed(err))
 		return nil
 	}
 	header := a.s.Header(a.key)
