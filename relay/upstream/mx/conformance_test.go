@@ -1,14 +1,13 @@
 package mx
 
 import (
+	"crypto/tls"
 	"io"
 	"log"
 	"net"
 	"strings"
 	"sync"
 	"testing"
-
-	"crypto/tls"
 
 	gosmtp "github.com/emersion/go-smtp"
 
