@@ -12,7 +12,6 @@ import (
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/mx"
-	"github.com/printerrelay/printer-relay/test/env"
 	"github.com/printerrelay/printer-relay/test/postfix"
 )
 
@@ -88,6 +87,15 @@ func (o *out) send(t *testing.T, to ...string) ([]string, []upstream.Outcome) {
 func TestDirectDelivery(t *testing.T) {
 	w := newWorld(t)
 	t.Run("Domains", func(t *testing.T) { domains(t, w) })
+	t.Run("Independent", func(t *testing.T) { independent(t, w) })
+	t.Run("NamedHosts", func(t *testing.T) { namedHosts(t, w) })
+	t.Run("Policies", func(t *testing.T) { policies(t, w) })
+	t.Run("PolicyKept", func(t *testing.T) { policyKept(t, w) })
+	t.Run("PolicyChanges", func(t *testing.T) { policyChanges(t, w) })
+	t.Run("Resolver", func(t *testing.T) { resolvers(t) })
+	t.Run("Relay", func(t *testing.T) { throughARelay(t, w) })
+	t.Run("NoWayOut", func(t *testing.T) { noWayOut(t) })
+	t.Run("NoResolver", func(t *testing.T) { noResolver(t, w) })
 }
 
 // Each domain shows one thing. at is the server that has the mail afterwards; nil:
@@ -165,4 +173,99 @@ func domains(t *testing.T, w *world) {
 }
 
 // What one domain's servers do is no matter of another's recipients.
-var _ = env.Wait
+func independent(t *testing.T, w *world) {
+	o := open(t, verified, t.TempDir())
+	to := []string{
+		"a@ee.signed.test", "a@dead.plain.test", "a@webpki.plain.test", "a@null.plain.test", "a@wrong.signed.test", "a@bogus.test", "b@webpki.plain.test",
+		"a@silent", // its name server never answers
+	}
+	got, _ := o.send(t, to...)
+	want := []string{
+		"Accepted", "Deferred/Recipient 4.4.1", "Accepted", "Failed/Recipient 5.1.10", "Deferred/Recipient 4.7.5", "Deferred/Recipient 4.4.3", "Accepted",
+		"Deferred/Recipient 4.4.3",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for _, a := range []string{"a@webpki.plain.test", "b@webpki.plain.test"} {
+		w.trusted.MailFor(t, a)
+	}
+	if h := o.Check(t.Context()); h.Reachable != upstream.Good {
+		t.Errorf("health %+v", h)
+	}
+}
+
+// Named hosts are met as an MX of that name would be, and what is wrong with them
+// is the upstream's trouble.
+func namedHosts(t *testing.T, w *world) {
+	for i, c := range []struct {
+		hosts  []string
+		want   string
+		at     *postfix.Server
+		health upstream.Verdict
+	}{
+		{[]string{"mx-dead.plain.test", "mx-trusted.plain.test"}, "Accepted", w.trusted, upstream.Good},
+		{[]string{"mx-private.signed.test"}, "Accepted", w.stranger, upstream.Good}, // DANE
+		{[]string{"mx-wrong.signed.test"}, "Deferred/Upstream 4.7.5", nil, upstream.Bad},
+		{[]string{"mx-wrong.signed.test", "mx-trusted.plain.test"}, "Accepted", w.trusted, upstream.Good},
+		{[]string{"mx-clear.plain.test"}, "Deferred/Upstream 4.7.5", nil, upstream.Bad},
+		{[]string{"mx-dead.plain.test"}, "Deferred/Upstream 4.4.1", nil, upstream.Bad},
+		{[]string{"nothere.plain.test"}, "Deferred/Upstream", nil, upstream.Bad},
+	} {
+		o := open(t, verified, t.TempDir(), c.hosts...)
+		to := []string{fmt.Sprintf("a%d@anything.example", i), fmt.Sprintf("b%d@elsewhere.example", i)}
+		got, outcomes := o.send(t, to...)
+		if strings.TrimSpace(got[0]) != c.want || strings.TrimSpace(got[1]) != c.want {
+			t.Errorf("%v: %q (%s), want %s", c.hosts, got, outcomes[0].Text, c.want)
+		}
+		for _, a := range to {
+			if c.at != nil && got[0] == "Accepted" {
+				c.at.MailFor(t, a)
+			} else if n := w.mails(t, a); n != 0 {
+				t.Errorf("%v: %d mails arrived", c.hosts, n)
+			}
+		}
+		if h := o.Check(t.Context()); h.Reachable != c.health || h.Text == "" {
+			t.Errorf("%v: health %+v", c.hosts, h)
+		}
+	}
+}
+
+// Where nobody can be reached, it is not the domains' fault.
+func noWayOut(t *testing.T) {
+	o := open(t, verified, t.TempDir())
+	if h := o.Check(t.Context()); h.Reachable != upstream.Untold {
+		t.Errorf("health before anything was tried: %+v", h)
+	}
+	for i, want := range []string{"Deferred/Recipient 4.4.1", "Deferred/Recipient 4.4.1", "Deferred/Recipient 4.4.1", "Deferred/Upstream 4.4.1"} {
+		domain := []string{"dead", "dead", "dead2", "dead3"}[i]
+		if got, outcomes := o.send(t, "x@"+domain+".plain.test"); got[0] != want {
+			t.Errorf("%s: %s (%s), want %s", domain, got[0], outcomes[0].Text, want)
+		}
+	}
+	if h := o.Check(t.Context()); h.Reachable != upstream.Bad {
+		t.Errorf("health: %+v", h)
+	}
+	if got, _ := o.send(t, "back@webpki.plain.test"); got[0] != "Accepted" {
+		t.Errorf("%s", got[0])
+	}
+	if got, _ := o.send(t, "x@dead.plain.test"); got[0] != "Deferred/Recipient 4.4.1" {
+		t.Errorf("after one that could be reached: %s", got[0])
+	}
+}
+
+// Without a resolver nothing is known of any domain.
+func noResolver(t *testing.T, w *world) {
+	w.unbound.Stop()
+	o := open(t, verified, t.TempDir())
+	if got, outcomes := o.send(t, "x@webpki.plain.test"); got[0] != "Deferred/Upstream 4.4.3" {
+		t.Errorf("%s (%s)", got[0], outcomes[0].Text)
+	}
+	if h := o.Check(t.Context()); h.Reachable != upstream.Bad {
+		t.Errorf("health: %+v", h)
+	}
+	w.resolver(t)
+	if got, outcomes := o.send(t, "again@webpki.plain.test"); got[0] != "Accepted" {
+		t.Errorf("%s (%s)", got[0], outcomes[0].Text)
+	}
+}

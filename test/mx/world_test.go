@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -35,6 +36,8 @@ const (
 	policyHost   = "192.0.2.43"
 	nameServer   = "192.0.2.53"
 	insideMX     = "10.1.1.1" // no public address
+
+	silentServer = "192.0.2.99" // a name server that never answers
 )
 
 // world is all that is not the relay.
@@ -198,6 +201,9 @@ mx-alias CNAME mx-alias-end.signed.test.
 mx-alias-end A ` + trustedMX + `
 _25._tcp.mx-alias TLSA 3 1 1 ` + sum256(trusted.RawSubjectPublicKeyInfo) + `
 _25._tcp.mx-alias-end TLSA 3 1 1 ` + wrong + `
+both     MX 10 mx-ee
+_mta-sts.both TXT "v=STSv1; id=1;"
+mta-sts.both A ` + policyHost + `
 `
 }
 
@@ -232,18 +238,25 @@ before     MX 10 mx-trusted
 before     MX 20 mx-loop
 selfname   MX 10 relay.example.
 dead       MX 10 mx-dead
+dead2      MX 10 mx-dead
+dead3      MX 10 mx-dead
 `
+
+// withPolicy are the records of a domain below plain.test that has a policy.
+func withPolicy(name, host, id string) string {
+	return fmt.Sprintf("%[1]s MX 10 %[2]s\n_mta-sts.%[1]s TXT \"v=STSv1; id=%[3]s;\"\nmta-sts.%[1]s A %[4]s\n", name, host, id, policyHost)
+}
 
 // nameServers starts Knot with the zones, and Unbound, which knows the key of
 // signed.test, and another of bogus.test than it has.
 func (w *world) nameServers(t *testing.T) {
 	t.Helper()
 	knot := filepath.Join(w.dir, "knot.conf")
-	zones := []string{"signed.test", "bogus.test", "plain.test", "_tcp.mx-bogus.signed.test"}
+	zones := []string{"signed.test", "bogus.test", "plain.test", "_tcp.mx-bogus.signed.test", "."}
 	conf := "server:\n  rundir: " + w.dir + "\n  listen: " + nameServer + "@53\nlog:\n- target: stderr\n  any: info\ndatabase:\n  storage: " + w.dir + "/db\n" +
 		"policy:\n- id: ours\n  manual: on\n  single-type-signing: on\n  algorithm: ecdsap256sha256\ntemplate:\n- id: default\n  storage: " + w.dir + "\n  zonefile-sync: -1\n  zonefile-load: whole\n  journal-content: none\nzone:\n"
 	for i, z := range zones {
-		conf += "- domain: " + z + "\n  file: " + z + ".zone\n"
+		conf += "- domain: " + z + "\n  file: " + zoneFile(z) + "\n"
 		if i < 2 {
 			conf += "  dnssec-signing: on\n  dnssec-policy: ours\n"
 		}
@@ -254,8 +267,13 @@ func (w *world) nameServers(t *testing.T) {
 	}
 	w.zone(t, "signed.test", w.signed(t))
 	w.zone(t, "bogus.test", "@ MX 10 mx-trusted.plain.test.\n")
-	w.zone(t, "plain.test", plain)
+	records := plain + "big TXT"
+	for i := range 20 {
+		records += fmt.Sprintf(" \"%0200d\"", i)
+	}
+	w.zone(t, "plain.test", records+"\n"+policyDomains())
 	w.zone(t, "_tcp.mx-bogus.signed.test", "_25 TLSA 3 1 1 "+strings.Repeat("00", 32)+"\n")
+	w.zone(t, ".", "test NS ns\nsilent NS nowhere\nnowhere A "+silentServer+"\n")
 	anchors := ""
 	for _, z := range zones[:2] {
 		env.MustRun(t, "", "keymgr", "-c", knot, z, "generate", "algorithm=ECDSAP256SHA256", "ksk=yes", "zsk=yes")
@@ -277,9 +295,10 @@ func (w *world) nameServers(t *testing.T) {
 	env.Eventually(t, "Knot has its zones", w.knot.Output, func() bool {
 		return strings.Contains(w.knot.Output(), "server started") && w.knot.Running()
 	})
-	unbound := filepath.Join(w.dir, "unbound.conf")
-	env.WriteFile(t, unbound, `server:
+	env.WriteFile(t, filepath.Join(w.dir, "unbound.conf"), `server:
   interface: 127.0.0.1
+  interface: `+relayAddress+`
+  access-control: `+relayAddress+`/32 allow
   do-daemonize: no
   username: ""
   chroot: ""
@@ -294,17 +313,61 @@ func (w *world) nameServers(t *testing.T) {
   cache-max-negative-ttl: 0
   infra-host-ttl: 0
 `+anchors+`stub-zone:
-  name: "test"
+  name: "."
   stub-addr: `+nameServer+`
 remote-control:
   control-enable: no
 `)
-	w.unbound = env.Start(t, w.dir, "unbound", "-d", "-c", unbound)
+	w.resolver(t)
+}
+
+// resolver starts Unbound, for the first time or again.
+func (w *world) resolver(t *testing.T) {
+	t.Helper()
+	w.unbound = env.Start(t, w.dir, "unbound", "-d", "-c", filepath.Join(w.dir, "unbound.conf"))
 	env.Eventually(t, "Unbound answers, and vouches", w.unbound.Output, func() bool {
 		a, err := resolver.Default().Lookup(t.Context(), "ee.signed.test", dnsmessage.TypeMX)
 		return err == nil && a.Secure && len(a.Records) == 1
 	})
 }
+
+// republish has Knot read its zones again, and waits until a TXT record is as
+// it should be.
+func (w *world) republish(t *testing.T, name, txt string) {
+	t.Helper()
+	if err := w.knot.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	env.Eventually(t, name+" is "+txt, w.knot.Output, func() bool {
+		a, err := resolver.Default().Lookup(t.Context(), name, dnsmessage.TypeTXT)
+		if err != nil {
+			return false
+		}
+		got := ""
+		for _, r := range a.Records {
+			if x, ok := r.(*dnsmessage.TXTResource); ok {
+				got += strings.Join(x.TXT, "")
+			}
+		}
+		return got == txt
+	})
+}
+
+// publish says what a policy host answers from now on.
+func (w *world) publish(domain string, p policy) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.policies[domain] = p
+}
+
+// fetched is how often the policy of a domain was asked for.
+func (w *world) fetched(domain string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fetches[domain]
+}
+
+func zoneFile(name string) string { return "zone-" + name }
 
 // zone writes a zone file, with a serial of its own each time.
 func (w *world) zone(t *testing.T, name, records string) {
@@ -313,8 +376,8 @@ func (w *world) zone(t *testing.T, name, records string) {
 	w.serial++
 	serial := w.serial
 	w.mu.Unlock()
-	env.WriteFile(t, filepath.Join(w.dir, name+".zone"), fmt.Sprintf(
-		"$ORIGIN %s.\n$TTL 0\n@ SOA ns hostmaster %d 3600 600 86400 0\n@ NS ns\nns A %s\n%s", name, serial, nameServer, records))
+	env.WriteFile(t, filepath.Join(w.dir, zoneFile(name)), fmt.Sprintf(
+		"$ORIGIN %s.\n$TTL 0\n@ SOA ns hostmaster %d 3600 600 86400 0\n@ NS ns\nns A %s\n%s", strings.Trim(name, "."), serial, nameServer, records))
 }
 
 // policyServer answers for all policy hosts.
