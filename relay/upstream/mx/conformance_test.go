@@ -5,6 +5,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -50,7 +51,12 @@ type server struct {
 
 func startServer(t testing.TB, f conformance.Fault) *server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return startServerAt(t, f, "127.0.0.1:0")
+}
+
+func startServerAt(t testing.TB, f conformance.Fault, address string) *server {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,6 +94,8 @@ func (s *server) transport(t testing.TB) *Transport {
 		Port: s.port, Roots: s.pki.roots, Resolver: zone,
 	})
 }
+
+func (s *server) address() netip.Addr { return netip.MustParseAddr("127.0.0.1") }
 
 func (s *server) received(*testing.T) []conformance.Received {
 	s.mu.Lock()
