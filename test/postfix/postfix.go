@@ -5,6 +5,7 @@
 package postfix
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ type Options struct {
 	Extra       string // further lines of main.cf
 
 	Address string       // to listen at; default 127.0.0.1
+	Port    int          // for SMTP; 0: a free one
 	In      func(func()) // runs its argument in the network to listen in; nil: the test's own
 }
 
@@ -130,7 +132,7 @@ func id(t testing.TB, name string) int {
 // a port for instance.
 func (s *Server) start(t testing.TB) bool {
 	t.Helper()
-	s.Port, s.TLSPort = env.FreePort(t), env.FreePort(t)
+	s.Port, s.TLSPort = cmp.Or(s.options.Port, env.FreePort(t)), env.FreePort(t)
 	env.WriteFile(t, s.path("etc", "main.cf"), s.mainCF(t))
 	env.WriteFile(t, s.path("etc", "master.cf"), s.masterCF())
 	env.WriteFile(t, s.path("etc", "recipients"), recipients)

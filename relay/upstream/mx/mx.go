@@ -73,6 +73,8 @@ func (c *Config) setDefaults() {
 	c.Connections = max(1, c.Connections)
 }
 
+var _ upstream.Checker = (*Transport)(nil)
+
 // Transport implements upstream.Transport and upstream.Checker.
 type Transport struct {
 	c        Config
@@ -115,10 +117,13 @@ func (t *Transport) Close() error {
 	return t.client.Close()
 }
 
-// maxDomains is how many domains of one message are served at once: a dead one
-// holds up a quarter of its message for minutes, and no other message. What waits
-// for its turn behind it is deferred by nothing but time.
-const maxDomains = 4
+// maxDomains is how many domains of one message are served at once, so that one
+// whose servers drag on leaves the others three of four turns; searchTime bounds
+// how long it does. Other messages do not wait for it at all.
+const (
+	maxDomains = 4
+	searchTime = 10 * time.Minute // after which no other server of a domain is tried
+)
 
 // Deliver implements upstream.Transport. Each domain is a world of its own: what
 // is wrong with one says nothing of the others.
@@ -177,7 +182,8 @@ func (t *Transport) deliver(ctx context.Context, d *destination, m *upstream.Mes
 	pending := d.to
 	var failures []error
 	servers := t.servers(ctx, d)
-	for sessions := 0; len(pending) > 0 && sessions < maxSessions && ctx.Err() == nil; {
+	last := time.Now().Add(searchTime)
+	for sessions := 0; len(pending) > 0 && sessions < maxSessions && ctx.Err() == nil && time.Now().Before(last); {
 		target, err := servers.next(ctx)
 		if target == nil && err == nil {
 			break // there are no more

@@ -140,6 +140,7 @@ func below(anchors *x509.CertPool, chain []*x509.Certificate, names []string, no
 	if err != nil {
 		return err
 	}
+	err = errors.New("there is no name that the certificate could be for")
 	for _, name := range names {
 		if err = chain[0].VerifyHostname(name); err == nil {
 			return nil

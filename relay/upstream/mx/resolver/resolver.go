@@ -7,6 +7,7 @@
 package resolver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ type Error struct {
 
 // Error says which lookup failed, and why.
 func (e *Error) Error() string {
-	return fmt.Sprintf("DNS lookup of %s %s: %s", typeName(e.Type), e.Name, e.why)
+	return fmt.Sprintf("DNS lookup of %s %s: %s", typeName(e.Type), cmp.Or(e.Name, "."), e.why)
 }
 
 func typeName(t dnsmessage.Type) string {

@@ -1,0 +1,177 @@
+package mx
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"io"
+	"math/big"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/upstream"
+	"github.com/printerrelay/printer-relay/relay/upstream/mx/resolver"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// zone answers lookups by what a test puts in; the real thing is in test/mx.
+type zone struct {
+	mu      sync.Mutex
+	answers map[string]resolver.Answer
+	fails   map[string]error
+	asked   []string
+	dead    error
+}
+
+func zoneKey(name string, kind dnsmessage.Type) string { return kind.String() + " " + name }
+
+func (z *zone) set(name string, kind dnsmessage.Type, a resolver.Answer) {
+	if z.answers == nil {
+		z.answers = map[string]resolver.Answer{}
+	}
+	if a.Name == "" {
+		a.Name = name
+	}
+	z.answers[zoneKey(name, kind)] = a
+}
+
+func (z *zone) fail(name string, kind dnsmessage.Type, err error) {
+	if z.fails == nil {
+		z.fails = map[string]error{}
+	}
+	z.fails[zoneKey(name, kind)] = err
+}
+
+// host gives a name addresses.
+func (z *zone) host(name string, addrs ...string) {
+	var six, four resolver.Answer
+	for _, s := range addrs {
+		a := netip.MustParseAddr(s)
+		if a.Is4() {
+			four.Records = append(four.Records, &dnsmessage.AResource{A: a.As4()})
+		} else {
+			six.Records = append(six.Records, &dnsmessage.AAAAResource{AAAA: a.As16()})
+		}
+	}
+	z.set(name, dnsmessage.TypeA, four)
+	z.set(name, dnsmessage.TypeAAAA, six)
+}
+
+// mx gives a domain servers, each of less preference than the one before.
+func (z *zone) mx(domain string, hosts ...string) {
+	a := resolver.Answer{}
+	for i, h := range hosts {
+		a.Records = append(a.Records, &dnsmessage.MXResource{Pref: uint16(i), MX: dnsmessage.MustNewName(h + ".")})
+	}
+	z.set(domain, dnsmessage.TypeMX, a)
+}
+
+// Lookup implements Lookuper: what was not put in is not there.
+func (z *zone) Lookup(_ context.Context, name string, kind dnsmessage.Type) (resolver.Answer, error) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.asked = append(z.asked, zoneKey(name, kind))
+	if err := z.fails[zoneKey(name, kind)]; err != nil {
+		return resolver.Answer{}, err
+	}
+	a, ok := z.answers[zoneKey(name, kind)]
+	if !ok {
+		a = resolver.Answer{Name: name}
+	}
+	return a, nil
+}
+
+// Alive implements Lookuper.
+func (z *zone) Alive(context.Context) error { return z.dead }
+
+// start makes a transport that ends with the test.
+func start(t testing.TB, c Config) *Transport {
+	t.Helper()
+	c.Name, c.State = "out", t.TempDir()
+	tr, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tr.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return tr
+}
+
+// message is one for the recipients.
+func message(t testing.TB, to ...string) *upstream.Message {
+	t.Helper()
+	const text = "From: <mfp@copier.test>\r\nSubject: scan\r\n\r\nhello\r\n"
+	m := &upstream.Message{ID: "Q1", Sender: envelope.Address{Local: "mfp", Domain: "copier.test"}, Size: int64(len(text)), Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader(text)), nil
+	}}
+	for _, s := range to {
+		a, err := envelope.ParseAddress(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Recipients = append(m.Recipients, a)
+	}
+	return m
+}
+
+// brief is an outcome as tests compare it.
+func brief(o upstream.Outcome) string {
+	s := o.Kind.String()
+	if o.Kind != upstream.Accepted {
+		s += "/" + o.Scope.String() + " " + o.Enhanced
+	}
+	return strings.TrimSpace(s)
+}
+
+// pki is a certificate under an authority.
+type pki struct {
+	roots *x509.CertPool
+	cert  tls.Certificate
+}
+
+func newPKI(t testing.TB, names ...string) *pki {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	root := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: names[0]}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+		DNSNames: names, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	rootDER, err := x509.CreateCertificate(rand.Reader, root, root, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, root, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := x509.ParseCertificate(rootDER)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &pki{roots: x509.NewCertPool(), cert: tls.Certificate{Certificate: [][]byte{der, rootDER}, PrivateKey: key}}
+	p.roots.AddCert(ca)
+	return p
+}
