@@ -311,6 +311,34 @@ func TestSESBatchesAndRotation(t *testing.T) {
 	}
 }
 
+// The policies that the page shows are JSON, and as narrow as it says.
+func TestSESPolicies(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile(filepath.Join(env.Root(t), "docs/upstreams/ses.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(doc), "```json\n")[1:]
+	if len(blocks) != 2 {
+		t.Fatalf("%d policies, want 2", len(blocks))
+	}
+	for i, b := range blocks {
+		b, _, _ = strings.Cut(b, "```")
+		var policy map[string]any
+		if err := json.Unmarshal([]byte(b), &policy); err != nil {
+			t.Errorf("policy %d: %v", i, err)
+		}
+		if strings.Contains(b, "ses:*") || i == 0 && strings.Contains(b, `"*"`) {
+			t.Errorf("policy %d allows everything of something", i)
+		}
+	}
+	for _, key := range []string{"ses:FromAddress", "aws:SecureTransport", "configuration-set/scans", "identity/copier.example.com", "ses:SendRawEmail"} {
+		if !strings.Contains(blocks[0], key) {
+			t.Errorf("no %s in the policy", key)
+		}
+	}
+}
+
 // attachmentSum is the SHA-256 of a mail's attachment.
 func attachmentSum(t *testing.T, m *mail.Message) string {
 	t.Helper()

@@ -32,27 +32,57 @@ func TestCheck(t *testing.T) {
 		want       upstream.Health // Text and Warnings: what is in them
 	}{
 		"well": {well, map[string]string{"copier.test": verified}, "", upstream.Health{Reachable: upstream.Good, Credentials: upstream.Good, Text: "123 of 50000 recipients in the last 24 hours, 14 a second"}},
-		"in the sandbox": {accountOf(false, true, "HEALTHY", 200, 0), map[string]string{"copier.test": verified}, "",
-			upstream.Health{Reachable: upstream.Good, Credentials: upstream.Good, Warnings: []string{"sandbox in eu-central-1"}}},
+		"in the sandbox": {
+			accountOf(false, true, "HEALTHY", 200, 0),
+			map[string]string{"copier.test": verified},
+			"",
+			upstream.Health{Reachable: upstream.Good, Credentials: upstream.Good, Warnings: []string{"sandbox in eu-central-1"}},
+		},
 		"without a limit": {accountOf(true, true, "HEALTHY", -1, 123), map[string]string{"copier.test": verified}, "", upstream.Health{Reachable: upstream.Good, Credentials: upstream.Good}},
-		"quota nearly used up": {accountOf(true, true, "HEALTHY", 50000, 45000), map[string]string{"copier.test": verified}, "",
-			upstream.Health{Reachable: upstream.Good, Credentials: upstream.Good, Warnings: []string{"nearly used up: 45000 of 50000"}}},
-		"on probation": {accountOf(true, true, "PROBATION", 50000, 0), map[string]string{"copier.test": verified}, "",
-			upstream.Health{Reachable: upstream.Good, Credentials: upstream.Good, Warnings: []string{"under review"}}},
-		"switched off": {accountOf(true, false, "HEALTHY", 50000, 0), map[string]string{"copier.test": verified}, "",
-			upstream.Health{Reachable: upstream.Good, Credentials: upstream.Bad, Text: "sending is switched off for the account in eu-central-1 (HEALTHY)"}},
-		"shut down": {accountOf(true, true, "SHUTDOWN", 50000, 0), map[string]string{"copier.test": verified}, "",
-			upstream.Health{Reachable: upstream.Good, Credentials: upstream.Bad, Text: "stopped the account's sending"}},
+		"quota nearly used up": {
+			accountOf(true, true, "HEALTHY", 50000, 45000),
+			map[string]string{"copier.test": verified},
+			"",
+			upstream.Health{Reachable: upstream.Good, Credentials: upstream.Good, Warnings: []string{"nearly used up: 45000 of 50000"}},
+		},
+		"on probation": {
+			accountOf(true, true, "PROBATION", 50000, 0),
+			map[string]string{"copier.test": verified},
+			"",
+			upstream.Health{Reachable: upstream.Good, Credentials: upstream.Good, Warnings: []string{"under review"}},
+		},
+		"switched off": {
+			accountOf(true, false, "HEALTHY", 50000, 0),
+			map[string]string{"copier.test": verified},
+			"",
+			upstream.Health{Reachable: upstream.Good, Credentials: upstream.Bad, Text: "sending is switched off for the account in eu-central-1 (HEALTHY)"},
+		},
+		"shut down": {
+			accountOf(true, true, "SHUTDOWN", 50000, 0),
+			map[string]string{"copier.test": verified},
+			"",
+			upstream.Health{Reachable: upstream.Good, Credentials: upstream.Bad, Text: "stopped the account's sending"},
+		},
 		"may only send":   {denied, nil, "", upstream.Health{Reachable: upstream.Good, Text: "the credential may not ses:GetAccount. Allow it"}},
 		"no such key":     {&apiError{http.StatusForbidden, "UnrecognizedClientException", "The security token included in the request is invalid."}, nil, "", upstream.Health{Reachable: upstream.Good, Credentials: upstream.Bad, Text: "UnrecognizedClientException: The security token included in the request is invalid."}},
 		"wrong secret":    {&apiError{http.StatusForbidden, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided."}, nil, "", upstream.Health{Reachable: upstream.Good, Credentials: upstream.Bad, Text: "SignatureDoesNotMatch"}},
 		"asked too often": {&apiError{http.StatusTooManyRequests, "TooManyRequestsException", "Rate exceeded"}, nil, "", upstream.Health{Reachable: upstream.Good, Text: "Rate exceeded"}},
-		"the domain above is verified": {well, map[string]string{"test": verified}, "", upstream.Health{Reachable: upstream.Good, Credentials: upstream.Good,
-			Warnings: []string{"has no identity for copier.test"}}}, // a top-level domain is nobody's
-		"not verified": {well, map[string]string{"copier.test": `{"IdentityType":"DOMAIN","VerifiedForSendingStatus":false,"VerificationStatus":"PENDING"}`}, "",
-			upstream.Health{Reachable: upstream.Good, Credentials: upstream.Bad, Text: "the identity copier.test is not verified in eu-central-1 (PENDING)"}},
-		"without DKIM": {well, map[string]string{"copier.test": `{"IdentityType":"DOMAIN","VerifiedForSendingStatus":true,"VerificationStatus":"SUCCESS","DkimAttributes":{"SigningEnabled":true,"Status":"FAILED"}}`}, "",
-			upstream.Health{Reachable: upstream.Good, Credentials: upstream.Good, Warnings: []string{"Easy DKIM: FAILED"}}},
+		"the domain above is verified": {well, map[string]string{"test": verified}, "", upstream.Health{
+			Reachable: upstream.Good, Credentials: upstream.Good,
+			Warnings: []string{"has no identity for copier.test"},
+		}}, // a top-level domain is nobody's
+		"not verified": {
+			well,
+			map[string]string{"copier.test": `{"IdentityType":"DOMAIN","VerifiedForSendingStatus":false,"VerificationStatus":"PENDING"}`},
+			"",
+			upstream.Health{Reachable: upstream.Good, Credentials: upstream.Bad, Text: "the identity copier.test is not verified in eu-central-1 (PENDING)"},
+		},
+		"without DKIM": {
+			well,
+			map[string]string{"copier.test": `{"IdentityType":"DOMAIN","VerifiedForSendingStatus":true,"VerificationStatus":"SUCCESS","DkimAttributes":{"SigningEnabled":true,"Status":"FAILED"}}`},
+			"",
+			upstream.Health{Reachable: upstream.Good, Credentials: upstream.Good, Warnings: []string{"Easy DKIM: FAILED"}},
+		},
 		"another account's identity": {well, nil, "arn:aws:ses:eu-central-1:1:identity/copier.test", upstream.Health{Reachable: upstream.Good, Credentials: upstream.Good}},
 	} {
 		t.Run(name, func(t *testing.T) {

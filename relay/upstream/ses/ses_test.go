@@ -118,8 +118,10 @@ func TestSomeRecipients(t *testing.T) {
 		"nobody by name":            {"MessageRejected", "Email address is not verified.", 1, []string{"Failed/Upstream"}},
 		"an address it dislikes":    {"BadRequestException", "Invalid recipient address <b@corp.test>.", 2, []string{"Accepted", "Failed/Recipient", "Accepted"}},
 		"part of an address":        {"BadRequestException", "Invalid: xb@corp.test", 1, []string{"Failed/Message"}},
-		"all of them": {"MessageRejected", sandbox + "a@corp.test, b@corp.test, c@corp.test", 1,
-			[]string{"Deferred/Message"}},
+		"all of them": {
+			"MessageRejected", sandbox + "a@corp.test, b@corp.test, c@corp.test", 1,
+			[]string{"Deferred/Message"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startFake(t, conformance.None)
