@@ -34,6 +34,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/upstream/mx"
 	"github.com/printerrelay/printer-relay/relay/upstream/postmark"
 	"github.com/printerrelay/printer-relay/relay/upstream/sendgrid"
+	"github.com/printerrelay/printer-relay/relay/upstream/ses"
 	"github.com/printerrelay/printer-relay/relay/upstream/smtp"
 	"github.com/printerrelay/printer-relay/relay/upstream/translated"
 )
@@ -103,10 +104,14 @@ func (d *Delivery) Update(p *plan.Plan) error {
 }
 
 // sameWay tells whether two plans of an upstream can share a transport: what
-// differs is only what delivery and the queue do themselves.
+// differs is only what delivery and the queue do themselves. SES looks at the
+// identity of the sender domain.
 func sameWay(a, b *plan.Upstream) bool {
 	strip := func(u plan.Upstream) plan.Upstream {
-		u.Header, u.Reserved, u.Sender, u.DKIM, u.PerMinute, u.MessageSize, u.Sharers, u.Suspend = nil, nil, nil, nil, 0, 0, 0, false
+		u.Header, u.Reserved, u.DKIM, u.PerMinute, u.MessageSize, u.Sharers, u.Suspend = nil, nil, nil, 0, 0, 0, false
+		if u.SES == nil {
+			u.Sender = nil
+		}
 		return u
 	}
 	return reflect.DeepEqual(strip(*a), strip(*b))
@@ -128,6 +133,12 @@ func (d *Delivery) transport(p *plan.Plan, u *plan.Upstream) (upstream.Transport
 		return mailgun.New(mailgun.Config{Mailgun: *u.Mailgun, Secrets: d.Secrets, Private: u.Private, MaxIdle: u.Connections})
 	case u.Postmark != nil:
 		return postmark.New(d.translated(u, u.Postmark.Endpoint, u.Postmark.Secret), u.Postmark.Stream)
+	case u.SES != nil:
+		c := ses.Config{SES: *u.SES, Private: u.Private, MaxIdle: u.Connections, Secrets: d.Secrets}
+		if u.Sender != nil {
+			c.Domain = u.Sender.Domain
+		}
+		return ses.New(c)
 	case u.Maildir != nil:
 		dir := u.Maildir.Path
 		if !filepath.IsAbs(dir) {

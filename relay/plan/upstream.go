@@ -67,6 +67,7 @@ func (c *compiler) upstream(self at, field, name string) {
 			Selector: k.Selector,
 			Secret:   c.secret(&k.SecretRef),
 			Reissued: u.Spec.Type == v1alpha1.UpstreamSES,
+			Single:   u.Spec.Type == v1alpha1.UpstreamSES,
 		}
 	}
 	c.way(a, u, out)
