@@ -105,7 +105,7 @@ func (d *Delivery) Update(p *plan.Plan) error {
 // differs is only what delivery and the queue do themselves.
 func sameWay(a, b *plan.Upstream) bool {
 	strip := func(u plan.Upstream) plan.Upstream {
-		u.Header, u.Reserved, u.Sender, u.DKIM, u.PerMinute, u.MessageSize, u.Sharers, u.Suspend = nil, nil, nil, nil, 0, 0, 0, false
+		u.Header, u.Reserved, u.Sender, u.DKIM, u.DNS, u.PerMinute, u.MessageSize, u.Sharers, u.Suspend = nil, nil, nil, nil, nil, 0, 0, 0, false
 		return u
 	}
 	return reflect.DeepEqual(strip(*a), strip(*b))
