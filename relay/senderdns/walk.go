@@ -34,6 +34,7 @@ type walk struct {
 
 func walkSPF(ctx context.Context, dns *memo, name string, r spfRecord) *walk {
 	w := &walk{ctx: ctx, dns: dns}
+	w.own(r)
 	w.record(name, r, true)
 	switch {
 	case w.problem != "":
@@ -47,6 +48,21 @@ func walkSPF(ctx context.Context, dns *memo, name string, r spfRecord) *walk {
 	return w
 }
 
+// own takes up what the record itself lets send, however far the walk gets.
+func (w *walk) own(r spfRecord) {
+	for _, t := range r.terms {
+		switch {
+		case t.modifier:
+		case t.name == "all":
+			return
+		case t.name == "include" && t.qualifier == '+':
+			w.includes = append(w.includes, bare(t.value))
+		case t.net.IsValid():
+			w.pass(t, t.net)
+		}
+	}
+}
+
 func (w *walk) record(name string, r spfRecord, top bool) {
 	if slices.Contains(w.seen, name) {
 		w.fail("%s includes itself", name)
@@ -57,7 +73,7 @@ func (w *walk) record(name string, r spfRecord, top bool) {
 	redirect := ""
 	for _, t := range r.terms {
 		switch {
-		case w.problem != "" || w.lookups > countUntil:
+		case w.lookups > countUntil:
 			return
 		case t.modifier && t.name == "redirect":
 			redirect = t.value
