@@ -58,7 +58,7 @@ func (n *Need) missing() Record {
 }
 
 func (n *Need) unanswered() Record {
-	r := n.record(Unknown, "", "DNS does not answer (a failure of the name server, or a time-out): it is asked again")
+	r := n.record(Unknown, "", "DNS does not answer (a failure of the name server, or a time-out)")
 	r.Unanswered = true
 	return r
 }

@@ -76,8 +76,8 @@ func TestSPF(t *testing.T) {
 		"too many void":        {zone{"TXT d.example": {"v=spf1 a:x1.example a:x2.example a:x3.example include:mailgun.org -all"}}, mailgun, "Different | publish v=spf1 a:x1.example a:x2.example a:x3.example include:mailgun.org -all | there is v=spf1 a:x1.example a:x2.example a:x3.example include:mailgun.org -all | 3 of its lookups find nothing, and receivers stop at 2: remove the mechanisms that name what is no more"},
 		"two void":             {zone{"TXT d.example": {"v=spf1 a:x1.example mx:x2.example include:mailgun.org exists:%{i}.x.example -all"}}, mailgun, "OK | publish v=spf1 a:x1.example mx:x2.example include:mailgun.org exists:%{i}.x.example -all | there is v=spf1 a:x1.example mx:x2.example include:mailgun.org exists:%{i}.x.example -all"},
 		"a macro":              {zone{"TXT d.example": {"v=spf1 include:%{d}.x.example include:mailgun.org -all"}}, mailgun, "OK | publish v=spf1 include:%{d}.x.example include:mailgun.org -all | there is v=spf1 include:%{d}.x.example include:mailgun.org -all"},
-		"no answer":            {zone{"TXT d.example": {"!"}}, mailgun, "Unknown | publish v=spf1 include:mailgun.org ~all | DNS does not answer (a failure of the name server, or a time-out): it is asked again"},
-		"no answer of a part":  {zone{"TXT d.example": {"v=spf1 include:a.example -all"}, "TXT a.example": {"!"}}, mailgun, "Unknown | publish v=spf1 include:mailgun.org ~all | DNS does not answer (a failure of the name server, or a time-out): it is asked again"},
+		"no answer":            {zone{"TXT d.example": {"!"}}, mailgun, "Unknown | publish v=spf1 include:mailgun.org ~all | DNS does not answer (a failure of the name server, or a time-out)"},
+		"no answer of a part":  {zone{"TXT d.example": {"v=spf1 include:a.example -all"}, "TXT a.example": {"!"}}, mailgun, "Unknown | publish v=spf1 include:mailgun.org ~all | DNS does not answer (a failure of the name server, or a time-out)"},
 		"no answer of a part that does not matter": {zone{"TXT d.example": {"v=spf1 include:a.example include:mailgun.org -all"}, "TXT a.example": {"!"}}, mailgun, "OK | publish v=spf1 include:a.example include:mailgun.org -all | there is v=spf1 include:a.example include:mailgun.org -all"},
 		"what is to be there is not known":         {zone{"TXT d.example": {"v=spf1 -all"}}, nil, "Unknown | there is v=spf1 -all | fill it in"},
 	} {
@@ -197,8 +197,8 @@ func TestDMARC(t *testing.T) {
 		"another organization": {zone{"TXT " + at: {"v=DMARC1; p=reject"}}, need("mg.other.example"), "Different | publish v=DMARC1; p=reject | there is v=DMARC1; p=reject | mail from copier.corp.example passes it by neither SPF nor DKIM, which speak for mg.other.example: choose a spec.sender.domain of the same organization"},
 		"the same":             {zone{"TXT " + at: {"v=DMARC1; p=reject; adkim=s"}}, need("mg.corp.example"), "OK | publish v=DMARC1; p=reject; adkim=s | there is v=DMARC1; p=reject; adkim=s"},
 		"strict":               {zone{"TXT " + at: {"v=DMARC1; p=reject; adkim=s; aspf=s"}}, need("mg.corp.example"), "Different | publish v=DMARC1; p=reject; adkim=s; aspf=s | there is v=DMARC1; p=reject; adkim=s; aspf=s | aspf=s and adkim=s ask for the very domain, and SPF and DKIM speak for mg.corp.example: publish it without one of them"},
-		"no answer":            {zone{"TXT " + at: {"!"}}, need(), "Unknown | publish v=DMARC1; p=none | DNS does not answer (a failure of the name server, or a time-out): it is asked again"},
-		"no answer from above": {zone{"TXT _dmarc.corp.example": {"!"}}, need(), "Unknown | publish v=DMARC1; p=none | DNS does not answer (a failure of the name server, or a time-out): it is asked again"},
+		"no answer":            {zone{"TXT " + at: {"!"}}, need(), "Unknown | publish v=DMARC1; p=none | DNS does not answer (a failure of the name server, or a time-out)"},
+		"no answer from above": {zone{"TXT _dmarc.corp.example": {"!"}}, need(), "Unknown | publish v=DMARC1; p=none | DNS does not answer (a failure of the name server, or a time-out)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := stand(one(t, tc.z, tc.need)); got != tc.want {
@@ -223,7 +223,7 @@ func TestOtherTypes(t *testing.T) {
 		"CNAME to the provider":        {zone{"CNAME a.example": {"s1.domainkey.u1.wl.SendGrid.net"}}, Need{Type: "CNAME", targets: targets, Hint: "see the console"}, "OK | there is s1.domainkey.u1.wl.sendgrid.net"},
 		"CNAME to somebody":            {zone{"CNAME a.example": {"notsendgrid.net"}}, Need{Type: "CNAME", targets: targets, Hint: "see the console"}, "Different | there is notsendgrid.net | it does not point to the provider: see the console"},
 		"CNAME that nobody knows":      {zone{}, Need{Type: "CNAME", targets: targets, Hint: "see the console"}, "Unknown | see the console"},
-		"CNAME, no answer":             {zone{"CNAME a.example": {"!"}}, Need{Type: "CNAME", Value: "b.example"}, "Unknown | publish b.example | DNS does not answer (a failure of the name server, or a time-out): it is asked again"},
+		"CNAME, no answer":             {zone{"CNAME a.example": {"!"}}, Need{Type: "CNAME", Value: "b.example"}, "Unknown | publish b.example | DNS does not answer (a failure of the name server, or a time-out)"},
 		"MX":                           {zone{"MX a.example": {"20 b.example", "10 Feedback-SMTP.x.amazonses.com."}}, Need{Type: "MX", Value: "10 feedback-smtp.x.amazonses.com"}, "OK | publish 10 feedback-smtp.x.amazonses.com | there is 10 feedback-smtp.x.amazonses.com | 20 b.example"},
 		"MX alone":                     {zone{"MX a.example": {"20 b.example", "10 f.example"}}, Need{Type: "MX", Value: "10 f.example", only: true}, "Different | publish 10 f.example | there is 10 f.example | 20 b.example | nothing else may be there: remove the others"},
 		"MX missing":                   {zone{}, Need{Type: "MX", Value: "f.example"}, "Missing | publish f.example"},
