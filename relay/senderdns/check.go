@@ -274,11 +274,11 @@ func (c checker) spf(ctx context.Context, n *Need, found []string) Record {
 // 4.5).
 func (c checker) severalSPF(n *Need, found []string) Record {
 	first, _ := parseSPF(found[0]) //nolint:errcheck // what is wrong in it is left out
-	terms := slices.Clone(n.terms)
+	var terms []string
 	for _, f := range found[1:] {
 		terms = append(terms, mechanismsOf(f)...)
 	}
-	terms = only(terms, func(t string) bool {
+	terms = only(append(terms, n.terms...), func(t string) bool {
 		return !slices.ContainsFunc(first.terms, func(o spfTerm) bool { return strings.EqualFold(strings.TrimPrefix(o.text, "+"), t) })
 	})
 	out := n.record(Different, joined(found), fmt.Sprintf("there are %d SPF records, and receivers take none of several (RFC 7208 4.5): publish this one, and remove the others", len(found)))
