@@ -32,6 +32,8 @@ type dnsReport struct {
 type dnsFlags struct {
 	dir, secrets, output, server string
 	blackHole                    bool
+
+	upstream string // as it was found
 }
 
 func newDNS() *cobra.Command {
@@ -77,9 +79,24 @@ something is not known, 2 if the command could not be carried out.`,
 	return c
 }
 
+// needs are those of the upstream; the note says why its keys are not known.
+func (o *dnsFlags) needs(name string) (n senderdns.Needs, note string, err error) {
+	u, err := relay.LoadUpstream(o.dir, name)
+	if err != nil {
+		return n, "", err
+	}
+	o.upstream = u.Namespace + "/" + u.Plan.Name
+	var source secrets.Source = u.Secrets
+	if o.secrets != "" {
+		source = secrets.Dir(o.secrets)
+	}
+	keys, note := publicKeys(u.Plan.DKIM, source)
+	return senderdns.Of(u.Plan, keys), note, nil
+}
+
 // look asks DNS about the upstream's domain.
 func (o *dnsFlags) look(ctx context.Context, name string) (*dnsReport, error) {
-	u, err := relay.LoadUpstream(o.dir, name)
+	needs, note, err := o.needs(name)
 	if err != nil {
 		return nil, err
 	}
@@ -89,13 +106,7 @@ func (o *dnsFlags) look(ctx context.Context, name string) (*dnsReport, error) {
 			server = net.JoinHostPort(server, "53")
 		}
 	}
-	var source secrets.Source = u.Secrets
-	if o.secrets != "" {
-		source = secrets.Dir(o.secrets)
-	}
-	keys, note := publicKeys(u.Plan.DKIM, source)
-	needs := senderdns.Of(u.Plan, keys)
-	out := &dnsReport{Upstream: u.Namespace + "/" + u.Plan.Name, Domain: needs.Domain, Notes: needs.Notes}
+	out := &dnsReport{Upstream: o.upstream, Domain: needs.Domain, Notes: needs.Notes}
 	records := needs.Records
 	if o.blackHole {
 		records, out.Notes, note = needs.BlackHole(), nil, ""
@@ -109,10 +120,16 @@ func (o *dnsFlags) look(ctx context.Context, name string) (*dnsReport, error) {
 		out.why = needs.Why
 	}
 	out.Records = senderdns.Check(ctx, senderdns.NewResolver(server), records)
-	if answered := func(r senderdns.Record) bool { return !r.Unanswered }; len(records) > 0 && !slices.ContainsFunc(out.Records, answered) {
+	if silent(out.Records) {
 		return nil, errors.New("no name server answers: check the network, or name one with --server")
 	}
 	return out, nil
+}
+
+// silent tells whether DNS was asked, and told nothing at all.
+func silent(records []senderdns.Record) bool {
+	asked := slices.ContainsFunc(records, func(r senderdns.Record) bool { return r.Unanswered })
+	return asked && !slices.ContainsFunc(records, func(r senderdns.Record) bool { return r.State != senderdns.Unknown || r.Observed != "" })
 }
 
 // publicKeys are the records of the keys that the upstream signs with; the note

@@ -192,6 +192,11 @@ func TestDNSCannotBeAsked(t *testing.T) {
 	if code, out := s.dns(t, manifests); code != 2 || !strings.Contains(out, "no name server answers") {
 		t.Errorf("status %d:\n%s", code, out)
 	}
+	postmark := strings.Replace(manifests, "type: SMTP\n  smtp: {host: mail.provider.example}", "type: Postmark\n  postmark: {secretRef: {name: dkim}}", 1)
+	postmark = strings.Replace(postmark, "  dkim: {selector: scans1, secretRef: {name: dkim}}\n", "", 1)
+	if code, out := s.dns(t, postmark); code != 2 || !strings.Contains(out, "no name server answers") {
+		t.Errorf("where one record cannot be asked for: status %d:\n%s", code, out)
+	}
 	if code, out := s.dns(t, strings.Replace(manifests, "{name: out}", "{name: other}", 1)); code != 2 || !strings.Contains(out, `holds no MailUpstream "out" that is valid; there are: default/other`) {
 		t.Errorf("status %d:\n%s", code, out)
 	}
