@@ -374,6 +374,7 @@ func (in *instance) State() admin.RelayState {
 	for _, up := range q.Upstreams {
 		st.Upstreams = append(st.Upstreams, admin.UpstreamState{
 			Name: up.Name, Circuit: up.Circuit, Suspended: up.Suspended, Pending: up.Pending, Active: up.Active, LastError: up.LastError, Since: up.Since,
+			DKIM: in.delivery.PublicKeys(up.Name),
 		})
 		if up.Circuit == "Open" {
 			st.Problems = append(st.Problems, fmt.Sprintf("upstream %s is down: %s", up.Name, up.LastError))

@@ -77,6 +77,17 @@ const (
 	ReasonSuspended = "Suspended"
 	// ReasonRejected: the provider does not take the credential.
 	ReasonRejected = "Rejected"
+
+	// ReasonPublished: DNSReady is True.
+	ReasonPublished = "Published"
+	// ReasonNotNeeded: nothing leaves there, so that no record is needed.
+	ReasonNotNeeded = "NotNeeded"
+	// ReasonNotChecked: the operator is not to ask DNS.
+	ReasonNotChecked = "NotChecked"
+	// ReasonRecordMissing: a record of the sender domain is not published.
+	ReasonRecordMissing = "RecordMissing"
+	// ReasonRecordDifferent: a record of the sender domain is not as it has to be.
+	ReasonRecordDifferent = "RecordDifferent"
 )
 
 // AnnotationAbandonQueue with the value "true" gives up the mail of instances

@@ -77,6 +77,7 @@ type UpstreamReport struct {
 	Name      string
 	Down      bool   // its circuit is not closed
 	LastError string // why
+	DKIM      []DKIMKey
 }
 
 // QueueReport counts the messages of an instance.

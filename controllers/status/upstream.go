@@ -19,10 +19,11 @@ type Upstream struct {
 	Diagnostics    plan.Diagnostics // of CheckUpstream, or of those relays; others' findings are left out
 	MissingSecrets []string         // names, as the relays' instances report them
 	Reports        []UpstreamReport // one of each instance that answered; others' are left out
+	DNS            *DNS             // nil: nothing is known of it
 }
 
-// OfUpstream gives the status of a MailUpstream. What is not seen yet (quota,
-// DNS) stays as it is.
+// OfUpstream gives the status of a MailUpstream. What is not seen yet (quota)
+// stays as it is.
 func OfUpstream(in Upstream) v1alpha1.MailUpstreamStatus {
 	c := conditions{old: in.Object.Status.Conditions, generation: in.Object.Generation, now: in.Now}
 	accepted := acceptedObject("MailUpstream "+in.Object.Namespace+"/"+in.Object.Name, in.Diagnostics)
@@ -31,13 +32,14 @@ func OfUpstream(in Upstream) v1alpha1.MailUpstreamStatus {
 	c.set(v1alpha1.ConditionReady, ready)
 	c.set(v1alpha1.ConditionAccepted, accepted)
 	c.set(v1alpha1.ConditionResolvedRefs, refs)
+	dns := in.dns(&c)
 	if accepted.status == metav1.ConditionFalse {
 		c.set(v1alpha1.ConditionStalled, yes(accepted.reason, accepted.message))
 	}
 	return v1alpha1.MailUpstreamStatus{
 		ObservedGeneration: in.Object.Generation,
 		Conditions:         c.out,
-		DNS:                in.Object.Status.DNS,
+		DNS:                dns,
 		Quota:              in.Object.Status.Quota,
 		UsedBy:             usedBy(in.UsedBy),
 	}

@@ -1,6 +1,10 @@
 package admin
 
-import "time"
+import (
+	"time"
+
+	"github.com/printerrelay/printer-relay/relay/senderdns"
+)
 
 // PhaseDrained is the Phase of an instance that the operator drains.
 const PhaseDrained = "drained by the operator"
@@ -47,6 +51,8 @@ type UpstreamState struct {
 	Active    int       `json:"active"`
 	LastError string    `json:"lastError,omitempty"`
 	Since     time.Time `json:"since,omitzero"` // when the circuit last changed
+	// DKIM are the public records of the keys that it signs with.
+	DKIM []senderdns.Key `json:"dkim,omitempty"`
 }
 
 // QueueState counts the messages of a relay by state.

@@ -108,7 +108,7 @@ func (d *Delivery) Update(p *plan.Plan) error {
 // identity of the sender domain.
 func sameWay(a, b *plan.Upstream) bool {
 	strip := func(u plan.Upstream) plan.Upstream {
-		u.Header, u.Reserved, u.DKIM, u.PerMinute, u.MessageSize, u.Sharers, u.Suspend = nil, nil, nil, 0, 0, 0, false
+		u.Header, u.Reserved, u.DKIM, u.DNS, u.PerMinute, u.MessageSize, u.Sharers, u.Suspend = nil, nil, nil, nil, 0, 0, 0, false
 		if u.SES == nil {
 			u.Sender = nil
 		}

@@ -54,9 +54,7 @@ func (c *compiler) upstream(self at, field, name string) {
 			Rewrite:     cmp.Or(string(s.Rewrite), string(v1alpha1.RewriteOutsideDomain)),
 		}
 	}
-	if d := u.Spec.DNS; len(d.EgressAddresses)+len(d.VendorRecords) > 0 {
-		a.warnf("spec.dns", "is not used in this build: the records to publish are not shown yet")
-	}
+	out.DNS = c.dns(a, u)
 	switch k := u.Spec.DKIM; {
 	case k == nil:
 	case out.Sender == nil: // the kind's own rules say so too; without them mail would leave unsigned
