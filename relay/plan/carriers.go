@@ -37,7 +37,7 @@ func defaultsOf(u *v1alpha1.MailUpstream) typeDefaults {
 // notBuilt are the upstreams, by type and transport, that this build has no
 // carrier for.
 var notBuilt = map[string]bool{
-	"SES": true, "Microsoft365 Graph": true,
+	"SES": true,
 }
 
 // way compiles what carries the mail of u into out.
