@@ -42,8 +42,6 @@ const (
 
 	// ReasonInvalid: the spec does not compile to a plan.
 	ReasonInvalid = "Invalid"
-	// ReasonNotSupported: the spec asks for what this build cannot do.
-	ReasonNotSupported = "NotSupported"
 	// ReasonTooLarge: the configuration does not fit into a ConfigMap.
 	ReasonTooLarge = "TooLarge"
 	// ReasonApplyFailed: the API server refused an object of the relay.

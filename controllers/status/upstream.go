@@ -95,23 +95,19 @@ func (in *Upstream) ready(accepted, refs verdict) verdict {
 // acceptedObject is the verdict on one object by the findings about it.
 func acceptedObject(object string, found plan.Diagnostics) verdict {
 	var faults, warnings []string
-	supported := false
 	for _, d := range found {
 		text := d.Field + ": " + d.Message
 		switch {
 		case d.Object != object || slices.Contains(faults, text) || slices.Contains(warnings, text):
 		case d.Severity == plan.Error:
 			faults = append(faults, text)
-			supported = supported || !unsupported(d)
 		default:
 			warnings = append(warnings, text)
 		}
 	}
 	switch {
-	case len(faults) > 0 && supported:
-		return no(v1alpha1.ReasonInvalid, firstOf(faults))
 	case len(faults) > 0:
-		return no(v1alpha1.ReasonNotSupported, firstOf(faults))
+		return no(v1alpha1.ReasonInvalid, firstOf(faults))
 	case len(warnings) > 0:
 		return yes(v1alpha1.ReasonAccepted, "the spec is accepted; warning: "+firstOf(warnings))
 	}

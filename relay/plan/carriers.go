@@ -6,7 +6,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 )
@@ -37,15 +36,8 @@ func defaultsOf(u *v1alpha1.MailUpstream) typeDefaults {
 	return typeDefaults{connections: 10}
 }
 
-// notBuilt are the upstreams, by type and transport, that this build has no
-// carrier for.
-var notBuilt = map[string]bool{
-	"Microsoft365 Graph": true,
-}
-
 // way compiles what carries the mail of u into out.
 func (c *compiler) way(a at, u *v1alpha1.MailUpstream, out *Upstream) {
-	transport := ""
 	out.Reserved = reserved[u.Spec.Type]
 	switch s := &u.Spec; {
 	case s.Type == v1alpha1.UpstreamSMTP && s.SMTP != nil:
@@ -57,18 +49,15 @@ func (c *compiler) way(a at, u *v1alpha1.MailUpstream, out *Upstream) {
 	case s.Type == v1alpha1.UpstreamSES && s.SES != nil:
 		out.SES = c.ses(a, s.SES)
 	case s.Type == v1alpha1.UpstreamSendGrid && s.SendGrid != nil:
-		transport = c.sendGrid(a, s.SendGrid, out)
+		c.sendGrid(a, s.SendGrid, out)
 	case s.Type == v1alpha1.UpstreamMailgun && s.Mailgun != nil:
-		transport = c.mailgun(a, s.Mailgun, out)
+		c.mailgun(a, s.Mailgun, out)
 	case s.Type == v1alpha1.UpstreamPostmark && s.Postmark != nil:
-		transport = c.postmark(a, s.Postmark, out)
+		c.postmark(a, s.Postmark, out)
 	case s.Type == v1alpha1.UpstreamMicrosoft365 && s.Microsoft365 != nil:
-		transport = c.microsoft365(a, s.Microsoft365, out)
+		c.microsoft365(a, s.Microsoft365, out)
 	default: // the kind's own rules say so first
 		a.errorf("spec.type", "%s has no block of its own: fill in what belongs to the type", u.Spec.Type)
-	}
-	if what := strings.TrimSpace(string(u.Spec.Type) + " " + transport); notBuilt[what] {
-		a.errorf("spec.type", "%s is %s: use SMTP or Maildir", what, NotBuilt)
 	}
 }
 

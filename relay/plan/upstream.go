@@ -9,10 +9,6 @@ import (
 	"github.com/printerrelay/printer-relay/relay/envelope"
 )
 
-// NotBuilt is in the message where a feature of the kinds is refused that this
-// build has not.
-const NotBuilt = "not supported in this build"
-
 // upstream compiles the MailUpstream name once, for the field that names it.
 func (c *compiler) upstream(self at, field, name string) {
 	if c.out.Upstreams[name] != nil {
