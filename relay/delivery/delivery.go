@@ -29,6 +29,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/spool"
 	"github.com/printerrelay/printer-relay/relay/upstream"
+	"github.com/printerrelay/printer-relay/relay/upstream/graph"
 	"github.com/printerrelay/printer-relay/relay/upstream/maildir"
 	"github.com/printerrelay/printer-relay/relay/upstream/mailgun"
 	"github.com/printerrelay/printer-relay/relay/upstream/mx"
@@ -139,6 +140,12 @@ func (d *Delivery) transport(p *plan.Plan, u *plan.Upstream) (upstream.Transport
 			c.Domain = u.Sender.Domain
 		}
 		return ses.New(c)
+	case u.Graph != nil:
+		tokens, err := d.tokens(u, &u.Graph.OAuth)
+		if err != nil {
+			return nil, err
+		}
+		return graph.New(graph.Config{Graph: *u.Graph, Private: u.Private, MaxIdle: u.Connections, Tokens: tokens, Log: d.Log})
 	case u.Maildir != nil:
 		dir := u.Maildir.Path
 		if !filepath.IsAbs(dir) {

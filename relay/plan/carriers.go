@@ -39,9 +39,7 @@ func defaultsOf(u *v1alpha1.MailUpstream) typeDefaults {
 
 // notBuilt are the upstreams, by type and transport, that this build has no
 // carrier for.
-var notBuilt = map[string]bool{
-	"Microsoft365 Graph": true,
-}
+var notBuilt = map[string]bool{} // none now
 
 // way compiles what carries the mail of u into out.
 func (c *compiler) way(a at, u *v1alpha1.MailUpstream, out *Upstream) {
