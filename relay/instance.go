@@ -356,6 +356,14 @@ func (in *instance) Queue() admin.Queue { return in.queue }
 // without room for it is not ready.
 const smallMessage = 64 << 10
 
+// because adds to a problem what to do about it, where that is known.
+func because(problem, remedy string) string {
+	if remedy == "" {
+		return problem
+	}
+	return problem + "; " + remedy
+}
+
 // State implements admin.Relay.
 func (in *instance) State() admin.RelayState {
 	pl := in.plan.Load()
@@ -373,10 +381,10 @@ func (in *instance) State() admin.RelayState {
 	}
 	for _, up := range q.Upstreams {
 		st.Upstreams = append(st.Upstreams, admin.UpstreamState{
-			Name: up.Name, Circuit: up.Circuit, Suspended: up.Suspended, Pending: up.Pending, Active: up.Active, LastError: up.LastError, Since: up.Since,
+			Name: up.Name, Circuit: up.Circuit, Suspended: up.Suspended, Pending: up.Pending, Active: up.Active, LastError: up.LastError, Remedy: up.Remedy, Since: up.Since,
 		})
 		if up.Circuit == "Open" {
-			st.Problems = append(st.Problems, fmt.Sprintf("upstream %s is down: %s", up.Name, up.LastError))
+			st.Problems = append(st.Problems, because(fmt.Sprintf("upstream %s is down: %s", up.Name, up.LastError), up.Remedy))
 		}
 	}
 	if why := in.closed.Load(); why != nil {

@@ -46,7 +46,8 @@ type UpstreamState struct {
 	Pending   int       `json:"pending"`
 	Active    int       `json:"active"`
 	LastError string    `json:"lastError,omitempty"`
-	Since     time.Time `json:"since,omitzero"` // when the circuit last changed
+	Remedy    string    `json:"remedy,omitempty"` // what LastError means, and what to do
+	Since     time.Time `json:"since,omitzero"`   // when the circuit last changed
 }
 
 // QueueState counts the messages of a relay by state.

@@ -33,7 +33,12 @@ func (a Advice) String() string {
 	if a.Cause == "" {
 		return ""
 	}
-	return a.Cause + ": " + a.Remedy
+	return a.Cause + "; what to do: " + a.Remedy
+}
+
+// Passes tells whether the trouble is expected to end without a person.
+func (a Advice) Passes() bool {
+	return strings.HasPrefix(a.Remedy, "nothing,") || strings.HasPrefix(a.Remedy, "it is tried again") || strings.HasPrefix(a.Remedy, "it goes on")
 }
 
 // row is one line of the table. What is given must hold; of the rows that fit

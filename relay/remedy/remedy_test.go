@@ -267,6 +267,22 @@ func TestCredential(t *testing.T) {
 	}
 }
 
+// What passes by itself is never the credential.
+func TestPasses(t *testing.T) {
+	n := 0
+	for _, r := range table {
+		if !r.Passes() {
+			continue
+		}
+		if n++; r.Credential {
+			t.Errorf("%q passes, and is the credential's", r.Cause)
+		}
+	}
+	if n < 10 {
+		t.Errorf("%d lines are of trouble that passes", n)
+	}
+}
+
 // A phrase is met as whole words, in its order.
 func TestSays(t *testing.T) {
 	for _, c := range []struct {
