@@ -14,7 +14,7 @@ import (
 // answer came.
 type Failure struct {
 	Type     string // spec.type of the MailUpstream; empty: not known
-	Code     int    // SMTP reply code or HTTP status; 0: none
+	Code     int    // SMTP reply code or HTTP status; 0: it is looked for at the beginning of Text
 	Enhanced string // RFC 3463 "5.7.139"; empty: it is looked for at the beginning of Text
 	Text     string
 }
@@ -66,6 +66,9 @@ func Find(f Failure) (Advice, bool) {
 var table = slices.Concat(exchange, graph, entra, ses, sendGrid, mailgun, postmark, google, reputation, general, connection)
 
 func find(f Failure) int {
+	if f.Code == 0 {
+		f.Code = firstCode(f.Text)
+	}
 	enhanced := f.Enhanced
 	if enhanced == "" {
 		enhanced = firstEnhanced(f.Text)
@@ -169,6 +172,15 @@ func firstEnhanced(text string) string {
 		}
 	}
 	return ""
+}
+
+// firstCode is a reply code or status that a text begins with; 0: there is none.
+func firstCode(text string) int {
+	word, _, _ := strings.Cut(text, " ")
+	if len(word) != 3 || !number(word) || word[0] != '4' && word[0] != '5' {
+		return 0
+	}
+	return 100*int(word[0]-'0') + 10*int(word[1]-'0') + int(word[2]-'0')
 }
 
 func number(s string) bool {

@@ -231,6 +231,14 @@ func TestCodesInTheText(t *testing.T) {
 			t.Errorf("%s: %v", text, a)
 		}
 	}
+	for text, want := range map[string]string{"535 AUTH: no": "does not take user name and password", "401 Forbidden": "does not take the key"} {
+		if a, _ := Find(Failure{Type: "Mailgun", Text: strings.Replace(text, "535 AUTH", "5350 AUTH", 1)}); strings.HasPrefix(text, "535") && a.Cause != "" {
+			t.Errorf("a longer number: %v", a)
+		}
+		if a, _ := Find(Failure{Type: map[bool]string{true: "Mailgun"}[text[0] == '4'], Text: text}); !strings.Contains(a.Cause, want) {
+			t.Errorf("%s: %v", text, a)
+		}
+	}
 	for _, text := range []string{"5.7.30.1 is an address", "5.7 30", "relay 4.7.9999 x", "a b c d 5.7.30", "2.7.30 ok", ""} {
 		if a, ok := Find(Failure{Text: text}); ok {
 			t.Errorf("%s: %v", text, a)
