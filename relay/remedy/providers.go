@@ -118,6 +118,11 @@ var sendGrid = []row{
 		source: sendGridErrors,
 	},
 	{
+		types: []string{"SendGrid"}, says: []string{"does not take the API key"},
+		Advice: Advice{"SendGrid does not take the API key", "put an API key that is there into key apiKey of the Secret; with the EU region, an EU key and endpoint", true},
+		source: sendGridErrors + "; relay/upstream/sendgrid",
+	},
+	{
 		types: []string{"SendGrid"}, codes: []int{401},
 		Advice: Advice{"SendGrid does not take the API key", "put an API key that is there into key apiKey of the Secret; with the EU region, an EU key and endpoint", true},
 		source: sendGridErrors,
@@ -181,7 +186,7 @@ var mailgun = []row{
 // postmark are Postmark's error codes: its HTTP status is 422 for nearly all.
 var postmark = []row{
 	{
-		types: []string{"Postmark"}, says: []string{"ErrorCode 10", "error 10", "X-Postmark-Server-Token request header was invalid", "API tokens were supplied", "Bad or missing API token", "Bad or missing Server API token"},
+		types: []string{"Postmark"}, says: []string{"ErrorCode 10", "error 10", "X-Postmark-Server-Token request header was invalid", "API tokens were supplied", "Bad or missing API token", "Bad or missing Server API token", "does not take the server token"},
 		Advice: Advice{"Postmark does not take the token", "put the server's API token (not the account's) into key apiKey of the Secret", true},
 		source: postmarkErrors,
 	},

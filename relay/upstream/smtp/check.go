@@ -29,7 +29,7 @@ func (e loginError) Unwrap() error { return e.error }
 // those that deliveries use.
 func (t *Transport) Check(ctx context.Context) upstream.Health {
 	h := upstream.Health{Expires: t.clientCertificateExpires()}
-	s, err := t.connect(ctx)
+	s, err := t.connect(ctx, t.own)
 	if err != nil {
 		o := t.failed(err)
 		h.Text = strings.TrimSpace(o.Enhanced + " " + o.Text)
