@@ -35,6 +35,10 @@ const (
 	ReasonProgrammed = "Programmed"
 	// ReasonPersistent: Durable is True.
 	ReasonPersistent = "Persistent"
+	// ReasonValid: CredentialsValid is True.
+	ReasonValid = "Valid"
+	// ReasonNotNeeded: the spec has no credential that could be wrong.
+	ReasonNotNeeded = "NotNeeded"
 	// ReasonPending: it is not known yet, or not there yet.
 	ReasonPending = "Pending"
 	// ReasonUnknown: nobody can tell.
