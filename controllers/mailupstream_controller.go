@@ -6,6 +6,9 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -20,6 +23,7 @@ type upstreams struct {
 	sightings *sightings
 	domains   *domains
 	written   written
+	events    events.EventRecorder
 
 	figuresEvery time.Duration
 }
@@ -65,5 +69,32 @@ func (r *upstreams) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resul
 		return ctrl.Result{}, client.IgnoreNotFound(fmt.Errorf("status of MailUpstream %s/%s: %w", u.Namespace, u.Name, err))
 	}
 	r.written.keep(u, c.ResourceVersion, next)
+	r.tell(u, next.Conditions)
 	return ctrl.Result{}, nil
+}
+
+// tell makes an event of a change of Ready, which a circuit that opens or closes is
+// too, and of CredentialsValid where Ready does not say it. u has the status before.
+func (r *upstreams) tell(u *v1alpha1.MailUpstream, next []metav1.Condition) {
+	ready, said := turned(u.Status.Conditions, next, v1alpha1.ConditionReady)
+	if said {
+		r.events.Eventf(u, nil, eventType(ready.Status == metav1.ConditionFalse && ready.Reason != v1alpha1.ReasonSuspended), ready.Reason, actionReconcile, "%s", ready.Message)
+		return
+	}
+	if c, turned := turned(u.Status.Conditions, next, v1alpha1.ConditionCredentialsValid); turned && c.Status != metav1.ConditionUnknown {
+		r.events.Eventf(u, nil, eventType(c.Status == metav1.ConditionFalse), "Credentials"+c.Reason, actionReconcile, "%s", c.Message)
+	}
+}
+
+// turned gives a condition whose status or reason is another now. Of an object that
+// is new, only what is wrong counts.
+func turned(old, next []metav1.Condition, kind string) (*metav1.Condition, bool) {
+	was, is := meta.FindStatusCondition(old, kind), meta.FindStatusCondition(next, kind)
+	switch {
+	case is == nil:
+		return nil, false
+	case was == nil:
+		return is, is.Status == metav1.ConditionFalse
+	}
+	return is, was.Status != is.Status || was.Reason != is.Reason
 }

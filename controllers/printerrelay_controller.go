@@ -214,6 +214,9 @@ func (p *pass) abandons() bool {
 const (
 	soonest = time.Second
 	latest  = 30 * time.Second
+	// unwellAgain is for a relay with an upstream that takes no mail: somebody may be
+	// mending it, and waits for the status to say so.
+	unwellAgain = 15 * time.Second
 )
 
 // again is how long to wait: what changed just now is looked at soon, what has
@@ -230,6 +233,9 @@ func (p *pass) again(s v1alpha1.PrinterRelayStatus) time.Duration {
 		if c.Type == v1alpha1.ConditionReady || c.Type == v1alpha1.ConditionProgrammed && c.Status != "True" {
 			return min(max(time.Since(c.LastTransitionTime.Time)/4, soonest), latest)
 		}
+	}
+	if s, _ := p.sightings.get(p.key()); len(s.unwell) > 0 {
+		return unwellAgain
 	}
 	return latest
 }

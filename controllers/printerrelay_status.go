@@ -3,10 +3,12 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -26,8 +28,13 @@ func (p *pass) report(ctx context.Context) (v1alpha1.PrinterRelayStatus, error) 
 		Upstreams: p.upstreams, Policies: p.policies, Diagnostics: p.diagnostics, Failures: p.failures, CertManager: settings.CertManager,
 		Plan: p.set.Plan, Service: p.there.service, ClusterDomain: p.clusterDomain, Instances: p.instancesSeen(),
 	})
-	if p.sightings.put(p.key(), p.sighting()) {
+	before, known := p.sightings.get(p.key())
+	seen := p.sighting(before)
+	if p.sightings.put(p.key(), seen) {
 		p.news(ctx, p.relay)
+		if known {
+			p.turnedUpstreams(before.unwell, seen.unwell)
+		}
 	}
 	old := p.relay.Status
 	if !status.Changed(old, next, now.Sub(status.LastWrite(p.relay, fieldManager)) >= p.figuresEvery) {
@@ -52,6 +59,21 @@ func (p *pass) transition(old, next []metav1.Condition) {
 	p.event(eventType(is.Status == metav1.ConditionFalse && !moving), is.Reason, actionReconcile, "%s", is.Message)
 }
 
+// turnedUpstreams makes an event of each upstream by which mail no longer passes, or
+// passes again: the relay's fallbacks take over, and give way.
+func (p *pass) turnedUpstreams(before, now map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(now)) {
+		if _, was := before[name]; !was {
+			p.event(corev1.EventTypeWarning, "UpstreamDown", actionReconcile, "no mail passes by MailUpstream %q, so it waits or goes by the next: %s", name, now[name])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if _, is := now[name]; !is && p.upstreams[name] != nil {
+			p.event(corev1.EventTypeNormal, "UpstreamUp", actionReconcile, "mail passes by MailUpstream %q again", name)
+		}
+	}
+}
+
 // instancesSeen are those that are to be and those that are there, by number.
 func (p *pass) instancesSeen() []status.Instance {
 	numbers := p.there.numbers()
@@ -70,8 +92,9 @@ func (p *pass) instancesSeen() []status.Instance {
 	return out
 }
 
-// sighting is what this pass saw that concerns what the relay names.
-func (p *pass) sighting() sighting {
+// sighting is what this pass saw that concerns what the relay names; before is what
+// the last one did.
+func (p *pass) sighting(before sighting) sighting {
 	s := sighting{upstreams: map[string]int64{}, policies: map[string]int64{}, diagnostics: p.diagnostics}
 	for name, u := range p.upstreams {
 		s.upstreams[name] = u.Generation
@@ -87,6 +110,7 @@ func (p *pass) sighting() sighting {
 	}
 	slices.Sort(s.missingSecrets)
 	s.missingSecrets = slices.Compact(s.missingSecrets)
+	s.judge(before.unwell)
 	return s
 }
 

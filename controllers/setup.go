@@ -73,7 +73,7 @@ func (s *setup) reconcilers(ctx context.Context) error {
 	err = ctrl.NewControllerManagedBy(s.mgr).For(&v1alpha1.MailUpstream{}, changed).
 		Watches(&v1alpha1.PrinterRelay{}, ofReferred("MailUpstream"), changed).
 		WatchesRawSource(toUpstreams.source()).
-		Complete(&upstreams{client: c, sightings: seen, domains: d, figuresEvery: s.FiguresEvery})
+		Complete(&upstreams{client: c, sightings: seen, domains: d, events: r.events, figuresEvery: s.FiguresEvery})
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,26 @@ type sighting struct {
 	diagnostics         plan.Diagnostics
 	missingSecrets      []string // as the instances say
 	reports             []status.UpstreamReport
+	unwell              map[string]string // upstreams by which an instance cannot hand mail over, and why
+}
+
+// judge finds what is unwell. An upstream of which no instance tells is what it was
+// before: one that restarts has nothing to say of it yet.
+func (s *sighting) judge(before map[string]string) {
+	s.unwell = map[string]string{}
+	told := map[string]bool{}
+	for i := range s.reports {
+		r := &s.reports[i]
+		told[r.Name] = true
+		if why := r.Why(); why != "" && s.unwell[r.Name] == "" {
+			s.unwell[r.Name] = why
+		}
+	}
+	for name, why := range before {
+		if _, named := s.upstreams[name]; named && !told[name] {
+			s.unwell[name] = why
+		}
+	}
 }
 
 // sightings are the newest of all relays. A restart forgets them: the other

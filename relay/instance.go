@@ -22,6 +22,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
+	"github.com/printerrelay/printer-relay/relay/preflight"
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/selfprobe"
@@ -43,6 +44,7 @@ type instance struct {
 	spool    *spool.Spool
 	queue    *queue.Queue
 	delivery *delivery.Delivery
+	checks   *preflight.Runner // of the upstreams
 	server   *smtpd.Server
 	limiter  *policy.Limiter
 	probe    *selfprobe.Runner
@@ -83,8 +85,9 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source) error {
 	if err != nil {
 		return err
 	}
+	in.checks = preflight.New(preflight.Options{Targets: func() []preflight.Target { return in.delivery.Targets() }, Log: in.log})
 	in.delivery = delivery.New(delivery.Config{
-		State: in.dir, Spool: in.spool, Secrets: func() secrets.Source { return *in.secrets.Load() }, Log: in.log,
+		State: in.dir, Spool: in.spool, Secrets: func() secrets.Source { return *in.secrets.Load() }, Log: in.log, Saw: in.checks.Saw,
 		TLSResult: func(up, policy, result string) { in.metrics.TLSResults.WithLabelValues(up, policy, result).Inc() },
 	})
 	if err := in.delivery.Update(pl); err != nil {
@@ -103,6 +106,7 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source) error {
 	in.wg.Go(func() {
 		in.queue.Run(ctx) //nolint:errcheck // always nil
 	})
+	in.wg.Go(func() { in.checks.Run(ctx) })
 	in.server = smtpd.New(smtpd.Config{
 		Bind: p.Bind, PortOffset: p.PortOffset, State: in.dir, Spool: in.spool, Queue: in.queue, Limiter: in.limiter,
 		CarriesUTF8: in.delivery.CarriesUTF8, Metrics: in.metrics, Log: in.log,
@@ -180,9 +184,9 @@ func (in *instance) gauges(r prometheus.Registerer, pl *plan.Plan) {
 	metrics.Upstreams(r, key(pl), func() []metrics.Upstream {
 		var out []metrics.Upstream
 		for _, u := range in.queue.Snapshot().Upstreams {
-			out = append(out, metrics.Upstream{
-				Name: u.Name, Circuit: u.Circuit, Suspended: u.Suspended, Waiting: u.Pending, Deferred: u.Deferred, Active: u.Active,
-			})
+			m := metrics.Upstream{Name: u.Name, Circuit: u.Circuit, Suspended: u.Suspended, Waiting: u.Pending, Deferred: u.Deferred, Active: u.Active}
+			measure(&m, in.checks.Result(u.Name))
+			out = append(out, m)
 		}
 		return out
 	})
@@ -206,6 +210,7 @@ func (in *instance) apply(pl *plan.Plan, src secrets.Source) error {
 			in.log.Error("going back to the last good plan", "cause", back)
 		}
 	}
+	in.checks.Refresh()
 	was := in.plan.Swap(pl).Hash
 	in.probe.Changed()
 	in.savePlan(pl)
@@ -372,12 +377,17 @@ func (in *instance) State() admin.RelayState {
 		}
 	}
 	for _, up := range q.Upstreams {
+		found := in.checks.Result(up.Name)
 		st.Upstreams = append(st.Upstreams, admin.UpstreamState{
-			Name: up.Name, Circuit: up.Circuit, Suspended: up.Suspended, Pending: up.Pending, Active: up.Active, LastError: up.LastError, Since: up.Since,
+			Health: healthState(found),
+			Name:   up.Name, Circuit: up.Circuit, Suspended: up.Suspended, Pending: up.Pending, Active: up.Active, LastError: up.LastError, Remedy: up.Remedy, Since: up.Since,
 			DKIM: in.delivery.PublicKeys(up.Name),
 		})
 		if up.Circuit == "Open" {
-			st.Problems = append(st.Problems, fmt.Sprintf("upstream %s is down: %s", up.Name, up.LastError))
+			st.Problems = append(st.Problems, because(fmt.Sprintf("upstream %s is down: %s", up.Name, up.LastError), up.Remedy))
+		}
+		if p := unwell(up.Name, found, time.Now()); p != "" && up.Circuit != "Open" {
+			st.Problems = append(st.Problems, p)
 		}
 	}
 	if why := in.closed.Load(); why != nil {

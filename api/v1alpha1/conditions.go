@@ -35,6 +35,8 @@ const (
 	ReasonProgrammed = "Programmed"
 	// ReasonPersistent: Durable is True.
 	ReasonPersistent = "Persistent"
+	// ReasonValid: CredentialsValid is True.
+	ReasonValid = "Valid"
 	// ReasonPending: it is not known yet, or not there yet.
 	ReasonPending = "Pending"
 	// ReasonUnknown: nobody can tell.
@@ -78,7 +80,8 @@ const (
 
 	// ReasonPublished: DNSReady is True.
 	ReasonPublished = "Published"
-	// ReasonNotNeeded: nothing leaves there, so that no record is needed.
+	// ReasonNotNeeded: the spec has no credential that could be wrong, or sends
+	// nothing that would need a record.
 	ReasonNotNeeded = "NotNeeded"
 	// ReasonNotChecked: the operator is not to ask DNS.
 	ReasonNotChecked = "NotChecked"

@@ -138,7 +138,9 @@ func reportOf(r *admin.RelayState, phase string) *status.Report {
 		out.Listeners = append(out.Listeners, status.ListenerReport{Name: l.Name, Open: l.Address != "", Problem: l.Error})
 	}
 	for _, u := range r.Upstreams {
-		out.Upstreams = append(out.Upstreams, status.UpstreamReport{Name: u.Name, Down: u.Circuit != "Closed", LastError: u.LastError, DKIM: publicKeys(u.DKIM)})
+		out.Upstreams = append(out.Upstreams, status.UpstreamReport{
+			Name: u.Name, Down: u.Circuit != "Closed", LastError: u.LastError, Remedy: u.Remedy, Check: checkOf(u.Health), DKIM: publicKeys(u.DKIM),
+		})
 	}
 	return out
 }
@@ -152,4 +154,15 @@ func publicKeys(keys []senderdns.Key) (out []status.DKIMKey) {
 		out = append(out, status.DKIMKey{Name: k.Name, Value: k.Value})
 	}
 	return out
+}
+
+// checkOf is what a check found; when it was made changes nothing.
+func checkOf(h *admin.Health) status.Check {
+	if h == nil {
+		return status.Check{}
+	}
+	return status.Check{
+		Done: true, Reachable: status.Finding(h.Reachable), Credentials: status.Finding(h.Credentials), Text: h.Text, Remedy: h.Remedy,
+		Warnings: h.Warnings, Expires: h.Expires, PerSecond: h.Quota.PerSecond, DailyLimit: h.Quota.DailyLimit, DailyUsed: h.Quota.DailyUsed,
+	}
 }

@@ -43,6 +43,7 @@ func still[S Statuses](s S) any {
 		return stillRelay(s)
 	case v1alpha1.MailUpstreamStatus:
 		s.Conditions = stillConditions(s.Conditions)
+		s.Quota = nil
 		return s
 	case v1alpha1.SenderPolicyStatus:
 		s.Conditions = stillConditions(s.Conditions)
@@ -68,7 +69,7 @@ func stillRelay(s v1alpha1.PrinterRelayStatus) v1alpha1.PrinterRelayStatus {
 // figures are the reasons whose messages hold numbers or others' words.
 var figures = []string{
 	v1alpha1.ReasonReady, v1alpha1.ReasonDraining, v1alpha1.ReasonDeleting,
-	v1alpha1.ReasonUnreachable, v1alpha1.ReasonInstanceNotReady,
+	v1alpha1.ReasonUnreachable, v1alpha1.ReasonInstanceNotReady, v1alpha1.ReasonRejected, v1alpha1.ReasonValid, v1alpha1.ReasonUnknown,
 }
 
 func stillConditions(in []metav1.Condition) []metav1.Condition {

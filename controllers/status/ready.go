@@ -130,7 +130,7 @@ func (s *relay) down() []string {
 			continue
 		}
 		for _, u := range i.Report.Upstreams {
-			if u.Down {
+			if u.unwell() {
 				out = append(out, fmt.Sprintf("%q", u.Name))
 			}
 		}

@@ -77,8 +77,31 @@ type UpstreamReport struct {
 	Name      string
 	Down      bool   // its circuit is not closed
 	LastError string // why
+	Remedy    string // what LastError means, and what to do; empty: not known
+	Check     Check  // the zero Check: it was not checked yet
 	DKIM      []DKIMKey
 }
+
+// Check is what an instance found of an upstream without sending mail.
+type Check struct {
+	Done                   bool
+	Reachable, Credentials Finding
+	Text                   string // the reason of what is Bad
+	Remedy                 string // what Text means, and what to do; empty: not known
+	Warnings               []string
+	Expires                time.Time // of the credential; zero: not known, or never
+	PerSecond              float64   // messages that the provider takes; 0: not told
+	DailyLimit, DailyUsed  int64     // recipients; a limit of 0: not told
+}
+
+// Finding is a part of a Check.
+type Finding string
+
+// The findings; any other is that nobody can tell.
+const (
+	Good Finding = "Good"
+	Bad  Finding = "Bad"
+)
 
 // QueueReport counts the messages of an instance.
 type QueueReport struct {

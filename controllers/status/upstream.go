@@ -22,8 +22,7 @@ type Upstream struct {
 	DNS            *DNS             // nil: nothing is known of it
 }
 
-// OfUpstream gives the status of a MailUpstream. What is not seen yet (quota)
-// stays as it is.
+// OfUpstream gives the status of a MailUpstream.
 func OfUpstream(in Upstream) v1alpha1.MailUpstreamStatus {
 	c := conditions{old: in.Object.Status.Conditions, generation: in.Object.Generation, now: in.Now}
 	accepted := acceptedObject("MailUpstream "+in.Object.Namespace+"/"+in.Object.Name, in.Diagnostics)
@@ -32,6 +31,7 @@ func OfUpstream(in Upstream) v1alpha1.MailUpstreamStatus {
 	c.set(v1alpha1.ConditionReady, ready)
 	c.set(v1alpha1.ConditionAccepted, accepted)
 	c.set(v1alpha1.ConditionResolvedRefs, refs)
+	c.set(v1alpha1.ConditionCredentialsValid, in.credentialsValid(refs))
 	dns := in.dns(&c)
 	if accepted.status == metav1.ConditionFalse {
 		c.set(v1alpha1.ConditionStalled, yes(accepted.reason, accepted.message))
@@ -40,7 +40,7 @@ func OfUpstream(in Upstream) v1alpha1.MailUpstreamStatus {
 		ObservedGeneration: in.Object.Generation,
 		Conditions:         c.out,
 		DNS:                dns,
-		Quota:              in.Object.Status.Quota,
+		Quota:              in.quota(),
 		UsedBy:             usedBy(in.UsedBy),
 	}
 }
@@ -82,14 +82,18 @@ func (in *Upstream) ready(accepted, refs verdict) verdict {
 		return refs
 	case in.Object.Spec.Suspend:
 		return no(v1alpha1.ReasonSuspended, "spec.suspend is true: mail for it stays in the queue")
+	case in.any(refused):
+		return no(v1alpha1.ReasonRejected, in.saying(credentialRefused, refused))
 	case len(down) > 0:
-		return no(v1alpha1.ReasonUnreachable, fmt.Sprintf("%d of %s cannot hand mail over, which waits: %s", len(down), count(len(reports), "instance", "instances"), down[0].LastError))
+		return no(v1alpha1.ReasonUnreachable, fmt.Sprintf("%d of %s cannot hand mail over, which waits: %s", len(down), count(len(reports), "instance", "instances"), withRemedy(down[0].LastError, down[0].Remedy)))
+	case in.any(unreached):
+		return no(v1alpha1.ReasonUnreachable, in.saying(notReached, unreached))
 	case len(in.UsedBy) == 0:
 		return yes(v1alpha1.ReasonReady, "the spec is accepted; no PrinterRelay names it")
 	case len(reports) == 0:
 		return unknown(v1alpha1.ReasonPending, "no instance of the relays that use it has told yet")
 	}
-	return yes(v1alpha1.ReasonReady, "mail is handed over")
+	return yes(v1alpha1.ReasonReady, "mail is handed over"+in.warnings())
 }
 
 // acceptedObject is the verdict on one object by the findings about it.

@@ -50,9 +50,30 @@ type UpstreamState struct {
 	Pending   int       `json:"pending"`
 	Active    int       `json:"active"`
 	LastError string    `json:"lastError,omitempty"`
-	Since     time.Time `json:"since,omitzero"` // when the circuit last changed
+	Remedy    string    `json:"remedy,omitempty"` // what LastError means, and what to do
+	Since     time.Time `json:"since,omitzero"`   // when the circuit last changed
+	Health    *Health   `json:"health,omitempty"` // what the last preflight check found; null: there was none
 	// DKIM are the public records of the keys that it signs with.
 	DKIM []senderdns.Key `json:"dkim,omitempty"`
+}
+
+// Health is what was found of an upstream without sending mail.
+type Health struct {
+	Reachable   string    `json:"reachable"`        // Good | Bad | Unknown
+	Credentials string    `json:"credentials"`      // Good | Bad | Unknown
+	Text        string    `json:"text,omitempty"`   // the reason of what is Bad, or what was seen
+	Remedy      string    `json:"remedy,omitempty"` // what Text means, and what to do
+	Warnings    []string  `json:"warnings,omitempty"`
+	Expires     time.Time `json:"expires,omitzero"` // of the credential; zero: not known, or never
+	Quota       Quota     `json:"quota,omitzero"`
+	Checked     time.Time `json:"checked"`
+}
+
+// Quota is what a provider tells of its limits; 0: not told.
+type Quota struct {
+	PerSecond  float64 `json:"perSecond,omitempty"`
+	DailyLimit int64   `json:"dailyLimit,omitempty"`
+	DailyUsed  int64   `json:"dailyUsed,omitempty"`
 }
 
 // QueueState counts the messages of a relay by state.

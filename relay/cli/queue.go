@@ -149,7 +149,32 @@ func printList(out io.Writer, all []queue.Summary, now time.Time) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t<%s>\t%d/%d\t%s\t%s\n", m.ID, m.State, now.Sub(m.Arrived).Round(time.Second), m.Size, m.Client, m.Sender,
 			m.Waiting, m.Recipients, strings.Join(m.Upstreams, ","), m.Reason)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	printRemedies(out, all)
+	return nil
+}
+
+// printRemedies says once for all messages with the same trouble what to do.
+func printRemedies(out io.Writer, all []queue.Summary) {
+	var order []string
+	messages := map[string]int{}
+	for _, m := range all {
+		if m.Remedy == "" {
+			continue
+		}
+		if messages[m.Remedy] == 0 {
+			order = append(order, m.Remedy)
+		}
+		messages[m.Remedy]++
+	}
+	if len(order) > 0 {
+		fmt.Fprintln(out, "\nWhat it means, and what to do:")
+	}
+	for _, r := range order {
+		fmt.Fprintf(out, "  %d of %d: %s\n", messages[r], len(all), r)
+	}
 }
 
 func (f *queueFlags) show() *cobra.Command {

@@ -2,8 +2,8 @@
 // upstream's identity and signature on the message, hands it to the upstream's
 // transport and gives back what became of each recipient.
 //
-// It may import relay/queue (its Attempt), spool, message, dkim, secrets, oauth,
-// plan, upstream and the transports.
+// It may import relay/queue (its Attempt), preflight (its Target), spool, message,
+// dkim, secrets, oauth, plan, upstream and the transports.
 package delivery
 
 import (
@@ -40,12 +40,14 @@ import (
 	"github.com/printerrelay/printer-relay/relay/upstream/translated"
 )
 
-// Config is what New takes; all fields but TLSResult are required.
+// Config is what New takes; all fields but Saw and TLSResult are required.
 type Config struct {
 	State   string // folder that relative Maildir paths are below
 	Spool   *spool.Spool
 	Secrets func() secrets.Source
 	Log     *slog.Logger
+	// Saw hears what came of each attempt that reached a transport.
+	Saw func(upstream string, outs []upstream.Outcome)
 	// TLSResult hears how TLS began with the servers of an upstream of type MX, by
 	// policy and result type of RFC 8460, or success.
 	TLSResult func(upstream, policy, result string)
@@ -105,17 +107,18 @@ func (d *Delivery) Update(p *plan.Plan) error {
 }
 
 // sameWay tells whether two plans of an upstream can share a transport: what
-// differs is only what delivery and the queue do themselves. SES looks at the
-// identity of the sender domain.
-func sameWay(a, b *plan.Upstream) bool {
-	strip := func(u plan.Upstream) plan.Upstream {
-		u.Header, u.Reserved, u.DKIM, u.DNS, u.PerMinute, u.MessageSize, u.Sharers, u.Suspend = nil, nil, nil, nil, 0, 0, 0, false
-		if u.SES == nil {
-			u.Sender = nil
-		}
-		return u
+// differs is only what delivery and the queue do themselves.
+func sameWay(a, b *plan.Upstream) bool { return reflect.DeepEqual(stripped(a), stripped(b)) }
+
+// stripped is an upstream without what delivery and the queue do themselves. SES
+// looks at the identity of the sender domain.
+func stripped(u *plan.Upstream) plan.Upstream {
+	way := *u
+	way.Header, way.Reserved, way.DKIM, way.DNS, way.PerMinute, way.MessageSize, way.Sharers, way.Suspend = nil, nil, nil, nil, 0, 0, 0, false
+	if way.SES == nil {
+		way.Sender = nil
 	}
-	return reflect.DeepEqual(strip(*a), strip(*b))
+	return way
 }
 
 func (d *Delivery) transport(p *plan.Plan, u *plan.Upstream) (upstream.Transport, error) {
@@ -230,6 +233,9 @@ func (d *Delivery) Deliver(ctx context.Context, a queue.Attempt) []upstream.Outc
 		return upstream.All(len(a.Recipients), d.unprepared(ctx, a, err))
 	}
 	out := r.transport.Deliver(ctx, m)
+	if d.Saw != nil {
+		d.Saw(a.Upstream, out)
+	}
 	for _, o := range out {
 		if errors.Is(o.Cause, spool.ErrCorrupt) {
 			return upstream.All(len(a.Recipients), d.unreadable(a, o.Cause))

@@ -14,6 +14,7 @@ import (
 	"io"
 	"mime"
 	"mime/quotedprintable"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -48,6 +49,8 @@ type Recipient struct {
 	Status   string // RFC 3463; empty: 5.0.0 or 4.0.0
 	Text     string // the server's own words, one line
 	Remote   string // who said so
+	Cause    string // what that means, in plain words; empty: it is not known
+	Remedy   string // what to do about it; empty: it is not known
 	At       time.Time
 }
 
@@ -109,7 +112,11 @@ func header(b *bufio.Writer, r Report, boundary string) {
 
 func human(line func(string, ...any), r Report) {
 	if r.Delayed {
-		line("A scan has not reached everybody yet. Nothing needs to be done: it is")
+		nothing := " Nothing needs to be done:"
+		if slices.ContainsFunc(r.Recipients, func(x Recipient) bool { return x.Cause != "" }) {
+			nothing = " See below what it means:"
+		}
+		line("A scan has not reached everybody yet.%s it is", nothing)
 		line("tried again until %s.", r.Until.Format(time.RFC1123Z))
 	} else {
 		line("A scan could not be sent to everybody. The relay keeps it for a while, so")
@@ -135,14 +142,30 @@ func human(line func(string, ...any), r Report) {
 		if x.Remote != "" {
 			line("    said by %s", oneLine(x.Remote))
 		}
+		if x.Cause != "" {
+			line("    It means:   %s", oneLine(x.Cause))
+			line("    What to do: %s", oneLine(x.Remedy))
+		}
 		line("")
 	}
 	if !r.Delayed {
-		line("What to do: check the addresses and the words of the mail server above.")
+		if !advised(r) {
+			line("What to do: check the addresses and the words of the mail server above.")
+		}
 		line("Then send it again:  printer-relay queue retry %s", r.MessageQueueID)
 		line("or remove it:        printer-relay queue remove %s", r.MessageQueueID)
 		line("")
 	}
+}
+
+// advised tells whether every recipient that is named has its own remedy.
+func advised(r Report) bool {
+	for _, x := range r.Recipients[:min(len(r.Recipients), maxRecipients)] {
+		if x.Cause == "" {
+			return false
+		}
+	}
+	return true
 }
 
 func code(x Recipient) string {

@@ -39,6 +39,13 @@ var cases = map[string]func(*Report){
 		r.Delayed, r.Until = true, at.Add(96*time.Hour)
 		r.Recipients[0].Code, r.Recipients[0].Status, r.Recipients[0].Text = 450, "4.2.0", "greylisted"
 	},
+	"what it means": func(r *Report) {
+		r.Recipients[0].Cause, r.Recipients[0].Remedy = "the server knows no such recipient", "correct the address at the device"
+	},
+	"what a delay means": func(r *Report) {
+		r.Delayed, r.Until = true, at.Add(96*time.Hour)
+		r.Recipients[0] = Recipient{Address: "a@corp.example", Code: 454, Status: "4.7.0", Text: "no", Cause: "the server cannot check logins for the moment", Remedy: "tell its administrator"}
+	},
 	"rewritten recipient": func(r *Report) { r.Recipients[0].Original = "gone@old.example" },
 	"two recipients": func(r *Report) {
 		r.Recipients = append(r.Recipients, Recipient{Address: "full@corp.example", Code: 552, Status: "5.2.2", Text: "mailbox full", Remote: "mx.corp.example", At: at})

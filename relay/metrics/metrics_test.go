@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -37,7 +38,7 @@ func all(up []Upstream) (*prometheus.Registry, *Set) {
 // touched is all after one of each labelled metric was used.
 func touched(t *testing.T) map[string]*dto.MetricFamily {
 	t.Helper()
-	r, s := all([]Upstream{{Name: "out", Circuit: "Open", Waiting: 1, Deferred: 2, Active: 3}})
+	r, s := all([]Upstream{{Name: "out", Circuit: "Open", Waiting: 1, Deferred: 2, Active: 3, Checked: time.Unix(1, 0), Reachable: True, Credentials: False, Expires: time.Unix(2, 0), SendRate: 1.5, DailyLimit: 200, DailyUsed: 7}})
 	s.Connections.WithLabelValues("legacy").Set(1)
 	s.ConnectionsTotal.WithLabelValues("legacy").Inc()
 	s.ConnectionsRefused.WithLabelValues("legacy", "limit").Inc()
@@ -130,6 +131,19 @@ func TestUpstreamGauges(t *testing.T) {
 	}
 	if got := values(); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+	up[0] = Upstream{Name: "out", Circuit: "Closed", Checked: time.Unix(9, 0), Reachable: True, Credentials: False, Expires: time.Unix(99, 0), SendRate: 1.5, DailyLimit: 200, DailyUsed: 7}
+	for name, want := range map[string]float64{
+		"last_check_timestamp_seconds": 9, "reachable": 1, "credentials_valid": 0, "credential_expiry_timestamp_seconds": 99,
+		"send_rate_limit": 1.5, "daily_quota_recipients": 200, "daily_quota_used_recipients": 7,
+	} {
+		if got, ok := values()[name+",out"]; !ok || got != want {
+			t.Errorf("%s is %v (%t), want %v", name, got, ok, want)
+		}
+	}
+	up[0] = Upstream{Name: "other", Circuit: "Open", Checked: time.Unix(9, 0)} // of which nobody can tell
+	if got := values(); got["last_check_timestamp_seconds,other"] != 9 || len(got) != 8 {
+		t.Errorf("what is not known is measured: %v", got)
 	}
 	up[0] = Upstream{Name: "other", Circuit: "Open"}
 	if got := values(); got["circuit_state,open,other"] != 1 || len(got) != 7 {

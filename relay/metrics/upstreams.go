@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -14,7 +15,24 @@ type Upstream struct {
 	Waiting   int // messages whose turn has not come
 	Deferred  int // messages that wait for another try
 	Active    int // attempts that run
+
+	// Of the last preflight check; without one they are not measured.
+	Checked                time.Time
+	Reachable, Credentials Tristate
+	Expires                time.Time // of the credential; zero: not measured
+	SendRate               float64   // 0: not measured
+	DailyLimit, DailyUsed  int64     // a limit of 0: not measured
 }
+
+// Tristate is something that may not be known, and is not measured then.
+type Tristate uint8
+
+// The values of a Tristate.
+const (
+	NotKnown Tristate = iota
+	True
+	False
+)
 
 // circuits are the states of a circuit breaker.
 var circuits = []string{"closed", "halfopen", "open"}
@@ -33,17 +51,30 @@ func Upstreams(r prometheus.Registerer, relay string, sample func() []Upstream) 
 		waiting:   desc("waiting_messages", "Messages that are due by the upstream and wait for their turn."),
 		deferred:  desc("deferred_messages", "Messages that wait for another try by the upstream."),
 		active:    desc("active_attempts", "Delivery attempts that run."),
+
+		checked:     desc("last_check_timestamp_seconds", "Unix time of the last preflight check of the upstream."),
+		reachable:   desc("reachable", "1 if the last preflight check reached the upstream, 0 if it could not; absent if nobody can tell."),
+		credentials: desc("credentials_valid", "1 if the upstream took the credential, 0 if it refused it; absent if nobody can tell."),
+		expires:     desc("credential_expiry_timestamp_seconds", "Unix time at which the upstream's credential ends, where that is known."),
+		sendRate:    desc("send_rate_limit", "Messages a second that the provider takes, where it tells."),
+		dailyLimit:  desc("daily_quota_recipients", "Recipients in 24 hours that the provider allows, where it tells."),
+		dailyUsed:   desc("daily_quota_used_recipients", "Recipients of the last 24 hours that the provider counted at the last check."),
 	})
 }
 
 type upstreams struct {
 	sample                                        func() []Upstream
 	circuit, suspended, waiting, deferred, active *prometheus.Desc
+
+	checked, reachable, credentials, expires, sendRate, dailyLimit, dailyUsed *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
 func (u *upstreams) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{u.circuit, u.suspended, u.waiting, u.deferred, u.active} {
+	for _, d := range []*prometheus.Desc{
+		u.circuit, u.suspended, u.waiting, u.deferred, u.active,
+		u.checked, u.reachable, u.credentials, u.expires, u.sendRate, u.dailyLimit, u.dailyUsed,
+	} {
 		ch <- d
 	}
 }
@@ -61,6 +92,31 @@ func (u *upstreams) Collect(ch chan<- prometheus.Metric) {
 		gauge(u.waiting, float64(s.Waiting), s.Name)
 		gauge(u.deferred, float64(s.Deferred), s.Name)
 		gauge(u.active, float64(s.Active), s.Name)
+		u.health(&s, gauge)
+	}
+}
+
+// health gives what the last check found, as far as it did.
+func (u *upstreams) health(s *Upstream, gauge func(*prometheus.Desc, float64, ...string)) {
+	if s.Checked.IsZero() {
+		return
+	}
+	for _, m := range []struct {
+		known bool
+		d     *prometheus.Desc
+		v     float64
+	}{
+		{true, u.checked, float64(s.Checked.Unix())},
+		{s.Reachable != NotKnown, u.reachable, truth(s.Reachable == True)},
+		{s.Credentials != NotKnown, u.credentials, truth(s.Credentials == True)},
+		{!s.Expires.IsZero(), u.expires, float64(s.Expires.Unix())},
+		{s.SendRate > 0, u.sendRate, s.SendRate},
+		{s.DailyLimit > 0, u.dailyLimit, float64(s.DailyLimit)},
+		{s.DailyLimit > 0, u.dailyUsed, float64(s.DailyUsed)},
+	} {
+		if m.known {
+			gauge(m.d, m.v, s.Name)
+		}
 	}
 }
 

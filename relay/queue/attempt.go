@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/reply"
 	"github.com/printerrelay/printer-relay/relay/spool"
 	"github.com/printerrelay/printer-relay/relay/upstream"
@@ -68,8 +69,9 @@ func (q *Queue) attempt(j *job) {
 		it.rcpts[i].busy = false
 	}
 	q.unlock(it)
+	up := l.up
 	q.mu.Unlock()
-	q.tellOutcome(it.msg, st.rec, took)
+	q.tellOutcome(it.msg, st.rec, up, took)
 }
 
 // leave frees the lane's slot: the upstream can have the next message while
@@ -92,7 +94,7 @@ func (q *Queue) leave(j *job, outs []upstream.Outcome, now time.Time, took time.
 		l.unpark(q, d, now.UnixNano())
 	}
 	if changed {
-		q.log.Info("circuit", "upstream", l.name, "state", l.circuit(), "failures", l.failures, "reason", l.lastError)
+		q.log.Info("circuit", "upstream", l.name, "state", l.circuit(), "failures", l.failures, "reason", l.lastError, "remedy", l.advice.String())
 		q.sweep(now.UnixNano())
 	}
 	q.kick(l, now.UnixNano())
@@ -296,8 +298,9 @@ func (q *Queue) unlock(it *item) {
 }
 
 // tellOutcome writes the log line of each result of an attempt, or of what the
-// queue gave up without one, and counts.
-func (q *Queue) tellOutcome(m *Message, rec *record, took time.Duration) {
+// queue gave up without one, and counts. at is the upstream of an attempt; nil
+// else.
+func (q *Queue) tellOutcome(m *Message, rec *record, at *plan.Upstream, took time.Duration) {
 	up := rec.Upstream
 	count := q.o.Metrics != nil && rec.Event == evAttempt
 	if count {
@@ -324,6 +327,9 @@ func (q *Queue) tellOutcome(m *Message, rec *record, took time.Duration) {
 		}
 		if r.Next > 0 {
 			attrs = append(attrs, slog.Time("next", time.Unix(0, r.Next)))
+		}
+		if text := advise(at, r.outcome()).String(); text != "" && rec.Event == evAttempt {
+			attrs = append(attrs, slog.String("remedy", text))
 		}
 		if r.cause != nil {
 			attrs = append(attrs, slog.String("cause", r.cause.Error()))

@@ -185,7 +185,7 @@ func (q *Queue) doChore(it *item) {
 	q.mu.Lock()
 	if ok {
 		q.commit(it, st)
-		q.tellOutcome(it.msg, st.rec, 0)
+		q.tellOutcome(it.msg, st.rec, nil, 0)
 	}
 }
 

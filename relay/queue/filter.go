@@ -61,6 +61,7 @@ type Summary struct {
 	Attempts   int       `json:"attempts"`
 	Next       time.Time `json:"next,omitzero"`    // of the next attempt; zero: none is due, or it waits for its turn
 	Reason     string    `json:"reason,omitempty"` // why it is held, deferred or failed
+	Remedy     string    `json:"remedy,omitempty"` // what the reason means, and what to do, where that is known
 }
 
 // Page is one page of a list.
@@ -85,6 +86,7 @@ type RecipientDetail struct {
 	Attempts int       `json:"attempts"`
 	Next     time.Time `json:"next,omitzero"`
 	Reply    string    `json:"reply,omitempty"`
+	Remedy   string    `json:"remedy,omitempty"` // what the reply means, and what to do, where that is known
 }
 
 // Event is one line of a message's history.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/remedy"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
@@ -38,6 +39,7 @@ type lane struct {
 	pausedTo  int64 // the upstream asked to wait so long
 	since     time.Time
 	lastError string
+	advice    remedy.Advice // on it
 
 	domains map[string]*domain
 	heapPos int32
@@ -121,7 +123,7 @@ func (l *lane) report(now time.Time, outs []upstream.Outcome) (changed bool) {
 		return false
 	}
 	l.failures++
-	l.lastError = replyText(bad)
+	l.lastError, l.advice = replyText(bad), advise(l.up, bad)
 	l.window = max(1, l.window/2)
 	if bad.RetryIn > 0 {
 		l.pausedTo = max(l.pausedTo, now.Add(min(bad.RetryIn, maxRetryIn)).UnixNano())

@@ -58,7 +58,7 @@ func (q *Queue) Show(id string) (Detail, error) {
 	d := Detail{Summary: q.summary(it), Message: it.msg}
 	for i := range it.rcpts {
 		x := &it.rcpts[i]
-		r := RecipientDetail{Address: it.msg.Recipients[i].Address.String(), Status: x.status.String(), Attempts: int(x.tries), Reply: replyText(x.last)}
+		r := RecipientDetail{Address: it.msg.Recipients[i].Address.String(), Status: x.status.String(), Attempts: int(x.tries), Reply: replyText(x.last), Remedy: q.adviceOf(x.by, x.last).String()}
 		if l := q.laneOf(it, i); l != nil {
 			r.Upstream = l.name
 		}
@@ -105,7 +105,7 @@ func (q *Queue) summary(it *item) Summary {
 	s := Summary{
 		ID: m.ID, State: q.stateOf(it), Arrived: m.Arrived, Size: m.Size, User: m.Client.User,
 		Sender: m.Sender.String(), Recipients: len(it.rcpts), Rule: m.ruleName(), Attempts: int(it.attempts),
-		Reason: q.reason(it),
+		Reason: q.reason(it), Remedy: q.remedyOf(it, time.Now().UnixNano()),
 	}
 	s.Client = m.Client.text()
 	next := int64(0)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/remedy"
 	"github.com/printerrelay/printer-relay/relay/spool"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
@@ -42,6 +43,7 @@ type Notice struct {
 type NoticeRecipient struct {
 	Recipient
 	Outcome  upstream.Outcome // the last one; the zero value: there was no attempt
+	Advice   remedy.Advice    // on it; the zero value: none is known
 	Attempts int
 }
 
@@ -92,6 +94,10 @@ func bounceTo(b plan.Bounce, m *Message) (envelope.Address, bool) {
 	return b.Postmaster, !b.Postmaster.IsNull()
 }
 
+// lastedTooLong is what to do about trouble that passes by itself and did not in
+// time.
+const lastedTooLong = "it lasted too long: send the scan again when it has passed, or by another upstream (printer-relay queue reroute)"
+
 // notice wants q.mu held.
 func (q *Queue) notice(it *item, st *step, kind string, to envelope.Address) *Notice {
 	r := q.routing
@@ -114,13 +120,19 @@ func (q *Queue) notice(it *item, st *step, kind string, to envelope.Address) *No
 	for _, i := range st.notify {
 		x := &it.rcpts[i]
 		nr := NoticeRecipient{Recipient: it.msg.Recipients[i], Attempts: int(x.tries)}
+		by := x.by
 		if res := last[i]; res != nil {
 			nr.Outcome = *res.outcome()
 			if st.rec.Event == evAttempt {
 				nr.Attempts++
+				by = st.rec.Upstream
 			}
 		} else if x.last != nil {
 			nr.Outcome = *x.last
+		}
+		nr.Advice = q.adviceOf(by, &nr.Outcome)
+		if kind == kindFailed && nr.Advice.Passes() {
+			nr.Advice.Remedy = lastedTooLong
 		}
 		n.Recipients = append(n.Recipients, nr)
 	}

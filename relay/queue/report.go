@@ -21,7 +21,7 @@ func WriteNotice(w io.Writer, n *Notice) (Content, error) {
 		Header: n.header(),
 	}
 	for _, x := range n.Recipients {
-		d := dsn.Recipient{Address: x.Address.String(), Code: x.Outcome.Code, Status: x.Outcome.Enhanced, Text: x.Outcome.Text, Remote: x.Outcome.Remote}
+		d := dsn.Recipient{Address: x.Address.String(), Code: x.Outcome.Code, Status: x.Outcome.Enhanced, Text: x.Outcome.Text, Remote: x.Outcome.Remote, Cause: x.Advice.Cause, Remedy: x.Advice.Remedy}
 		if x.Original != (envelope.Address{}) {
 			d.Original = x.Original.String()
 		}

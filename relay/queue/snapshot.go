@@ -26,6 +26,7 @@ type UpstreamState struct {
 	Deferred  int       // messages that wait for another try
 	Active    int       // attempts that run
 	LastError string    // of the failures since it last worked; empty: it works
+	Remedy    string    // what LastError means, and what to do; empty: it is not known
 	Since     time.Time // when the circuit last changed
 }
 
@@ -70,7 +71,7 @@ func (q *Queue) Snapshot() Snapshot {
 			Deferred: deferred[l.name], Active: l.active, Since: l.since,
 		}
 		if l.failures > 0 {
-			u.LastError = l.lastError
+			u.LastError, u.Remedy = l.lastError, l.advice.String()
 		}
 		s.Upstreams = append(s.Upstreams, u)
 	}

@@ -27,6 +27,7 @@ type rcpt struct {
 	next    int64  // Unix nanoseconds; no attempt before
 	job     *job   // where it waits for its turn; nil while it is being tried
 	last    *upstream.Outcome
+	by      string   // the upstream that last is from
 	pin     string   // the one upstream that may have taken it already (Unknown, RetrySame)
 	refused []string // upstreams that refused the message itself
 	round   []string // upstreams tried since the last back-off; not persisted
@@ -171,6 +172,9 @@ func (it *item) applyResult(r *record, res *result, s *strs) {
 	for _, i := range res.Rcpts {
 		x := &it.rcpts[i]
 		x.status, x.next, x.last = res.Status, res.Next, o
+		if up != "" {
+			x.by = up
+		}
 		if r.Event == evAttempt {
 			x.tries++
 		}

@@ -171,7 +171,7 @@ func (q *Queue) change(ctx context.Context, it *item, fn func(*item, time.Time) 
 		return false, err
 	}
 	q.commit(it, st)
-	q.tellOutcome(it.msg, st.rec, 0)
+	q.tellOutcome(it.msg, st.rec, nil, 0)
 	q.log.Info("queue control", "id", it.msg.ID, "verb", st.rec.Event, "upstream", st.rec.Upstream)
 	return true, nil
 }

@@ -9,10 +9,7 @@ package secrets
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -34,43 +31,6 @@ func (m Map) Get(name string) (map[string][]byte, error) {
 		return d, nil
 	}
 	return nil, fmt.Errorf("secret %q: %w", name, ErrNotFound)
-}
-
-// Dir is a Source of mounted Secrets: DIR/NAME/KEY. It reads anew at each Get,
-// so that a rotated Secret is seen.
-type Dir string
-
-// maxValue bounds one key: the API server allows 1 MiB for a whole Secret.
-const maxValue = 1 << 20
-
-// Get implements Source.
-func (d Dir) Get(name string) (map[string][]byte, error) {
-	if name == "" || strings.ContainsAny(name, "/\\") || name[0] == '.' {
-		return nil, fmt.Errorf("secret %q: %w", name, ErrNotFound)
-	}
-	dir := filepath.Join(string(d), name)
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
-		return nil, fmt.Errorf("secret %q: %w", name, ErrNotFound) // an optional mount of a missing Secret is an empty folder
-	}
-	if err != nil {
-		return nil, fmt.Errorf("secret %q: %w", name, err)
-	}
-	out := make(map[string][]byte, len(entries))
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "..") { // kubelet's own links: ..data and its target
-			continue
-		}
-		p := filepath.Join(dir, e.Name())
-		info, err := os.Stat(p)
-		if err != nil || !info.Mode().IsRegular() || info.Size() > maxValue {
-			continue
-		}
-		if out[e.Name()], err = os.ReadFile(p); err != nil {
-			return nil, fmt.Errorf("secret %q key %q: %w", name, e.Name(), err)
-		}
-	}
-	return out, nil
 }
 
 // Key gives one key of a Secret as text with a trailing newline cut, which

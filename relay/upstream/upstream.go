@@ -102,6 +102,9 @@ const (
 	Bad
 )
 
+// String is the verdict's name.
+func (v Verdict) String() string { return [...]string{"Unknown", "Good", "Bad"}[v] }
+
 // Health is what an upstream's credential and account were found to be, without a
 // message being sent.
 type Health struct {

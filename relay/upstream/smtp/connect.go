@@ -104,7 +104,7 @@ func (s *session) start(ctx context.Context, withTLS bool) error {
 	}
 	if c.SMTP.Auth != nil {
 		if err := s.authenticate(ctx); err != nil {
-			return err
+			return loginError{err}
 		}
 	}
 	s.size, _ = strconv.ParseInt(s.ext["SIZE"], 10, 64) //nolint:errcheck // no figure is no limit (RFC 1870 4)
