@@ -46,6 +46,29 @@ func (a *Advice) graph(u *plan.Upstream) {
 	a.note("scans of more than about 3 MB need the role 'Application Mail.ReadWrite' as well, which reads the mailbox; without it they go by the next upstream")
 }
 
+// egressAddresses stands where the relay's public addresses belong.
+const egressAddresses = "EGRESS_ADDRESSES"
+
+// egressOf gives the public addresses that the manifest tells, as far as a
+// connector takes them.
+func egressOf(u *plan.Upstream) string {
+	var out []string
+	if u.DNS != nil {
+		for _, p := range u.DNS.Egress {
+			switch a := p.Addr().Unmap(); {
+			case a.Is4() && p.IsSingleIP():
+				out = append(out, quotePS(a.String()))
+			case a.Is4() && p.Bits() >= 24:
+				out = append(out, quotePS(p.String()))
+			}
+		}
+	}
+	if len(out) == 0 {
+		return egressAddresses
+	}
+	return strings.Join(out, ",")
+}
+
 // mx writes what an Exchange Online that receives the mail can hold its sender to;
 // other receivers have names of their own for the same.
 func (a *Advice) mx(u *plan.Upstream) {
@@ -67,16 +90,20 @@ func (a *Advice) mx(u *plan.Upstream) {
 		}
 		return strings.Join(out, ",")
 	}
+	egress := egressOf(u)
 	a.What, a.Language = "Exchange Online inbound connector and transport rule", "powershell"
 	a.Document = "Connect-ExchangeOnline\n" +
-		fmt.Sprintf("New-InboundConnector -Name %s -ConnectorType Partner -SenderDomains %s -RequireTls $true -RestrictDomainsToIPAddresses $true -SenderIPAddresses EGRESS_ADDRESSES\n", name, list(from))
+		fmt.Sprintf("New-InboundConnector -Name %s -ConnectorType Partner -SenderDomains %s -RequireTls $true -RestrictDomainsToIPAddresses $true -SenderIPAddresses %s\n", name, list(from), egress)
 	if to := domains(a.Need.recipients); len(a.Need.Recipients) > 0 {
 		a.Document += fmt.Sprintf("New-TransportRule -Name %s -SenderDomainIs %s -ExceptIfRecipientDomainIs %s -RejectMessageReasonText %s -RejectMessageEnhancedStatusCode '5.7.1'\n",
 			quotePS(a.name()+": recipients"), list(from), list(to), quotePS("scans go to these domains only"))
 	}
-	a.Document += fmt.Sprintf("New-TransportRule -Name %s -SenderIpRanges EGRESS_ADDRESSES -ExceptIfSenderDomainIs %s -RejectMessageReasonText %s -RejectMessageEnhancedStatusCode '5.7.1'\n",
-		quotePS(a.name()+": senders"), list(from), quotePS("the relay sends as these domains only"))
-	a.note("EGRESS_ADDRESSES are the public addresses that the relay sends from, IPv4, each alone or up to a /24; where other senders share them leave out the last rule")
+	a.Document += fmt.Sprintf("New-TransportRule -Name %s -SenderIpRanges %s -ExceptIfSenderDomainIs %s -RejectMessageReasonText %s -RejectMessageEnhancedStatusCode '5.7.1'\n",
+		quotePS(a.name()+": senders"), egress, list(from), quotePS("the relay sends as these domains only"))
+	if egress == egressAddresses {
+		a.note("%s are the public addresses that the relay sends from, IPv4, each alone or up to a /24: set dns.egressAddresses of the upstream", egressAddresses)
+	}
+	a.note("where other senders share the relay's addresses leave out the last rule")
 	a.note("the connector is of type Partner: it lets nobody in as one of your own, and refuses these domains from elsewhere. Direct delivery has no credential that could be stolen; what counts is who can use the address")
 	if !known {
 		a.note("no host of the upstream is one of Exchange Online (%s): receivers of another kind need the same said in their own words", "*"+exchange)

@@ -78,6 +78,7 @@ var upstreams = map[string]string{
 	"microsoft365":   "  type: Microsoft365\n  microsoft365: {tenantID: t, clientID: 66666666-7777-8888-9999-000000000000, mailbox: scans@copier.corp.example, credentials: {type: Secret, secretRef: {name: x}}}\n  sender: {domain: copier.corp.example, rewrite: Always}\n",
 	"graph":          "  type: Microsoft365\n  microsoft365: {tenantID: t, clientID: 66666666-7777-8888-9999-000000000000, transport: Graph, mailbox: o'scans@copier.corp.example, credentials: {type: Secret, secretRef: {name: x}}}\n" + sender,
 	"mx":             "  type: MX\n  mx: {hosts: [corp-example.mail.protection.outlook.com]}\n" + sender,
+	"mx-elsewhere":   "  type: MX\n  mx: {}\n  dns: {egressAddresses: [192.0.2.25/32, 198.51.100.0/28, \"2001:db8::/64\"]}\n" + sender,
 	"sendgrid":       "  type: SendGrid\n  sendGrid: {transport: API, endpoint: \"https://api.eu.sendgrid.com\", secretRef: {name: x}}\n" + sender,
 	"sendgrid-smtp":  "  type: SendGrid\n  sendGrid: {endpoint: \"smtp://smtp.eu.sendgrid.net\", secretRef: {name: x}}\n" + sender,
 	"mailgun":        "  type: Mailgun\n  mailgun: {domain: copier.corp.example, secretRef: {name: x}}\n" + sender,
