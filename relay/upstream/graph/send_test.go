@@ -195,7 +195,9 @@ func TestNoToken(t *testing.T) {
 // Who gives tokens may ask to wait.
 func TestNoTokenForAWhile(t *testing.T) {
 	f := startFake(t, conformance.None)
-	tr := f.transport(func(c *Config) { c.Tokens = brokenTokens{fmt.Errorf("busy: %w", &oauth.Error{RetryIn: 9 * time.Second})} })
+	tr := f.transport(func(c *Config) {
+		c.Tokens = brokenTokens{fmt.Errorf("busy: %w", &oauth.Error{RetryIn: 9 * time.Second})}
+	})
 	if out := tr.Deliver(t.Context(), scanOf(t, head+"\r\n", "a@corp.test")); kinds(out) != "Deferred/Upstream" || out[0].RetryIn != 9*time.Second {
 		t.Errorf("%+v", out[0])
 	}
