@@ -93,6 +93,7 @@ func (w *world) wire(t *testing.T) {
 	ip := func(args string) { env.MustRun(t, "", "ip", strings.Fields(args)...) }
 	ip("link set lo up")
 	ip(fmt.Sprintf("link add east type veth peer name west netns %d", holder.Pid()))
+	t.Cleanup(func() { env.MustRun(t, "", "ip", "link", "delete", "east") }) // now, not when the kernel is done with the world
 	ip("address add " + relayAddress + "/24 dev east")
 	ip("link set east up")
 	w.network.Do(func() {
