@@ -56,6 +56,7 @@ type instance struct {
 	connections int
 	queue       status.QueueReport
 	lastError   string // of all its upstreams, which are down then
+	check       status.Check
 
 	runs  *plan.Plan // what it took up last
 	drain bool
@@ -278,7 +279,7 @@ func (i *instance) report(missing []string) *status.Report {
 		out.Listeners = append(out.Listeners, status.ListenerReport{Name: l.Name, Open: true})
 	}
 	for name := range i.runs.Upstreams {
-		out.Upstreams = append(out.Upstreams, status.UpstreamReport{Name: name, Down: i.lastError != "", LastError: i.lastError})
+		out.Upstreams = append(out.Upstreams, status.UpstreamReport{Name: name, Down: i.lastError != "", LastError: i.lastError, Check: i.check})
 	}
 	slices.SortFunc(out.Upstreams, func(a, b status.UpstreamReport) int { return strings.Compare(a.Name, b.Name) })
 	return out
