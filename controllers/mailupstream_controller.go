@@ -17,10 +17,11 @@ import (
 )
 
 // upstreams reconciles MailUpstreams: their status, by what the relays that
-// name them saw.
+// name them saw, and by what DNS says of their sender domains.
 type upstreams struct {
 	client    client.Client
 	sightings *sightings
+	domains   *domains
 	written   written
 	events    events.EventRecorder
 
@@ -33,6 +34,7 @@ func (r *upstreams) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resul
 	if err := r.client.Get(ctx, req.NamespacedName, u); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.written.forget("MailUpstream", req.NamespacedName)
+			r.domains.forget(req.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
@@ -56,6 +58,7 @@ func (r *upstreams) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resul
 		in.MissingSecrets = append(in.MissingSecrets, s.missingSecrets...)
 		in.Reports = append(in.Reports, s.reports...)
 	}
+	in.DNS = r.domains.look(req.NamespacedName, needsOf(u, in.Reports))
 	next := status.OfUpstream(in)
 	wait := r.figuresEvery - now.Sub(status.LastWrite(u, fieldManager))
 	if !status.Changed(u.Status, next, wait <= 0) {

@@ -31,6 +31,7 @@ import (
 	"github.com/printerrelay/printer-relay/controllers/apply"
 	"github.com/printerrelay/printer-relay/controllers/instances"
 	"github.com/printerrelay/printer-relay/controllers/render"
+	"github.com/printerrelay/printer-relay/relay/senderdns"
 )
 
 // Authentication of the operator's metrics.
@@ -60,6 +61,7 @@ type Options struct {
 	MetricsAuth       string // MetricsTokenReview or MetricsNone
 	Probes            string // address; empty: none
 	Pprof             string // address of Go's profiles; empty: none
+	CheckDNS          bool   // ask DNS about sender domains
 	Log               *slog.Logger
 
 	// LookEvery is how often the issuer's keys are read, and cert-manager is looked
@@ -72,6 +74,10 @@ type Options struct {
 	API *rest.Config
 	// Instances is asked how instances stand; nil: their admin ports.
 	Instances Instances
+	// Resolver is asked about sender domains; nil: with CheckDNS the Pod's.
+	Resolver senderdns.Resolver
+	// DNSEvery is how often; 0: dnsSoon and dnsSeldom.
+	DNSEvery time.Duration
 }
 
 // LogTo has what the libraries say of themselves logged too. It is for the whole
@@ -115,6 +121,9 @@ func Run(ctx context.Context, o Options) error {
 		o.Instances = instances.NewReader(tokens)
 	}
 	o.FiguresEvery = cmp.Or(o.FiguresEvery, figuresEvery)
+	if o.Resolver == nil && o.CheckDNS {
+		o.Resolver = senderdns.NewResolver("")
+	}
 	s := &setup{Options: o, mgr: mgr, around: around, tokens: tokens}
 	if err := s.reconcilers(ctx); err != nil {
 		return err

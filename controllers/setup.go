@@ -65,10 +65,15 @@ func (s *setup) reconcilers(ctx context.Context) error {
 	if err := certificates.watch(s.around.settings().CertManager); err != nil {
 		return err
 	}
+	d := newDomains(s.Resolver, s.DNSEvery, s.Log)
+	d.news = func(u types.NamespacedName) { toUpstreams.add(u.Namespace, []string{u.Name}) }
+	if err := s.mgr.Add(d); err != nil {
+		return err
+	}
 	err = ctrl.NewControllerManagedBy(s.mgr).For(&v1alpha1.MailUpstream{}, changed).
 		Watches(&v1alpha1.PrinterRelay{}, ofReferred("MailUpstream"), changed).
 		WatchesRawSource(toUpstreams.source()).
-		Complete(&upstreams{client: c, sightings: seen, events: r.events, figuresEvery: s.FiguresEvery})
+		Complete(&upstreams{client: c, sightings: seen, domains: d, events: r.events, figuresEvery: s.FiguresEvery})
 	if err != nil {
 		return err
 	}

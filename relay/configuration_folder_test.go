@@ -64,8 +64,8 @@ func TestRelaysOfAFolderShareTheLimitsOfAnUpstream(t *testing.T) {
 func TestFindingsOfThePlanHaveFileAndLine(t *testing.T) {
 	dir := t.TempDir()
 	text := strings.Replace(folderOfTwo, "kind: MailUpstream\nmetadata: {name: own}\nspec: {type: Maildir, maildir: {path: y}",
-		"kind: MailUpstream\nmetadata: {name: own}\nspec:\n  type: MX\n  mx: {}\n  dns: {egressAddresses: [192.0.2.1/32]", 1)
-	text = strings.Replace(text, "egressAddresses: [192.0.2.1/32], limits: {connections: 9}}", "egressAddresses: [192.0.2.1/32]}", 1)
+		"kind: MailUpstream\nmetadata: {name: own}\nspec:\n  type: MX\n  mx: {}\n  dns: {vendorRecords: [{name: a.example, type: A, value: x}]", 1)
+	text = strings.Replace(text, "value: x}], limits: {connections: 9}}", "value: x}]}", 1)
 	text = strings.Replace(text, "senderPolicyRefs: [{name: lan}], listeners: [{name: smtp, port: 26}]", "senderPolicyRefs: [{name: nosuch}], listeners: [{name: smtp, port: 26}]", 1)
 	if err := os.WriteFile(filepath.Join(dir, "m.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ m.yaml:9: PrinterRelay default/b: spec.senderPolicyRefs[0]: SenderPolicy "nosuch
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
-	const warning = "m.yaml:22: MailUpstream default/own: spec.dns: is not used in this build: the records to publish are not shown yet"
+	const warning = `m.yaml:22: MailUpstream default/own: spec.dns.vendorRecords[0].value: "x" is no value of type A: write an IPv4 address, such as 192.0.2.25`
 	if !slices.Contains(c.Warnings, warning) {
 		t.Errorf("warnings %q", c.Warnings)
 	}

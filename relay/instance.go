@@ -384,6 +384,7 @@ func (in *instance) State() admin.RelayState {
 		st.Upstreams = append(st.Upstreams, admin.UpstreamState{
 			Health: healthState(found),
 			Name:   up.Name, Circuit: up.Circuit, Suspended: up.Suspended, Pending: up.Pending, Active: up.Active, LastError: up.LastError, Remedy: up.Remedy, Since: up.Since,
+			DKIM: in.delivery.PublicKeys(up.Name),
 		})
 		if up.Circuit == "Open" {
 			st.Problems = append(st.Problems, because(fmt.Sprintf("upstream %s is down: %s", up.Name, up.LastError), up.Remedy))

@@ -37,7 +37,8 @@ const (
 	ReasonPersistent = "Persistent"
 	// ReasonValid: CredentialsValid is True.
 	ReasonValid = "Valid"
-	// ReasonNotNeeded: the spec has no credential that could be wrong.
+	// ReasonNotNeeded: nothing leaves there, so that no DNS record is needed; or the spec
+	// has no credential that could be wrong.
 	ReasonNotNeeded = "NotNeeded"
 	// ReasonPending: it is not known yet, or not there yet.
 	ReasonPending = "Pending"
@@ -46,8 +47,6 @@ const (
 
 	// ReasonInvalid: the spec does not compile to a plan.
 	ReasonInvalid = "Invalid"
-	// ReasonNotSupported: the spec asks for what this build cannot do.
-	ReasonNotSupported = "NotSupported"
 	// ReasonTooLarge: the configuration does not fit into a ConfigMap.
 	ReasonTooLarge = "TooLarge"
 	// ReasonApplyFailed: the API server refused an object of the relay.
@@ -81,6 +80,15 @@ const (
 	ReasonSuspended = "Suspended"
 	// ReasonRejected: the provider does not take the credential.
 	ReasonRejected = "Rejected"
+
+	// ReasonPublished: DNSReady is True.
+	ReasonPublished = "Published"
+	// ReasonNotChecked: the operator is not to ask DNS.
+	ReasonNotChecked = "NotChecked"
+	// ReasonRecordMissing: a record of the sender domain is not published.
+	ReasonRecordMissing = "RecordMissing"
+	// ReasonRecordDifferent: a record of the sender domain is not as it has to be.
+	ReasonRecordDifferent = "RecordDifferent"
 )
 
 // AnnotationAbandonQueue with the value "true" gives up the mail of instances

@@ -36,14 +36,17 @@ type SESUpstream struct {
 	// configurationSet to send with.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9_-]+$')",message="must be the name of a configuration set: letters, digits, - and _"
 	ConfigurationSet string `json:"configurationSet,omitempty"`
 	// fromIdentityARN of an identity that another account shares.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="self.matches('^arn:aws[a-z-]*:ses:[a-z0-9-]+:[0-9]+:identity/[^ ]+$')",message="must be the ARN of an SES identity, such as arn:aws:ses:eu-central-1:123456789012:identity/example.com"
 	FromIdentityARN string `json:"fromIdentityARN,omitempty"`
 	// roleARN to assume before sending.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="self.matches('^arn:aws[a-z-]*:iam::[0-9]+:role/[^ ]+$')",message="must be the ARN of an IAM role, such as arn:aws:iam::123456789012:role/scans"
 	RoleARN string `json:"roleARN,omitempty"`
 	// tags on each message, for SES's event publishing.
 	// +optional

@@ -1,6 +1,6 @@
 // Package instances asks the admin port of a relay's Pod how it stands.
 //
-// It may import relay/admin for the document that it reads, controllers/status
+// It may import relay/admin and relay/senderdns for the document that it reads, controllers/status
 // for what it makes of it, and client-go for tokens.
 package instances
 
@@ -22,6 +22,7 @@ import (
 	"github.com/printerrelay/printer-relay/controllers/render"
 	"github.com/printerrelay/printer-relay/controllers/status"
 	"github.com/printerrelay/printer-relay/relay/admin"
+	"github.com/printerrelay/printer-relay/relay/senderdns"
 )
 
 // Bounds of one question: a Pod that is not what it should be must not keep
@@ -138,8 +139,19 @@ func reportOf(r *admin.RelayState, phase string) *status.Report {
 	}
 	for _, u := range r.Upstreams {
 		out.Upstreams = append(out.Upstreams, status.UpstreamReport{
-			Name: u.Name, Down: u.Circuit != "Closed", LastError: u.LastError, Remedy: u.Remedy, Check: checkOf(u.Health),
+			Name: u.Name, Down: u.Circuit != "Closed", LastError: u.LastError, Remedy: u.Remedy, Check: checkOf(u.Health), DKIM: publicKeys(u.DKIM),
 		})
+	}
+	return out
+}
+
+// maxKeys that an upstream can sign with: one RSA, one Ed25519.
+const maxKeys = 2
+
+// publicKeys are those that an instance reports, as many as there can be.
+func publicKeys(keys []senderdns.Key) (out []status.DKIMKey) {
+	for _, k := range keys[:min(len(keys), maxKeys)] {
+		out = append(out, status.DKIMKey{Name: k.Name, Value: k.Value})
 	}
 	return out
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/controllers/status"
 	"github.com/printerrelay/printer-relay/relay/admin"
+	"github.com/printerrelay/printer-relay/relay/senderdns"
 )
 
 var relay = types.NamespacedName{Namespace: "mail", Name: "office"}
@@ -55,7 +56,7 @@ func state(change func(*admin.State)) http.HandlerFunc {
 			Namespace: "mail", Name: "office", PlanHash: "abc", Ready: true, Intake: "Accept",
 			Problems: []string{"p"}, MissingSecrets: []string{"s"},
 			Listeners: []admin.ListenerState{{Name: "a", Address: ":25", Connections: 2}, {Name: "b", Error: "in use", Connections: 1}},
-			Upstreams: []admin.UpstreamState{{Name: "u", Circuit: "Closed"}, {Name: "v", Circuit: "HalfOpen", LastError: "refused"}},
+			Upstreams: []admin.UpstreamState{{Name: "u", Circuit: "Closed", DKIM: []senderdns.Key{{Name: "a", Value: "b"}, {Name: "c", Value: "d"}, {Name: "e", Value: "more than there can be"}}}, {Name: "v", Circuit: "HalfOpen", LastError: "refused"}},
 			Queue:     admin.QueueState{Pending: 1, Deferred: 2, Held: 3, Failed: 4, OldestSeconds: 1.5},
 		}}}
 		if change != nil {
@@ -71,7 +72,7 @@ func TestReport(t *testing.T) {
 	want := status.Report{
 		PlanHash: "abc", Ready: true, Connections: 3, Problems: []string{"p"}, MissingSecrets: []string{"s"},
 		Listeners: []status.ListenerReport{{Name: "a", Open: true}, {Name: "b", Problem: "in use"}},
-		Upstreams: []status.UpstreamReport{{Name: "u"}, {Name: "v", Down: true, LastError: "refused"}},
+		Upstreams: []status.UpstreamReport{{Name: "u", DKIM: []status.DKIMKey{{Name: "a", Value: "b"}, {Name: "c", Value: "d"}}}, {Name: "v", Down: true, LastError: "refused"}},
 		Queue:     status.QueueReport{Waiting: 3, Held: 3, Failed: 4, Oldest: 1500 * time.Millisecond},
 	}
 	for name, c := range map[string]struct {

@@ -45,13 +45,26 @@ func (c *conditions) set(kind string, v verdict) {
 	})
 }
 
+// keep leaves a condition as it was, if that is about the spec as it is.
+func (c *conditions) keep(kind string) bool {
+	old := apimeta.FindStatusCondition(c.old, kind)
+	if old == nil || old.ObservedGeneration != c.generation {
+		return false
+	}
+	c.out = append(c.out, *old)
+	return true
+}
+
 // clip keeps a message within its bound, whole runes only.
-func clip(s string) string {
+func clip(s string) string { return cut(s, maxMessage) }
+
+// cut keeps a text within a bound in octets.
+func cut(s string, most int) string {
 	const more = " ..."
-	if len(s) <= maxMessage {
+	if len(s) <= most {
 		return s
 	}
-	s = s[:maxMessage-len(more)]
+	s = s[:most-len(more)]
 	for !utf8.ValidString(s) {
 		s = s[:len(s)-1]
 	}

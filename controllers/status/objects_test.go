@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
-	"github.com/printerrelay/printer-relay/relay/plan"
 )
 
 func TestUpstreamConditions(t *testing.T) {
@@ -40,12 +39,6 @@ func TestUpstreamConditions(t *testing.T) {
 		"invalid": {
 			func(in *Upstream) { in.Object.Spec.Limits.MessageSize = &resource.Quantity{} },
 			want{"Ready": "False/Invalid: spec.limits.messageSize", "Accepted": "False/Invalid: spec.limits.messageSize", "Stalled": "True/Invalid: spec.limits.messageSize"},
-		},
-		"not built": { // as a build says it that knows the kind and has no carrier for it
-			func(in *Upstream) {
-				in.Diagnostics = plan.Diagnostics{{Severity: plan.Error, Object: "MailUpstream mail/ses", Field: "spec.type", Message: "Pigeon is " + plan.NotBuilt}}
-			},
-			want{"Ready": "False/NotSupported: spec.type: Pigeon", "Accepted": "False/NotSupported: spec.type", "Stalled": "True/NotSupported: spec.type"},
 		},
 		"a warning": {func(in *Upstream) { in.Object.Spec.SMTP.TLS.Mode = "None" }, want{"Ready": "True/Ready", "Accepted": "True/Accepted: warning: spec.smtp.tls.mode: None: scans may pass in clear"}},
 	}

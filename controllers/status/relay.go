@@ -53,7 +53,6 @@ type relay struct {
 // ResolvedRefs' to say.
 func (s *relay) accepted() verdict {
 	var faults, warnings []string
-	supported := false
 	for _, d := range s.Diagnostics {
 		if d.Missing != "" {
 			continue
@@ -62,7 +61,6 @@ func (s *relay) accepted() verdict {
 			warnings = append(warnings, d.Error())
 			continue
 		}
-		supported = supported || !unsupported(d)
 		faults = append(faults, d.Error())
 	}
 	for _, f := range s.Failures {
@@ -71,10 +69,8 @@ func (s *relay) accepted() verdict {
 		}
 	}
 	switch {
-	case len(faults) > 0 && supported:
-		return no(v1alpha1.ReasonInvalid, firstOf(faults)+s.meanwhile())
 	case len(faults) > 0:
-		return no(v1alpha1.ReasonNotSupported, firstOf(faults)+s.meanwhile())
+		return no(v1alpha1.ReasonInvalid, firstOf(faults)+s.meanwhile())
 	case len(s.missing) > 0:
 		return unknown(v1alpha1.ReasonPending, "waits for what it names: see "+v1alpha1.ConditionResolvedRefs)
 	case len(warnings) > 0:
@@ -82,9 +78,6 @@ func (s *relay) accepted() verdict {
 	}
 	return yes(v1alpha1.ReasonAccepted, "the spec is accepted")
 }
-
-// unsupported tells a finding that only another build can mend.
-func unsupported(d plan.Diagnostic) bool { return strings.Contains(d.Message, plan.NotBuilt) }
 
 // meanwhile says what the instances do while there is no plan of the spec.
 func (s *relay) meanwhile() string {

@@ -142,12 +142,6 @@ func TestRelayConditions(t *testing.T) {
 			"Ready": "False/Invalid: spec.listeners[1].port", "Accepted": "False/Invalid: spec.listeners[1].port: 25 is the port of listener \"scans\" too", "ResolvedRefs": "True/Resolved",
 			"Programmed": "False/Pending: go on with the configuration before", "Stalled": "True/Invalid: spec.listeners[1].port", "Reconciling": steady,
 		}},
-		"not supported": {func(in *Relay) { // as a build says it that knows the kind and has no carrier for it
-			in.Diagnostics = plan.Diagnostics{{Severity: plan.Error, Object: "MailUpstream mail/ses", Field: "spec.type", Message: "Pigeon is " + plan.NotBuilt}}
-			in.Plan = nil
-		}, want{
-			"Ready": "False/NotSupported: MailUpstream mail/ses: spec.type", "Accepted": "False/NotSupported", "Stalled": "True/NotSupported",
-		}},
 		"too large": {func(in *Relay) {
 			in.Failures = []Failure{{Reason: v1alpha1.ReasonTooLarge, Message: "SenderPolicy mail/office is large"}}
 		}, want{"Ready": "False/TooLarge: SenderPolicy mail/office", "Accepted": "False/TooLarge: SenderPolicy mail/office", "Stalled": "True/TooLarge"}},

@@ -79,6 +79,7 @@ type UpstreamReport struct {
 	LastError string // why
 	Remedy    string // what LastError means, and what to do; empty: not known
 	Check     Check  // the zero Check: it was not checked yet
+	DKIM      []DKIMKey
 }
 
 // Check is what an instance found of an upstream without sending mail.

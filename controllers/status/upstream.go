@@ -19,10 +19,10 @@ type Upstream struct {
 	Diagnostics    plan.Diagnostics // of CheckUpstream, or of those relays; others' findings are left out
 	MissingSecrets []string         // names, as the relays' instances report them
 	Reports        []UpstreamReport // one of each instance that answered; others' are left out
+	DNS            *DNS             // nil: nothing is known of it
 }
 
-// OfUpstream gives the status of a MailUpstream. What is not seen here (DNS) stays
-// as it is.
+// OfUpstream gives the status of a MailUpstream.
 func OfUpstream(in Upstream) v1alpha1.MailUpstreamStatus {
 	c := conditions{old: in.Object.Status.Conditions, generation: in.Object.Generation, now: in.Now}
 	accepted := acceptedObject("MailUpstream "+in.Object.Namespace+"/"+in.Object.Name, in.Diagnostics)
@@ -32,13 +32,14 @@ func OfUpstream(in Upstream) v1alpha1.MailUpstreamStatus {
 	c.set(v1alpha1.ConditionAccepted, accepted)
 	c.set(v1alpha1.ConditionResolvedRefs, refs)
 	c.set(v1alpha1.ConditionCredentialsValid, in.credentialsValid(refs))
+	dns := in.dns(&c)
 	if accepted.status == metav1.ConditionFalse {
 		c.set(v1alpha1.ConditionStalled, yes(accepted.reason, accepted.message))
 	}
 	return v1alpha1.MailUpstreamStatus{
 		ObservedGeneration: in.Object.Generation,
 		Conditions:         c.out,
-		DNS:                in.Object.Status.DNS,
+		DNS:                dns,
 		Quota:              in.quota(),
 		UsedBy:             usedBy(in.UsedBy),
 	}
@@ -98,23 +99,19 @@ func (in *Upstream) ready(accepted, refs verdict) verdict {
 // acceptedObject is the verdict on one object by the findings about it.
 func acceptedObject(object string, found plan.Diagnostics) verdict {
 	var faults, warnings []string
-	supported := false
 	for _, d := range found {
 		text := d.Field + ": " + d.Message
 		switch {
 		case d.Object != object || slices.Contains(faults, text) || slices.Contains(warnings, text):
 		case d.Severity == plan.Error:
 			faults = append(faults, text)
-			supported = supported || !unsupported(d)
 		default:
 			warnings = append(warnings, text)
 		}
 	}
 	switch {
-	case len(faults) > 0 && supported:
-		return no(v1alpha1.ReasonInvalid, firstOf(faults))
 	case len(faults) > 0:
-		return no(v1alpha1.ReasonNotSupported, firstOf(faults))
+		return no(v1alpha1.ReasonInvalid, firstOf(faults))
 	case len(warnings) > 0:
 		return yes(v1alpha1.ReasonAccepted, "the spec is accepted; warning: "+firstOf(warnings))
 	}

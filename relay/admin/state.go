@@ -1,6 +1,10 @@
 package admin
 
-import "time"
+import (
+	"time"
+
+	"github.com/printerrelay/printer-relay/relay/senderdns"
+)
 
 // PhaseDrained is the Phase of an instance that the operator drains.
 const PhaseDrained = "drained by the operator"
@@ -49,6 +53,8 @@ type UpstreamState struct {
 	Remedy    string    `json:"remedy,omitempty"` // what LastError means, and what to do
 	Since     time.Time `json:"since,omitzero"`   // when the circuit last changed
 	Health    *Health   `json:"health,omitempty"` // what the last preflight check found; null: there was none
+	// DKIM are the public records of the keys that it signs with.
+	DKIM []senderdns.Key `json:"dkim,omitempty"`
 }
 
 // Health is what was found of an upstream without sending mail.

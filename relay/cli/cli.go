@@ -25,6 +25,11 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// failure ends a command of which status 1 is a finding: exit status 2.
+type failure struct{ error }
+
+func (e failure) Unwrap() error { return e.error }
+
 // Main runs the command line args and returns the exit status: 0 success, 1
 // failure, 2 a command line that makes no sense. SIGINT and SIGTERM end the
 // command's context; a second one kills.
@@ -54,6 +59,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "printer-relay --help lists the commands, printer-relay COMMAND --help the flags of one")
 		return 2
 	}
+	if errors.As(err, new(failure)) {
+		return 2
+	}
 	return 1
 }
 
@@ -80,7 +88,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newOperator(), newRelay(), newValidate(), newExplain(), newQueue(), newSimulate())
+	root.AddCommand(newOperator(), newRelay(), newValidate(), newExplain(), newQueue(), newSimulate(), newDNS())
 	return root
 }
 

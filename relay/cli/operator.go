@@ -48,6 +48,7 @@ Secret: they are mounted into the relays' Pods.`,
 	f.StringVar(&o.MetricsAuth, "metrics-authentication", controllers.MetricsTokenReview, "who may read the metrics: TokenReview asks the API server, None lets everybody")
 	f.StringVar(&o.Probes, "probes", ":8081", `address of /healthz and /readyz; "" for none`)
 	f.StringVar(&o.Pprof, "pprof", "", `address of Go's profiles, which anybody may read who reaches it; "" for none`)
+	f.BoolVar(&o.CheckDNS, "check-dns", true, "ask DNS about the sender domains of MailUpstreams; off in clusters that cannot see the Internet's DNS")
 	log.add(c, "json")
 	c.MarkFlagRequired("image")     //nolint:errcheck // fails only for an unknown flag
 	c.MarkFlagRequired("namespace") //nolint:errcheck // the same

@@ -29,11 +29,13 @@ import (
 	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/spool"
 	"github.com/printerrelay/printer-relay/relay/upstream"
+	"github.com/printerrelay/printer-relay/relay/upstream/graph"
 	"github.com/printerrelay/printer-relay/relay/upstream/maildir"
 	"github.com/printerrelay/printer-relay/relay/upstream/mailgun"
 	"github.com/printerrelay/printer-relay/relay/upstream/mx"
 	"github.com/printerrelay/printer-relay/relay/upstream/postmark"
 	"github.com/printerrelay/printer-relay/relay/upstream/sendgrid"
+	"github.com/printerrelay/printer-relay/relay/upstream/ses"
 	"github.com/printerrelay/printer-relay/relay/upstream/smtp"
 	"github.com/printerrelay/printer-relay/relay/upstream/translated"
 )
@@ -108,10 +110,14 @@ func (d *Delivery) Update(p *plan.Plan) error {
 // differs is only what delivery and the queue do themselves.
 func sameWay(a, b *plan.Upstream) bool { return reflect.DeepEqual(stripped(a), stripped(b)) }
 
-// stripped is an upstream without what delivery and the queue do themselves.
+// stripped is an upstream without what delivery and the queue do themselves. SES
+// looks at the identity of the sender domain.
 func stripped(u *plan.Upstream) plan.Upstream {
 	way := *u
-	way.Header, way.Reserved, way.Sender, way.DKIM, way.PerMinute, way.MessageSize, way.Sharers, way.Suspend = nil, nil, nil, nil, 0, 0, 0, false
+	way.Header, way.Reserved, way.DKIM, way.DNS, way.PerMinute, way.MessageSize, way.Sharers, way.Suspend = nil, nil, nil, nil, 0, 0, 0, false
+	if way.SES == nil {
+		way.Sender = nil
+	}
 	return way
 }
 
@@ -131,6 +137,18 @@ func (d *Delivery) transport(p *plan.Plan, u *plan.Upstream) (upstream.Transport
 		return mailgun.New(mailgun.Config{Mailgun: *u.Mailgun, Secrets: d.Secrets, Private: u.Private, MaxIdle: u.Connections})
 	case u.Postmark != nil:
 		return postmark.New(d.translated(u, u.Postmark.Endpoint, u.Postmark.Secret), u.Postmark.Stream)
+	case u.SES != nil:
+		c := ses.Config{SES: *u.SES, Private: u.Private, MaxIdle: u.Connections, Secrets: d.Secrets}
+		if u.Sender != nil {
+			c.Domain = u.Sender.Domain
+		}
+		return ses.New(c)
+	case u.Graph != nil:
+		tokens, err := d.tokens(u, &u.Graph.OAuth)
+		if err != nil {
+			return nil, err
+		}
+		return graph.New(graph.Config{Graph: *u.Graph, Private: u.Private, MaxIdle: u.Connections, Tokens: tokens, Log: d.Log})
 	case u.Maildir != nil:
 		dir := u.Maildir.Path
 		if !filepath.IsAbs(dir) {

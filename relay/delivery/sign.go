@@ -55,7 +55,7 @@ func (d *Delivery) signer(r *route) (*dkim.Signer, error) {
 		return nil, &keyError{p.Secret, err}
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%q %q %t\n", p.Domain, p.Selector, p.Reissued)
+	fmt.Fprintf(sum, "%q %q %t %t\n", p.Domain, p.Selector, p.Reissued, p.Single)
 	for _, name := range slices.Sorted(maps.Keys(data)) {
 		fmt.Fprintf(sum, "%q %q\n", name, data[name])
 	}
@@ -68,6 +68,9 @@ func (d *Delivery) signer(r *route) (*dkim.Signer, error) {
 	keys, err := dkim.Keys(data)
 	if err != nil {
 		return nil, &keyError{p.Secret, err}
+	}
+	if p.Single {
+		keys = keys[:1] // RSA's is the first, and all verifiers know it
 	}
 	r.keys.of, r.keys.signer = of, &dkim.Signer{Domain: p.Domain, Selector: p.Selector, Keys: keys, Reissued: p.Reissued}
 	for _, k := range keys {

@@ -126,6 +126,27 @@ func TestWhatLeavesIsSignedAsTheUpstreamsDomain(t *testing.T) {
 	}
 }
 
+// A provider that takes one signature gets that of the RSA key.
+func TestOneSignature(t *testing.T) {
+	rsaPEM, edPEM := keyPEM(t, dkim.RSAKey), keyPEM(t, dkim.Ed25519Key)
+	for name, keys := range map[string]map[string][]byte{"both": {dkim.RSAKey: rsaPEM, dkim.Ed25519Key: edPEM}, "Ed25519": {dkim.Ed25519Key: edPEM}} {
+		r := newRig(t)
+		r.hasKeys(keys)
+		f := r.signs("out", "first.example", "Always")
+		r.upstreams["out"].plan.DKIM.Single = true
+		if o := r.attempt("out", r.stored("A", head, body)); o.Kind != upstream.Accepted {
+			t.Fatalf("%s: %v", name, o)
+		}
+		got := f.all()[0].data
+		if n := strings.Count(got, "DKIM-Signature:"); n != 1 {
+			t.Errorf("%s: %d signatures, want 1", name, n)
+		}
+		if rsa := strings.Contains(got, "a=rsa-sha256"); rsa != (name == "both") {
+			t.Errorf("%s: signed with RSA: %t\n%s", name, rsa, got)
+		}
+	}
+}
+
 // Without a key that can be used mail waits at the upstream, with the reason.
 // It never leaves unsigned, or signed with one of two keys.
 func TestWithoutAKeyMailWaits(t *testing.T) {

@@ -216,3 +216,33 @@ func FuzzRewriteLeavesTheRest(f *testing.F) {
 		}
 	})
 }
+
+// FuzzPending: whatever a header says of recipients, each of the envelope is in one
+// list, once, and nobody else is in any.
+func FuzzPending(f *testing.F) {
+	f.Add("To: a@x.test, b@x.test\r\nCc: \"A\" <A@X.TEST>\r\n", "a@x.test c@x.test")
+	f.Add("To: g: a@x.test;\r\nCc: (a@x.test) b@x.test,,\r\n", "a@x.test a@x.test b@x.test")
+	f.Fuzz(func(t *testing.T, header, list string) {
+		left := map[string]bool{}
+		var pending []envelope.Address
+		for s := range strings.FieldsSeq(list) {
+			if a, err := envelope.ParseAddress(s); err == nil {
+				pending, left[a.Key()] = append(pending, a), true
+			}
+		}
+		r := ParseHeader([]byte(header)).Pending(pending)
+		all := slices.Clone(r.Bcc)
+		for _, m := range slices.Concat(r.To, r.Cc) {
+			all = append(all, m.Address)
+		}
+		for _, a := range all {
+			if !left[a.Key()] {
+				t.Fatalf("%s is not pending, or there twice: %+v", a, r)
+			}
+			delete(left, a.Key())
+		}
+		if len(left) > 0 {
+			t.Fatalf("%v are lost: %+v", left, r)
+		}
+	})
+}

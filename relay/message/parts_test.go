@@ -52,11 +52,15 @@ func TestParts(t *testing.T) {
 		"an empty part":     {mixed + "--b\n\n--b\n\n\n--b--\n", "2 text/plain <mixed \"\"\n3 text/plain <mixed \"\"\n"},
 		"padded delimiters": {mixed + "--b \t\n\none\n--b-- \n", "2 text/plain <mixed \"one\"\n"},
 		"no end of line":    {mixed + "--b\n\none\n--b--", "2 text/plain <mixed \"one\"\n"},
-		"nested": {mixed + "--b\nContent-Type: multipart/alternative; boundary=c\n\n--c\n\none\n--c\nContent-Type: text/html; charset=UTF-8\n\n<p>\n--c--\n\n--b\nContent-Type: message/rfc822\n\nSubject: y\n\n--c\n--z\n--b--\n",
-			""}, // a closed boundary again
+		"nested": {
+			mixed + "--b\nContent-Type: multipart/alternative; boundary=c\n\n--c\n\none\n--c\nContent-Type: text/html; charset=UTF-8\n\n<p>\n--c--\n\n--b\nContent-Type: message/rfc822\n\nSubject: y\n\n--c\n--z\n--b--\n",
+			"",
+		}, // a closed boundary again
 		"a message": {mixed + "--b\nContent-Type: message/rfc822\n\nContent-Type: multipart/mixed; boundary=z\n\n--z\n\nx\n--z--\n--b--\n", "2 message/rfc822 <mixed \"Content-Type: multipart/mixed; boundary=z\\r\\n\\r\\n--z\\r\\n\\r\\nx\\r\\n--z--\"\n"},
-		"nested twice": {mixed + "--b\nContent-Type: multipart/alternative; boundary=c\n\n--c\n\none\n--c\nContent-Type: text/html; charset=UTF-8\n\n<p>\n--c--\n\n--b\n\ntwo\n--b--\n",
-			"3 text/plain <mixed <alternative \"one\"\n4 text/html <mixed <alternative utf-8 \"<p>\"\n5 text/plain <mixed \"two\"\n"},
+		"nested twice": {
+			mixed + "--b\nContent-Type: multipart/alternative; boundary=c\n\n--c\n\none\n--c\nContent-Type: text/html; charset=UTF-8\n\n<p>\n--c--\n\n--b\n\ntwo\n--b--\n",
+			"3 text/plain <mixed <alternative \"one\"\n4 text/html <mixed <alternative utf-8 \"<p>\"\n5 text/plain <mixed \"two\"\n",
+		},
 		"a long line":         {"\n" + strings.Repeat("x", 100_000) + "\n", "1 text/plain \"" + strings.Repeat("x", 100_000) + "\\r\\n\"\n"},
 		"a long field":        {"X-A: " + strings.Repeat("x", 100_000) + "\n\ny\n", "1 text/plain \"y\\r\\n\"\n"},
 		"no closing boundary": {mixed + "--b\n\none\n", ""},

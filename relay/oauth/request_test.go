@@ -312,8 +312,8 @@ func TestNetwork(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, `{"x":"`+strings.Repeat("x", 1<<20)+`","access_token":"x"}`)
 	})
-	clear, secure := httptest.NewServer(mux), httptest.NewTLSServer(mux)
-	defer clear.Close()
+	plain, secure := httptest.NewServer(mux), httptest.NewTLSServer(mux)
+	defer plain.Close()
 	defer secure.Close()
 	roots := x509.NewCertPool()
 	roots.AddCert(secure.Certificate())
@@ -323,12 +323,12 @@ func TestNetwork(t *testing.T) {
 		roots   *x509.CertPool
 		want    string // of the error; empty: there is a token
 	}{
-		{clear.URL + "/token", true, nil, ""},
-		{clear.URL + "/slash/", true, nil, ""},
-		{clear.URL + "/token", false, nil, "set allowPrivateHosts"},
-		{clear.URL + "/elsewhere", true, nil, "a redirect, which is not followed"},
-		{clear.URL + "/huge", true, nil, "no token: "},
-		{clear.URL + "/none", true, nil, "no such URL"},
+		{plain.URL + "/token", true, nil, ""},
+		{plain.URL + "/slash/", true, nil, ""},
+		{plain.URL + "/token", false, nil, "set allowPrivateHosts"},
+		{plain.URL + "/elsewhere", true, nil, "a redirect, which is not followed"},
+		{plain.URL + "/huge", true, nil, "no token: "},
+		{plain.URL + "/none", true, nil, "no such URL"},
 		{secure.URL + "/token", true, roots, ""},
 		{secure.URL + "/token", true, nil, "TLS: "},
 		{"http://192.0.2.1/token", true, nil, "use https"}, // a public address is not even dialled

@@ -3,7 +3,9 @@ package plan
 import (
 	"cmp"
 	"crypto/tls"
-	"strings"
+	"maps"
+	"regexp"
+	"slices"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 )
@@ -21,7 +23,7 @@ type typeDefaults struct {
 func defaultsOf(u *v1alpha1.MailUpstream) typeDefaults {
 	switch u.Spec.Type {
 	case v1alpha1.UpstreamSES:
-		return typeDefaults{connections: 10, messageSize: 40 << 20} // SES API v2: 40 MB after base64
+		return typeDefaults{connections: 10, messageSize: 40 << 20} // SES API v2: 40 MB after base64, that of attachments
 	case v1alpha1.UpstreamSendGrid:
 		return typeDefaults{connections: 10, messageSize: 30 << 20}
 	case v1alpha1.UpstreamMailgun:
@@ -34,15 +36,8 @@ func defaultsOf(u *v1alpha1.MailUpstream) typeDefaults {
 	return typeDefaults{connections: 10}
 }
 
-// notBuilt are the upstreams, by type and transport, that this build has no
-// carrier for.
-var notBuilt = map[string]bool{
-	"SES": true, "Microsoft365 Graph": true,
-}
-
 // way compiles what carries the mail of u into out.
 func (c *compiler) way(a at, u *v1alpha1.MailUpstream, out *Upstream) {
-	transport := ""
 	out.Reserved = reserved[u.Spec.Type]
 	switch s := &u.Spec; {
 	case s.Type == v1alpha1.UpstreamSMTP && s.SMTP != nil:
@@ -52,22 +47,23 @@ func (c *compiler) way(a at, u *v1alpha1.MailUpstream, out *Upstream) {
 	case s.Type == v1alpha1.UpstreamMX && s.MX != nil:
 		out.MX = c.mx(a, &u.Spec)
 	case s.Type == v1alpha1.UpstreamSES && s.SES != nil:
-		out.SES = c.ses(s.SES)
+		out.SES = c.ses(a, s.SES)
 	case s.Type == v1alpha1.UpstreamSendGrid && s.SendGrid != nil:
-		transport = c.sendGrid(a, s.SendGrid, out)
+		c.sendGrid(a, s.SendGrid, out)
 	case s.Type == v1alpha1.UpstreamMailgun && s.Mailgun != nil:
-		transport = c.mailgun(a, s.Mailgun, out)
+		c.mailgun(a, s.Mailgun, out)
 	case s.Type == v1alpha1.UpstreamPostmark && s.Postmark != nil:
-		transport = c.postmark(a, s.Postmark, out)
+		c.postmark(a, s.Postmark, out)
 	case s.Type == v1alpha1.UpstreamMicrosoft365 && s.Microsoft365 != nil:
-		transport = c.microsoft365(a, s.Microsoft365, out)
+		c.microsoft365(a, s.Microsoft365, out)
 	default: // the kind's own rules say so first
 		a.errorf("spec.type", "%s has no block of its own: fill in what belongs to the type", u.Spec.Type)
 	}
-	if what := strings.TrimSpace(string(u.Spec.Type) + " " + transport); notBuilt[what] {
-		a.errorf("spec.type", "%s is %s: use SMTP or Maildir", what, NotBuilt)
-	}
 }
+
+// sesTag is what SES takes as name and as value of a message tag (SES API v2,
+// MessageTag).
+var sesTag = regexp.MustCompile(`^[A-Za-z0-9_-]{1,256}$`)
 
 // mx warns of what receivers of direct delivery look at, and providers do for one.
 func (c *compiler) mx(a at, spec *v1alpha1.MailUpstreamSpec) *MX {
@@ -85,7 +81,12 @@ func (c *compiler) mx(a at, spec *v1alpha1.MailUpstreamSpec) *MX {
 	return out
 }
 
-func (c *compiler) ses(s *v1alpha1.SESUpstream) *SES {
+func (c *compiler) ses(a at, s *v1alpha1.SESUpstream) *SES {
+	for _, name := range slices.Sorted(maps.Keys(s.Tags)) {
+		if !sesTag.MatchString(name) || !sesTag.MatchString(s.Tags[name]) {
+			a.errorf("spec.ses.tags", "%q: %q: SES takes letters, digits, _ and - only, 1 to 256 of them on each side", name, s.Tags[name])
+		}
+	}
 	return &SES{
 		Region: s.Region, Endpoint: string(s.Endpoint), ConfigurationSet: s.ConfigurationSet, FromIdentityARN: s.FromIdentityARN,
 		RoleARN: s.RoleARN, Tags: s.Tags, Secret: c.secret(s.Credentials.SecretRef),

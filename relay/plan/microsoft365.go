@@ -45,7 +45,7 @@ func CloudOf(authority string) *Cloud {
 
 const defaultAuthority = "https://login.microsoftonline.com"
 
-func (c *compiler) microsoft365(a at, s *v1alpha1.Microsoft365Upstream, out *Upstream) (transport string) {
+func (c *compiler) microsoft365(a at, s *v1alpha1.Microsoft365Upstream, out *Upstream) {
 	authority := strings.TrimRight(cmp.Or(string(s.AuthorityHost), defaultAuthority), "/")
 	cloud := cmp.Or(CloudOf(authority), worldwide)
 	secret := c.secret(s.Credentials.SecretRef)
@@ -57,11 +57,10 @@ func (c *compiler) microsoft365(a at, s *v1alpha1.Microsoft365Upstream, out *Ups
 		endpoint := strings.TrimRight(cmp.Or(string(s.Endpoint), cloud.Graph), "/")
 		oauth.Scopes = []string{endpoint + "/.default"}
 		out.Graph = &Graph{Endpoint: endpoint, Mailbox: string(s.Mailbox), OAuth: oauth}
-		return "Graph"
+		return
 	}
 	out.SMTP = c.provider(a, "spec.microsoft365.endpoint", s.Endpoint, "smtp://"+cloud.SMTPHost, SMTPAuth{Mechanism: "XOAUTH2", User: string(s.Mailbox), OAuth: &oauth})
 	oauth.Scopes = []string{cmp.Or(scopes[strings.ToLower(out.SMTP.Host)], cloud.Scope)}
-	return "SMTP"
 }
 
 // WorkloadIdentity tells whether an upstream logs in by the identity of its Pod at

@@ -168,6 +168,7 @@ type DKIM struct {
 	Selector string `json:"selector"`
 	Secret   string `json:"secret"`             // rsa.pem, ed25519.pem, or both
 	Reissued bool   `json:"reissued,omitempty"` // the provider replaces Message-ID and Date
+	Single   bool   `json:"single,omitempty"`   // it takes one DKIM-Signature: the RSA key's, where there are two keys
 }
 
 // Delivery is what becomes of mail that is not accepted at once.

@@ -71,18 +71,17 @@ func smtpURL(s string) (host string, port int, mode TLSMode, ok bool) {
 // Addr is where the server is: "smtp.example.com:587".
 func (s *SMTP) Addr() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
 
-func (c *compiler) sendGrid(a at, s *v1alpha1.SendGridUpstream, out *Upstream) (transport string) {
+func (c *compiler) sendGrid(a at, s *v1alpha1.SendGridUpstream, out *Upstream) {
 	secret := c.secret(&s.SecretRef)
 	if s.Transport == v1alpha1.TransportAPI {
 		out.SendGrid = &SendGrid{Endpoint: cmp.Or(string(s.Endpoint), "https://api.sendgrid.com"), Secret: secret}
-		return "API"
+		return
 	}
 	out.SMTP = c.provider(a, "spec.sendGrid.endpoint", s.Endpoint, sendGridSMTP, SMTPAuth{Secret: secret, User: "apikey", PasswordKey: "apiKey"})
 	out.Header = []HeaderField{{"X-SMTPAPI", noTracking}}
-	return "SMTP"
 }
 
-func (c *compiler) mailgun(a at, s *v1alpha1.MailgunUpstream, out *Upstream) (transport string) {
+func (c *compiler) mailgun(a at, s *v1alpha1.MailgunUpstream, out *Upstream) {
 	secret := c.secret(&s.SecretRef)
 	if s.Transport == v1alpha1.TransportSMTP {
 		out.SMTP = c.provider(a, "spec.mailgun.endpoint", s.Endpoint, mailgunSMTP, SMTPAuth{Secret: secret})
@@ -90,24 +89,22 @@ func (c *compiler) mailgun(a at, s *v1alpha1.MailgunUpstream, out *Upstream) (tr
 		if s.RequireTLS {
 			out.Header = append(out.Header, HeaderField{"X-Mailgun-Require-TLS", "true"}, HeaderField{"X-Mailgun-Skip-Verification", "false"})
 		}
-		return "SMTP"
+		return
 	}
 	out.Mailgun = &Mailgun{
 		Endpoint: cmp.Or(strings.TrimRight(string(s.Endpoint), "/"), "https://api.mailgun.net"),
 		Domain:   c.domain(a, "spec.mailgun.domain", string(s.Domain)), RequireTLS: s.RequireTLS, Secret: secret,
 	}
-	return "API"
 }
 
-func (c *compiler) postmark(a at, s *v1alpha1.PostmarkUpstream, out *Upstream) (transport string) {
+func (c *compiler) postmark(a at, s *v1alpha1.PostmarkUpstream, out *Upstream) {
 	secret := c.secret(&s.SecretRef)
 	if s.Transport == v1alpha1.TransportAPI {
 		out.Postmark = &Postmark{Endpoint: cmp.Or(string(s.Endpoint), "https://api.postmarkapp.com"), Stream: s.MessageStream, Secret: secret}
-		return "API"
+		return
 	}
 	out.SMTP = c.provider(a, "spec.postmark.endpoint", s.Endpoint, postmarkSMTP, SMTPAuth{Secret: secret, UserKey: "apiKey", PasswordKey: "apiKey"})
 	if s.MessageStream != "" {
 		out.Header = []HeaderField{{"X-PM-Message-Stream", s.MessageStream}}
 	}
-	return "SMTP"
 }

@@ -9,10 +9,6 @@ import (
 	"github.com/printerrelay/printer-relay/relay/envelope"
 )
 
-// NotBuilt is in the message where a feature of the kinds is refused that this
-// build has not.
-const NotBuilt = "not supported in this build"
-
 // upstream compiles the MailUpstream name once, for the field that names it.
 func (c *compiler) upstream(self at, field, name string) {
 	if c.out.Upstreams[name] != nil {
@@ -54,9 +50,7 @@ func (c *compiler) upstream(self at, field, name string) {
 			Rewrite:     cmp.Or(string(s.Rewrite), string(v1alpha1.RewriteOutsideDomain)),
 		}
 	}
-	if d := u.Spec.DNS; len(d.EgressAddresses)+len(d.VendorRecords) > 0 {
-		a.warnf("spec.dns", "is not used in this build: the records to publish are not shown yet")
-	}
+	out.DNS = c.dns(a, u)
 	switch k := u.Spec.DKIM; {
 	case k == nil:
 	case out.Sender == nil: // the kind's own rules say so too; without them mail would leave unsigned
@@ -67,6 +61,7 @@ func (c *compiler) upstream(self at, field, name string) {
 			Selector: k.Selector,
 			Secret:   c.secret(&k.SecretRef),
 			Reissued: u.Spec.Type == v1alpha1.UpstreamSES,
+			Single:   u.Spec.Type == v1alpha1.UpstreamSES,
 		}
 	}
 	c.way(a, u, out)

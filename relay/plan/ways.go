@@ -18,6 +18,7 @@ type Upstream struct {
 	Reserved    []string      `json:"reserved,omitempty"` // header fields that a device's message must not carry there; a name that ends in "-" stands for all that begin so
 	Sender      *Sender       `json:"sender,omitempty"`
 	DKIM        *DKIM         `json:"dkim,omitempty"`        // what leaves here is signed; nil: it is not
+	DNS         *DNS          `json:"dns,omitempty"`         // about the records of the sender domain; nil: the manifest says nothing
 	Connections int           `json:"connections"`           // at most at once
 	PerMinute   int           `json:"perMinute,omitempty"`   // messages; 0: no limit
 	MessageSize int64         `json:"messageSize,omitempty"` // octets; 0: no known limit

@@ -109,7 +109,8 @@ type session struct {
 	in bool
 }
 
-func (x *session) AuthMechanisms() []string { return []string{sasl.Plain} }
+// AuthMechanisms has one for tokens too, which have to be got from elsewhere first.
+func (x *session) AuthMechanisms() []string { return []string{sasl.Plain, "XOAUTH2"} }
 
 func (x *session) Auth(string) (sasl.Server, error) {
 	return sasl.NewPlainServer(func(_, username, password string) error {

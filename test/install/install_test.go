@@ -96,7 +96,7 @@ func (i *installation) run() *env.Process {
 	for range 5 { // a port may have been taken meanwhile
 		i.metrics = env.Loopback(env.FreePort(i.t))
 		replace := strings.NewReplacer("$(POD_NAMESPACE)", i.namespace, "$(POD_SERVICE_ACCOUNT)", account,
-			"--metrics=:8080", "--metrics="+i.metrics, "--probes=:8081", "--probes=")
+			"--metrics=:8080", "--metrics="+i.metrics, "--probes=:8081", "--probes=", "--check-dns=true", "--check-dns=false")
 		var args []string
 		for _, a := range d.Spec.Template.Spec.Containers[0].Args {
 			args = append(args, replace.Replace(a))

@@ -316,3 +316,22 @@ func TestOfDomain(t *testing.T) {
 		}
 	}
 }
+
+// Domains that mail cannot go to at all say so at once.
+func TestNoServers(t *testing.T) {
+	z := &zone{}
+	null := &dnsmessage.MXResource{MX: dnsmessage.MustNewName(".")}
+	z.set("null.test", dnsmessage.TypeMX, resolver.Answer{Records: []dnsmessage.ResourceBody{null}})
+	z.set("nulls.test", dnsmessage.TypeMX, resolver.Answer{Records: []dnsmessage.ResourceBody{null, null}})
+	z.set("gone.test", dnsmessage.TypeMX, resolver.Answer{NXDomain: true})
+	z.mx("lost.test", "mx.lost.test")
+	tr := start(t, Config{MX: plan.MX{HeloName: "relay.test"}, Resolver: z})
+	for domain, want := range map[string]string{
+		"null.test": "556 5.1.10", "nulls.test": "556 5.1.10", "gone.test": "550 5.1.2", "lost.test": "550 5.4.4", "bare.test": "550 5.4.4",
+	} {
+		o := tr.Deliver(t.Context(), message(t, "a@"+domain))[0]
+		if got := fmt.Sprint(o.Code, " ", o.Enhanced); got != want || o.Kind != upstream.Failed || o.Scope != upstream.ScopeRecipient || o.Text == "" {
+			t.Errorf("%s: %s (%s), want %s", domain, o, o.Scope, want)
+		}
+	}
+}

@@ -81,12 +81,13 @@ func TestRequest(t *testing.T) {
 // Nobody sees a recipient whom the header does not name, and each has one copy.
 func TestRecipients(t *testing.T) {
 	for name, c := range map[string]struct{ header, to, want string }{
-		"named":      {"To: A <a@x.test>\nCc: b@x.test\n", "a@x.test b@x.test", `"A" <a@x.test> / b@x.test / `},
-		"one is not": {"To: a@x.test\n", "c@x.test a@x.test", "a@x.test /  / c@x.test"},
-		"only Cc":    {"To: z@x.test\nCc: b@x.test\n", "b@x.test c@x.test", "b@x.test /  / c@x.test"},
-		"nobody":     {"To: undisclosed-recipients:;\n", "a@x.test b@x.test", "a@x.test /  / ; b@x.test /  / "},
-		"twice":      {"To: a@x.test\nCc: A@x.test\n", "a@x.test A@X.TEST", "a@x.test /  / "},
-		"odd names":  {"To: \"x, \\\"y\\\" <v@x.test>\" <a@x.test>\n", "a@x.test", `"x, \"y\" <v@x.test>" <a@x.test> /  / `},
+		"named":         {"To: A <a@x.test>\nCc: b@x.test\n", "a@x.test b@x.test", `"A" <a@x.test> / b@x.test / `},
+		"one is not":    {"To: a@x.test\n", "c@x.test a@x.test", "a@x.test /  / c@x.test"},
+		"only Cc":       {"To: z@x.test\nCc: b@x.test\n", "b@x.test c@x.test", "b@x.test /  / c@x.test"},
+		"nobody":        {"To: undisclosed-recipients:;\n", "a@x.test b@x.test", "a@x.test /  / ; b@x.test /  / "},
+		"twice":         {"To: a@x.test\nCc: A@x.test\n", "a@x.test A@X.TEST", "a@x.test /  / "},
+		"twice, hidden": {"", "a@x.test A@X.TEST b@x.test", "a@x.test /  / ; b@x.test /  / "},
+		"odd names":     {"To: \"x, \\\"y\\\" <v@x.test>\" <a@x.test>\n", "a@x.test", `"x, \"y\" <v@x.test>" <a@x.test> /  / `},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := apifake.Start(t, conformance.None, provider)
@@ -133,6 +134,22 @@ func TestBatches(t *testing.T) {
 	}
 	if fmt.Sprint(n) != "[50 1 1 1]" {
 		t.Errorf("%v recipients in the requests", n)
+	}
+}
+
+// Where it is not known whether the first of several requests was taken, the others
+// wait: nothing was sent for them.
+func TestUnknown(t *testing.T) {
+	n := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		n++
+		answers(w, http.StatusBadGateway, 0, "no gateway")
+	}))
+	defer s.Close()
+	out := transport(t, s.URL, token, "").Deliver(t.Context(), scan("From: m@x.test\n\nhello\n", "a@x.test", "b@x.test", "c@x.test"))
+	if got := kinds(out); got != "Unknown/Upstream Deferred/Upstream Deferred/Upstream" || n != 1 || out[2].Text != "not tried: no gateway" {
+		t.Errorf("%s after %d requests: %s", got, n, out[2].Text)
 	}
 }
 

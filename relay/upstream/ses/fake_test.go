@@ -33,16 +33,17 @@ type fake struct {
 	reached chan struct{}
 	ended   chan struct{} // closed with the test
 
-	mu        sync.Mutex
-	mail      []conformance.Received
-	asked     []request
-	secret    map[string][]byte
-	valid     string              // the access key that is taken
-	refuse    func(request) error // an *apiError; nil: the mail is taken
-	account   any                 // of GetAccount; *apiError: that
-	accounts  int                 // how often it was asked for
-	identites map[string]string   // name -> GetEmailIdentity's answer
-	tokens    []string            // X-Amz-Security-Token of each request
+	mu         sync.Mutex
+	mail       []conformance.Received
+	asked      []request
+	secret     map[string][]byte
+	valid      string              // the access key that is taken
+	any        bool                // all are taken
+	refuse     func(request) error // an *apiError; nil: the mail is taken
+	account    any                 // of GetAccount; *apiError: that
+	accounts   int                 // how often it was asked for
+	identities map[string]string   // name -> GetEmailIdentity's answer
+	tokens     []string            // X-Amz-Security-Token of each request
 }
 
 // request is the JSON of SendEmail without the content.
@@ -158,7 +159,7 @@ func (s *fake) refused(r *http.Request) *apiError {
 		s.valid = "AKIAI44QH8DHBEXAMPLE"
 		s.secret["accessKeyID"] = []byte(s.valid)
 		return &apiError{http.StatusForbidden, "ExpiredTokenException", "The security token included in the request is expired"}
-	case !strings.Contains(auth, "Credential="+s.valid+"/"):
+	case !s.any && !strings.Contains(auth, "Credential="+s.valid+"/"):
 		return &apiError{http.StatusForbidden, "UnrecognizedClientException", "The security token included in the request is invalid."}
 	}
 	return nil
@@ -187,7 +188,7 @@ func (s *fake) getAccount(w http.ResponseWriter, r *http.Request) {
 
 func (s *fake) getIdentity(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	answer, ok := s.identites[r.PathValue("name")]
+	answer, ok := s.identities[r.PathValue("name")]
 	s.mu.Unlock()
 	if !ok {
 		(&apiError{http.StatusNotFound, "NotFoundException", "Email identity " + r.PathValue("name") + " does not exist."}).write(w)

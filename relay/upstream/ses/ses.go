@@ -35,9 +35,9 @@ type Config struct {
 
 // What SES takes of one message.
 const (
-	// maxSize is "40 MB after base64" at its largest reading, which is how the older
-	// API counts its 10 MB. The encoding that it means is that of the attachments: the
-	// same limit holds for SMTP, which has no other. The plan's default is the smallest.
+	// maxSize is "40 MB after base64". MB are binary: the older API, whose limit is
+	// 10 MB, says "more than 10485760 bytes long". The encoding that it means is that of
+	// the attachments: the same limit holds for SMTP, which has no other.
 	maxSize = 40 << 20
 	maxLine = 998 // without CRLF (RFC 5321 4.5.3.1.6)
 	maxRcpt = 50

@@ -25,11 +25,10 @@ func (s *session) authenticate(ctx context.Context) error {
 	if a.OAuth != nil {
 		return s.authenticateByToken(ctx)
 	}
-	name, user, err := a.Secret, a.User, error(nil)
-	if user == "" {
-		if user, err = secrets.Key(s.t.c.Secrets(), name, cmp.Or(a.UserKey, "username")); err != nil {
-			return err
-		}
+	name := a.Secret
+	user, err := s.user()
+	if err != nil {
+		return err
 	}
 	password, err := secrets.Key(s.t.c.Secrets(), name, cmp.Or(a.PasswordKey, "password"))
 	if err != nil {
@@ -51,6 +50,15 @@ func (s *session) authenticate(ctx context.Context) error {
 		return &replyError{r, fmt.Sprintf("AUTH %s as the user of secret %q", mechanism, name)}
 	}
 	return nil
+}
+
+// user is the name to log in with.
+func (s *session) user() (string, error) {
+	a := s.t.c.SMTP.Auth
+	if a.User != "" {
+		return a.User, nil
+	}
+	return secrets.Key(s.t.c.Secrets(), a.Secret, cmp.Or(a.UserKey, "username"))
 }
 
 // verified tells whether we know who the server is.

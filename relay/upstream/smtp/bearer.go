@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/printerrelay/printer-relay/relay/reply"
-	"github.com/printerrelay/printer-relay/relay/secrets"
 )
 
 // maxResponse is what a server has to be able to take of a SASL message, in base64
@@ -37,11 +36,9 @@ func (s *session) authenticateByToken(ctx context.Context) error {
 	if _, err := chooseMechanism(mechanism, s.mechanisms(), true); err != nil {
 		return err
 	}
-	user, err := a.User, error(nil)
-	if user == "" {
-		if user, err = secrets.Key(s.t.c.Secrets(), a.Secret, cmp.Or(a.UserKey, "username")); err != nil {
-			return err
-		}
+	user, err := s.user()
+	if err != nil {
+		return err
 	}
 	if strings.ContainsAny(user, "\x00\x01\r\n") {
 		return errors.New("the user name holds a control character, which no mechanism can send")

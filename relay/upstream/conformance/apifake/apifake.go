@@ -49,8 +49,9 @@ type Server struct {
 	fault    conformance.Fault
 	dir      string
 	end      chan struct{}
-	wait     sync.WaitGroup // requests under way
 	mu       sync.Mutex
+	idle     sync.Cond // no request is under way
+	active   int       // that are
 	stalled  bool
 	requests []*http.Request
 	taken    []string // files with bodies
@@ -60,6 +61,7 @@ type Server struct {
 func Start(t *testing.T, fault conformance.Fault, p Provider) *Server {
 	t.Helper()
 	s := &Server{Reached: make(chan struct{}), t: t, p: p, fault: fault, dir: t.TempDir(), end: make(chan struct{})}
+	s.idle.L = &s.mu
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
 	s.Config.ConnState = func(c net.Conn, state http.ConnState) {
 		if tcp, ok := c.(*net.TCPConn); ok && state == http.StateNew && fault == conformance.CutsEarly {
@@ -80,12 +82,17 @@ func Start(t *testing.T, fault conformance.Fault, p Provider) *Server {
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	s.wait.Add(1)
-	defer s.wait.Done()
 	s.mu.Lock()
+	s.active++
 	s.requests = append(s.requests, r)
 	name := filepath.Join(s.dir, strconv.Itoa(len(s.requests)))
 	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.active--
+		s.mu.Unlock()
+		s.idle.Broadcast()
+	}()
 	if s.fault == conformance.CutsEarly {
 		io.CopyN(io.Discard, r.Body, 64<<10) //nolint:errcheck // it is cut
 		s.cut(w)
@@ -173,7 +180,7 @@ func (s *Server) stall(r *http.Request) {
 // Received gives what was taken, in order.
 func (s *Server) Received(t *testing.T) []conformance.Received {
 	t.Helper()
-	out := make([]conformance.Received, 0, len(s.Bodies(t)))
+	var out []conformance.Received
 	for _, b := range s.Bodies(t) {
 		out = append(out, s.p.Received(t, b))
 	}
@@ -183,9 +190,11 @@ func (s *Server) Received(t *testing.T) []conformance.Received {
 // Bodies gives the requests that were taken, in order.
 func (s *Server) Bodies(t *testing.T) [][]byte {
 	t.Helper()
-	s.wait.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for s.active > 0 {
+		s.idle.Wait()
+	}
 	var out [][]byte
 	for _, name := range s.taken {
 		b, err := os.ReadFile(name)
