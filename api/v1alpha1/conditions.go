@@ -37,9 +37,6 @@ const (
 	ReasonPersistent = "Persistent"
 	// ReasonValid: CredentialsValid is True.
 	ReasonValid = "Valid"
-	// ReasonNotNeeded: nothing leaves there, so that no DNS record is needed; or the spec
-	// has no credential that could be wrong.
-	ReasonNotNeeded = "NotNeeded"
 	// ReasonPending: it is not known yet, or not there yet.
 	ReasonPending = "Pending"
 	// ReasonUnknown: nobody can tell.
@@ -83,6 +80,9 @@ const (
 
 	// ReasonPublished: DNSReady is True.
 	ReasonPublished = "Published"
+	// ReasonNotNeeded: the spec has no credential that could be wrong, or sends
+	// nothing that would need a record.
+	ReasonNotNeeded = "NotNeeded"
 	// ReasonNotChecked: the operator is not to ask DNS.
 	ReasonNotChecked = "NotChecked"
 	// ReasonRecordMissing: a record of the sender domain is not published.

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net/http"
@@ -64,6 +65,15 @@ func TestCheck(t *testing.T) {
 				t.Error("a message was made of it")
 			}
 		})
+	}
+}
+
+// What Check submits can become no message, whatever the server makes of it.
+func TestNothingIsNoMessage(t *testing.T) {
+	for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+		if b, err := enc.DecodeString(nothing); err == nil {
+			t.Errorf("it is base64 of %q", b)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -334,7 +335,7 @@ func TestSpoiltInTheMiddleOfADraft(t *testing.T) {
 	content := large(100_000)
 	opened := 0
 	m := scanOf(t, content, "a@corp.test")
-	spoilt := fmt.Errorf("checksum")
+	spoilt := errors.New("checksum")
 	m.Open = func() (io.ReadCloser, error) {
 		if opened++; opened < 4 {
 			return io.NopCloser(strings.NewReader(content)), nil
@@ -342,7 +343,7 @@ func TestSpoiltInTheMiddleOfADraft(t *testing.T) {
 		return io.NopCloser(io.MultiReader(strings.NewReader(content), failing{spoilt})), nil
 	}
 	out := f.small().Deliver(t.Context(), m)
-	if out[0].Kind != upstream.Deferred || out[0].Scope != upstream.ScopeMessage || out[0].Cause != spoilt || len(f.submitted()) != 0 || f.left() != 0 {
+	if out[0].Kind != upstream.Deferred || out[0].Scope != upstream.ScopeMessage || !errors.Is(out[0].Cause, spoilt) || len(f.submitted()) != 0 || f.left() != 0 {
 		t.Errorf("opened %d times: %+v, %d sent, %d left", opened, out[0], len(f.submitted()), f.left())
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/oauth"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
 )
@@ -187,6 +188,17 @@ func TestNoToken(t *testing.T) {
 	tr := f.transport(func(c *Config) { c.Tokens = brokenTokens{cause} })
 	out := tr.Deliver(t.Context(), scanOf(t, head+"\r\n", "a@corp.test", "b@corp.test"))
 	if kinds(out) != "Deferred/Upstream Deferred/Upstream" || out[0].Text != cause.Error() || !errors.Is(out[0].Cause, cause) || len(f.requests()) != 0 {
+		t.Errorf("%+v", out[0])
+	}
+}
+
+// Who gives tokens may ask to wait.
+func TestNoTokenForAWhile(t *testing.T) {
+	f := startFake(t, conformance.None)
+	tr := f.transport(func(c *Config) {
+		c.Tokens = brokenTokens{fmt.Errorf("busy: %w", &oauth.Error{RetryIn: 9 * time.Second})}
+	})
+	if out := tr.Deliver(t.Context(), scanOf(t, head+"\r\n", "a@corp.test")); kinds(out) != "Deferred/Upstream" || out[0].RetryIn != 9*time.Second {
 		t.Errorf("%+v", out[0])
 	}
 }

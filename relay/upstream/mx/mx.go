@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -312,11 +313,11 @@ func (t *Transport) dialName(ctx context.Context, _, address string) (net.Conn, 
 	if len(h.addrs) == 0 {
 		return nil, errors.New(name + " has no address")
 	}
-	n, err := net.LookupPort("tcp", port)
+	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
 		return nil, err
 	}
-	return t.dial(ctx, h.addrs, n)
+	return t.dial(ctx, h.addrs, int(n))
 }
 
 // own are the addresses of this machine but for loopback, where only what

@@ -17,6 +17,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
 	"github.com/printerrelay/printer-relay/relay/upstream/mx/resolver"
+	"github.com/printerrelay/printer-relay/test/env"
 )
 
 // greeter is a server at an address of loopback, at the port of another, that
@@ -247,14 +248,36 @@ func TestConnectionsAtOnce(t *testing.T) {
 		now += n
 		most = max(most, now)
 	}
+	release := make(chan struct{})
 	m := message(t, to...)
 	inner := m.Open
 	m.Open = func() (io.ReadCloser, error) {
 		open(1)
+		<-release
 		r, err := inner()
 		return &counted{r, func() { open(-1) }}, err
 	}
-	for _, o := range tr.Deliver(t.Context(), m) {
+	out := make(chan []upstream.Outcome)
+	go func() { out <- tr.Deliver(t.Context(), m) }()
+	env.Eventually(t, "two are at it, and two wait", func() string { return "" }, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		z.mu.Lock()
+		defer z.mu.Unlock()
+		n := 0
+		for _, q := range z.asked {
+			if q == zoneKey("mx.test", dnsmessage.TypeA) {
+				n++
+			}
+		}
+		return now >= limit && n == maxDomains
+	})
+	clock := direct(t, s, z) // time enough for those that should wait to do something else
+	for i := range 20 {
+		clock.Deliver(t.Context(), message(t, fmt.Sprintf("tick%d@d0.test", i)))
+	}
+	close(release)
+	for _, o := range <-out {
 		if brief(o) != "Accepted" {
 			t.Errorf("%s", o)
 		}
@@ -262,8 +285,8 @@ func TestConnectionsAtOnce(t *testing.T) {
 	if most > limit {
 		t.Errorf("%d at once, want at most %d", most, limit)
 	}
-	if got := len(s.received(t)); got != domains {
-		t.Errorf("%d messages, want one for each of %d domains", got, domains)
+	if got := len(s.received(t)); got != domains+20 {
+		t.Errorf("%d messages, want one for each of %d domains", got-20, domains)
 	}
 }
 

@@ -273,7 +273,7 @@ func (s *sequence) Get(string) (map[string][]byte, error) {
 func TestSecretsStayHidden(t *testing.T) {
 	s := startFake(t, conformance.None)
 	tr := s.transport(t, plan.SES{})
-	s.refuse = func(request) error {
+	s.refuse = func(request) *apiError {
 		return &apiError{http.StatusForbidden, "InvalidSignatureException", "Credential " + keyID + " with " + secret + " and " + token + " does not match. The Canonical String for this request should have been " + url.QueryEscape(token)}
 	}
 	o := tr.Deliver(t.Context(), message(t, content, "a@corp.test"))[0]

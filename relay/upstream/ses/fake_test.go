@@ -37,13 +37,13 @@ type fake struct {
 	mail       []conformance.Received
 	asked      []request
 	secret     map[string][]byte
-	valid      string              // the access key that is taken
-	any        bool                // all are taken
-	refuse     func(request) error // an *apiError; nil: the mail is taken
-	account    any                 // of GetAccount; *apiError: that
-	accounts   int                 // how often it was asked for
-	identities map[string]string   // name -> GetEmailIdentity's answer
-	tokens     []string            // X-Amz-Security-Token of each request
+	valid      string                  // the access key that is taken
+	any        bool                    // all are taken
+	refuse     func(request) *apiError // nil: the mail is taken
+	account    any                     // of GetAccount; *apiError: that
+	accounts   int                     // how often it was asked for
+	identities map[string]string       // name -> GetEmailIdentity's answer
+	tokens     []string                // X-Amz-Security-Token of each request
 }
 
 // request is the JSON of SendEmail without the content.
@@ -60,8 +60,6 @@ type apiError struct {
 	status        int
 	code, message string
 }
-
-func (e *apiError) Error() string { return e.code }
 
 func (e *apiError) write(w http.ResponseWriter) {
 	w.Header().Set("X-Amzn-ErrorType", e.code)
@@ -129,13 +127,6 @@ func (s *fake) source() secrets.Source {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return secrets.Map{"aws": maps.Clone(s.secret)}
-}
-
-// set changes what the Secret holds.
-func (s *fake) set(key, value string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.secret[key] = []byte(value)
 }
 
 func (s *fake) received(*testing.T) []conformance.Received {
@@ -229,7 +220,7 @@ func (s *fake) sendEmail(w http.ResponseWriter, r *http.Request) {
 	s.asked = append(s.asked, q)
 	if s.refuse != nil {
 		if err := s.refuse(q); err != nil {
-			err.(*apiError).write(w)
+			err.write(w)
 			return
 		}
 	}

@@ -85,7 +85,7 @@ func TestBatches(t *testing.T) {
 // What the account is refused for counts for the calls to come, which are not made.
 func TestSecondBatchIsThrottled(t *testing.T) {
 	s := startFake(t, conformance.None)
-	s.refuse = func(request) error {
+	s.refuse = func(request) *apiError {
 		if len(s.asked) == 1 {
 			return nil
 		}
@@ -125,7 +125,7 @@ func TestSomeRecipients(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startFake(t, conformance.None)
-			s.refuse = func(q request) error {
+			s.refuse = func(q request) *apiError {
 				if tc.calls == 2 && !slices.Contains(q.Destination.ToAddresses, "b@corp.test") {
 					return nil
 				}
@@ -152,7 +152,7 @@ func TestSomeRecipients(t *testing.T) {
 // One that names a recipient in each refusal, and never ends, is not asked for ever.
 func TestRefusesOneAfterTheOther(t *testing.T) {
 	s := startFake(t, conformance.None)
-	s.refuse = func(q request) error {
+	s.refuse = func(q request) *apiError {
 		return &apiError{http.StatusBadRequest, "BadRequestException", "Invalid: " + q.Destination.ToAddresses[0]}
 	}
 	out := s.transport(t, plan.SES{}).Deliver(t.Context(), message(t, content, numbered(40)...))
@@ -197,7 +197,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startFake(t, conformance.None)
-			s.refuse = func(request) error { return &apiError{tc.status, tc.code, tc.message} }
+			s.refuse = func(request) *apiError { return &apiError{tc.status, tc.code, tc.message} }
 			out := s.transport(t, plan.SES{}).Deliver(t.Context(), message(t, content, "a@corp.test", "b@corp.test"))
 			for _, o := range out {
 				if got := kinds(out)[0] + " " + o.RetryIn.String(); got != tc.want || o.Code != tc.status {

@@ -33,7 +33,9 @@ func (t *Transport) give(s *session) {
 	t.mu.Lock()
 	keep := !t.closed && s.messages < t.c.MaxMessages
 	if keep && len(t.idle) >= t.c.MaxIdle {
-		if oldest, t.idle = t.idle[0], slices.Delete(t.idle, 0, 1); !t.stopIdle(oldest) {
+		oldest = t.idle[0]
+		t.idle = slices.Delete(t.idle, 0, 1)
+		if !t.stopIdle(oldest) {
 			oldest = nil // its timer ends it
 		}
 	}

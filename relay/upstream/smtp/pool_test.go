@@ -1,13 +1,16 @@
 package smtp
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
@@ -203,6 +206,33 @@ func TestFit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Where a transport has sessions with many servers, the one that was idle longest
+// makes room, and none serves another server.
+func TestTargets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		tr := f.start(t, func(c *Config) { c.MaxIdle = 2 })
+		dials := map[string]int{}
+		offer := func(key string) {
+			t.Helper()
+			to := &Target{Key: key, Host: key, TLS: plan.TLSNone, Dial: func(ctx context.Context) (net.Conn, error) {
+				dials[key]++
+				return f.dial(ctx, "", "")
+			}}
+			if out, err := tr.Offer(t.Context(), to, message(t, text)); err != nil || brief(out) != "Accepted" || out[0].Remote != key+" [pipe]" {
+				t.Errorf("%s: %v, %v", key, out, err)
+			}
+			<-time.After(time.Second)
+		}
+		for _, key := range []string{"a", "b", "a", "c", "a", "c", "b", "b"} {
+			offer(key)
+		}
+		if got := fmt.Sprint(dials); got != "map[a:1 b:2 c:1]" || idle(tr) != 2 {
+			t.Errorf("%s connections, %d idle", got, idle(tr))
+		}
+	})
 }
 
 // The parameters of MAIL say what the message needs and the server has.

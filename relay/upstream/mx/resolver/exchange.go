@@ -102,8 +102,8 @@ func unpack(b []byte, id uint16, q dnsmessage.Question) (*dnsmessage.Message, er
 		return nil, errNoAnswer
 	}
 	got, err := p.Question()
-	if h.RCode == dnsmessage.RCodeFormatError && err != nil { // it could not read the question
-		return &dnsmessage.Message{Header: h}, nil
+	if h.RCode == dnsmessage.RCodeFormatError && errors.Is(err, dnsmessage.ErrSectionDone) {
+		return &dnsmessage.Message{Header: h}, nil //nolint:nilerr // it could not read the question, and so does not repeat it
 	}
 	if err != nil || got.Type != q.Type || got.Class != q.Class || !sameName(got.Name, q.Name) {
 		return nil, errNoAnswer
