@@ -81,17 +81,17 @@ func (r *upstreams) tell(u *v1alpha1.MailUpstream, next []metav1.Condition) {
 		r.events.Eventf(u, nil, eventType(ready.Status == metav1.ConditionFalse && ready.Reason != v1alpha1.ReasonSuspended), ready.Reason, actionReconcile, "%s", ready.Message)
 		return
 	}
-	if c, turned := turned(u.Status.Conditions, next, v1alpha1.ConditionCredentialsValid); turned && c.Status != metav1.ConditionUnknown {
+	if c, turned := turned(u.Status.Conditions, next, v1alpha1.ConditionCredentialsValid); turned {
 		r.events.Eventf(u, nil, eventType(c.Status == metav1.ConditionFalse), "Credentials"+c.Reason, actionReconcile, "%s", c.Message)
 	}
 }
 
-// turned gives a condition whose status or reason is another now. Of an object that
-// is new, only what is wrong counts.
+// turned gives a condition whose status or reason is another now, and known. Of an
+// object that is new, only what is wrong counts.
 func turned(old, next []metav1.Condition, kind string) (*metav1.Condition, bool) {
 	was, is := meta.FindStatusCondition(old, kind), meta.FindStatusCondition(next, kind)
 	switch {
-	case is == nil:
+	case is == nil || is.Status == metav1.ConditionUnknown:
 		return nil, false
 	case was == nil:
 		return is, is.Status == metav1.ConditionFalse

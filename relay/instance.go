@@ -85,7 +85,10 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source) error {
 	if err != nil {
 		return err
 	}
-	in.checks = preflight.New(preflight.Options{Targets: func() []preflight.Target { return in.delivery.Targets() }, Log: in.log})
+	in.checks = preflight.New(preflight.Options{
+		Targets: func() []preflight.Target { return in.delivery.Targets() }, Log: in.log,
+		Recovered: func(name string) { in.queue.Probe(name) },
+	})
 	in.delivery = delivery.New(delivery.Config{
 		State: in.dir, Spool: in.spool, Secrets: func() secrets.Source { return *in.secrets.Load() }, Log: in.log, Saw: in.checks.Saw,
 		TLSResult: func(up, policy, result string) { in.metrics.TLSResults.WithLabelValues(up, policy, result).Inc() },

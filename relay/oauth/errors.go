@@ -30,6 +30,13 @@ func (e *Error) Error() string { return e.words }
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.cause }
 
+// Temporary tells whether it says nothing of the credential: the server was not
+// reached, is busy, or has trouble of its own.
+func (e *Error) Temporary() bool {
+	var lost *httpapi.Error
+	return e.Status == http.StatusTooManyRequests || e.Status >= 500 || e.Status == 0 && errors.As(e.cause, &lost)
+}
+
 // explain puts what came of a request into words. hidden is what no word may show.
 func (s *Source) explain(err error, cred *credential, hidden string) error {
 	var own *Error

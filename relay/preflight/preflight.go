@@ -43,6 +43,8 @@ type Result struct {
 type Options struct {
 	Targets func() []Target // those of the plan that runs, but for the suspended ones
 	Log     *slog.Logger
+	// Recovered, if set, hears of an upstream that was unwell and is not any more.
+	Recovered func(name string)
 }
 
 // When an upstream is checked. Each time is spread, so that many relays that start
@@ -205,7 +207,7 @@ func (r *Runner) sync(targets []Target, now time.Time) {
 			r.entries[t.Name] = e
 		}
 		if e.Print != t.Print {
-			e.due, e.failed = now.Add(spread(startSpread)), 0
+			e.due, e.failed = now.Add(spread(startSpread)), min(e.failed, 1)
 		}
 		e.Target = t
 	}
@@ -234,10 +236,16 @@ func (r *Runner) finish(ctx context.Context, e *entry, t Target, h upstream.Heal
 	r.mu.Lock()
 	r.running--
 	e.busy = false
+	recovered := false
 	if ctx.Err() == nil && e.Print == t.Print {
+		was := e.failed > 0
 		r.take(e, h, time.Now())
+		recovered = was && e.failed == 0
 	}
 	r.mu.Unlock()
+	if recovered && r.o.Recovered != nil {
+		r.o.Recovered(t.Name)
+	}
 	r.Refresh()
 }
 

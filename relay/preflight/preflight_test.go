@@ -25,13 +25,22 @@ type provider struct {
 	take time.Duration // a check takes so long, or until its context ends
 	hit  func()
 	at   []time.Time
+
+	busy, most int // checks at once
 }
 
 func (p *provider) Check(ctx context.Context) upstream.Health {
 	p.mu.Lock()
 	p.at = append(p.at, time.Now())
 	h, take, hit := p.says, p.take, p.hit
+	p.busy++
+	p.most = max(p.most, p.busy)
 	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.busy--
+		p.mu.Unlock()
+	}()
 	if hit != nil {
 		hit()
 	}
@@ -62,6 +71,7 @@ type rig struct {
 	mu      sync.Mutex
 	targets []Target
 	log     bytes.Buffer
+	better  []string
 	stop    func()
 }
 
@@ -69,7 +79,11 @@ func inBubble(t *testing.T, f func(*rig), targets ...Target) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{T: t, targets: targets}
-		r.Runner = New(Options{Log: slog.New(slog.NewTextHandler(&r.log, nil)), Targets: func() []Target {
+		r.Runner = New(Options{Recovered: func(name string) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.better = append(r.better, name)
+		}, Log: slog.New(slog.NewTextHandler(&r.log, nil)), Targets: func() []Target {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			return slices.Clone(r.targets)
@@ -146,6 +160,9 @@ func TestCheckedWhenSettingsOrSecretsChange(t *testing.T) {
 		r.pass(startSpread)
 		r.want(p, "out", 2, upstream.Good)
 		r.want(q, "new", 1, upstream.Good)
+		if !slices.Equal(r.better, []string{"out"}) { // it has recovered; the other was never unwell
+			t.Errorf("recovered: %q", r.better)
+		}
 		if x := r.Result("out"); x.Remedy != "" {
 			t.Errorf("%+v", x)
 		}
@@ -273,15 +290,6 @@ func TestBoundsAndEnd(t *testing.T) {
 	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
 		targets = append(targets, Target{Name: name, Type: "SMTP", Checker: slow, Print: "1"})
 	}
-	var mu sync.Mutex
-	busy, most := 0, 0
-	slow.hit = func() {
-		mu.Lock()
-		defer mu.Unlock()
-		busy++
-		most = max(most, busy)
-		time.AfterFunc(checkTime-time.Millisecond, func() { mu.Lock(); busy--; mu.Unlock() }) // before the next one begins in its place
-	}
 	targets = append(targets, Target{Name: "z", Type: "SMTP", Checker: quick, Print: "1"})
 	inBubble(t, func(r *rig) {
 		r.pass(startSpread + 2*checkTime)
@@ -289,7 +297,10 @@ func TestBoundsAndEnd(t *testing.T) {
 		if r.Result("a").Reachable != upstream.Bad {
 			t.Errorf("%+v", r.Result("a"))
 		}
-		if most > atOnce {
+		slow.mu.Lock()
+		most := slow.most
+		slow.mu.Unlock()
+		if most != atOnce {
 			t.Errorf("%d checks at once", most)
 		}
 		r.pass(time.Hour)

@@ -75,6 +75,13 @@ func TestWhatTheTroubleOfAnUpstreamMeansIsSaid(t *testing.T) {
 			t.Errorf("held: %q, %v", d.Remedy, err)
 		}
 		r.up.say(always(ok))
+		r.q.Probe("nobody")
+		r.q.Probe("a") // the credential was mended: what waits goes now, not when its turn comes
+		r.pass(time.Second)
+		if st := r.q.Snapshot().Upstreams[0]; st.Circuit != "Closed" {
+			t.Errorf("after a probe by hand: %+v", st)
+		}
+		r.q.Probe("a")
 		r.pass(time.Hour)
 		if st := r.q.Snapshot().Upstreams[0]; st.Remedy != "" || st.LastError != "" {
 			t.Errorf("it works again: %+v", st)

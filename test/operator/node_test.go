@@ -56,6 +56,7 @@ type instance struct {
 	connections int
 	queue       status.QueueReport
 	lastError   string // of all its upstreams, which are down then
+	check       status.Check
 	keys        []status.DKIMKey
 
 	runs  *plan.Plan // what it took up last
@@ -279,7 +280,7 @@ func (i *instance) report(missing []string) *status.Report {
 		out.Listeners = append(out.Listeners, status.ListenerReport{Name: l.Name, Open: true})
 	}
 	for name := range i.runs.Upstreams {
-		out.Upstreams = append(out.Upstreams, status.UpstreamReport{Name: name, Down: i.lastError != "", LastError: i.lastError, DKIM: i.keys})
+		out.Upstreams = append(out.Upstreams, status.UpstreamReport{Name: name, Down: i.lastError != "", LastError: i.lastError, Check: i.check, DKIM: i.keys})
 	}
 	slices.SortFunc(out.Upstreams, func(a, b status.UpstreamReport) int { return strings.Compare(a.Name, b.Name) })
 	return out

@@ -35,6 +35,7 @@ type Relay struct {
 	Admin     string // host:port
 	Log       *Log
 
+	change func(*relay.Options)
 	cancel context.CancelFunc
 	done   chan error
 }
@@ -43,7 +44,13 @@ type Relay struct {
 // port, and stops it with the test. The listener must be bound to 127.0.0.1.
 func Start(t *testing.T, manifests string) *Relay {
 	t.Helper()
-	r := &Relay{t: t, Manifests: t.TempDir(), State: t.TempDir(), Log: &Log{}}
+	return StartWith(t, manifests, func(*relay.Options) {})
+}
+
+// StartWith is Start with other options: change gets those that Start has.
+func StartWith(t *testing.T, manifests string, change func(*relay.Options)) *Relay {
+	t.Helper()
+	r := &Relay{t: t, Manifests: t.TempDir(), State: t.TempDir(), Log: &Log{}, change: change}
 	r.start(manifests)
 	t.Cleanup(r.Stop)
 	return r
@@ -81,10 +88,12 @@ func (r *Relay) run() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel, r.done = cancel, make(chan error, 1)
 	go func() {
-		r.done <- relay.Run(ctx, relay.Options{
+		o := relay.Options{
 			Manifests: r.Manifests, State: r.State, Bind: "127.0.0.1", Admin: r.Admin, Grace: 5 * time.Second, Version: "test",
 			Log: slog.New(slog.NewTextHandler(r.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		})
+		}
+		r.change(&o)
+		r.done <- relay.Run(ctx, o)
 	}()
 	for deadline := time.Now().Add(Wait); ; time.Sleep(5 * time.Millisecond) {
 		select {

@@ -9,10 +9,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/oauth"
+	"github.com/printerrelay/printer-relay/relay/reply"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
@@ -29,7 +32,12 @@ func (e loginError) Unwrap() error { return e.error }
 // those that deliveries use.
 func (t *Transport) Check(ctx context.Context) upstream.Health {
 	h := upstream.Health{Expires: t.clientCertificateExpires()}
+	grant, noToken := t.grant(ctx, &h)
 	s, err := t.connect(ctx, t.own)
+	if err == nil && noToken != nil { // by a token that an earlier credential got
+		s.quit()
+		err = loginError{fmt.Errorf("AUTH by the token of an earlier credential; with that of now: %w", noToken)}
+	}
 	if err != nil {
 		o := t.failed(err)
 		h.Text = strings.TrimSpace(o.Enhanced + " " + o.Text)
@@ -37,6 +45,9 @@ func (t *Transport) Check(ctx context.Context) upstream.Health {
 			h.Text = strconv.Itoa(o.Code) + " " + h.Text
 		}
 		h.Reachable, h.Credentials = judgeFailure(ctx, err)
+		if h.Credentials == upstream.Bad && noToken == nil && exchangeToken(grant) && !slices.Contains(grant.Roles, sendAsApp) {
+			h.Text += "; the token has no role " + sendAsApp + ": grant it to the application, or assign Application " + sendAsApp + " for the mailbox in Exchange (either takes up to two hours to count)"
+		}
 		return h
 	}
 	defer s.quit()
@@ -48,6 +59,42 @@ func (t *Transport) Check(ctx context.Context) upstream.Health {
 		h.Warnings = append(h.Warnings, w)
 	}
 	return h
+}
+
+// sendAsApp is the one application permission that sending needs.
+const sendAsApp = "SMTP.SendAsApp"
+
+// exchangeToken tells whether a token is one for Exchange Online, whose roles are
+// known.
+func exchangeToken(g oauth.Grant) bool {
+	return strings.HasPrefix(g.Audience, "https://outlook.office")
+}
+
+// grant tells what is known of the credential behind the token, where that is how
+// we log in, and warns of one that may do more than it needs. The error is why there
+// is no token.
+func (t *Transport) grant(ctx context.Context, h *upstream.Health) (oauth.Grant, error) {
+	s, ok := t.c.Tokens.(interface {
+		Inspect(ctx context.Context) (oauth.Grant, error)
+	})
+	if !ok {
+		return oauth.Grant{}, nil
+	}
+	g, err := s.Inspect(ctx)
+	if err != nil {
+		return g, err
+	}
+	if !g.CredentialExpires.IsZero() && (h.Expires.IsZero() || g.CredentialExpires.Before(h.Expires)) {
+		h.Expires = g.CredentialExpires
+	}
+	if g.Warning != "" {
+		h.Warnings = append(h.Warnings, g.Warning)
+	}
+	if more := slices.DeleteFunc(slices.Clone(g.Roles), func(r string) bool { return r == sendAsApp }); exchangeToken(g) && len(more) > 0 {
+		slices.Sort(more)
+		h.Warnings = append(h.Warnings, reply.Line("the application may do more than send: take away "+strings.Join(more, ", "), maxReplyText))
+	}
+	return g, nil
 }
 
 // judgeFailure says what a session that did not come about tells of the server and

@@ -4,7 +4,7 @@
 // reuse of connections, one outcome per recipient, and a verdict of Unknown.
 //
 // It may import relay/upstream, upstream/egress, relay/envelope, relay/plan, relay/secrets,
-// relay/reply and relay/message.
+// relay/reply, relay/message and relay/oauth (what a token says).
 package smtp
 
 import (

@@ -7,6 +7,7 @@
 package translated
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -113,6 +114,7 @@ func (t *Transport) Get(ctx context.Context, path string) (*httpapi.Response, *u
 	if err != nil {
 		return nil, &upstream.Health{Reachable: upstream.Bad, Text: err.Error()}
 	}
+	r.Body = bytes.ReplaceAll(r.Body, []byte(key), []byte("***")) // what an API repeats of it is shown to people
 	return r, nil
 }
 
