@@ -185,7 +185,7 @@ func result(r *httpapi.Response, to translated.Recipients) translated.Result {
 		}
 	}
 	if said.ErrorCode != inactiveRecipient {
-		return translated.Result{All: o}
+		return translated.Result{All: o, Sender: said.ErrorCode == 400 || said.ErrorCode == 401}
 	}
 	// Nobody has received it: those who are inactive, or at least one of them.
 	return translated.Result{All: o, Some: inactive(said, to, r), Again: true}
