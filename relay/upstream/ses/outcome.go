@@ -105,11 +105,8 @@ func (d *attempt) unverified(o upstream.Outcome, said string, batch []int) (upst
 
 // ours tells whether the message leaves from the upstream's own domain.
 func (d *attempt) ours() bool {
-	if d.m.Sender.IsNull() {
-		return true // bounce.from, which every notification has
-	}
 	a, err := d.m.Sender.ToASCII()
-	return err == nil && strings.EqualFold(a.Domain, d.t.c.Domain)
+	return err == nil && a.Domain != "" && strings.EqualFold(a.Domain, d.t.c.Domain)
 }
 
 // invalid takes out recipients whose address SES does not like.
