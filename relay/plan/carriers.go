@@ -115,7 +115,7 @@ func (c *compiler) smtp(a at, s *v1alpha1.SMTPUpstream) *SMTP {
 	out.Auth = &SMTPAuth{Secret: c.secret(&auth.SecretRef), Mechanism: saslNames[string(auth.Mechanism)]}
 	if o := auth.OAuth2; o != nil {
 		out.Auth.OAuth = &OAuth{
-			TokenURL: string(o.TokenURL), ClientID: o.ClientID, Scopes: o.Scopes, Secret: out.Auth.Secret, Entra: CloudOf(string(o.TokenURL)) != nil,
+			TokenURL: string(o.TokenURL), ClientID: o.ClientID, Scopes: o.Scopes, Secret: out.Auth.Secret, CASecret: c.secret(o.CASecretRef), Entra: CloudOf(string(o.TokenURL)) != nil,
 		}
 	}
 	return out
