@@ -118,7 +118,7 @@ func (c *compiler) smtp(a at, s *v1alpha1.SMTPUpstream) *SMTP {
 	if o := auth.OAuth2; o != nil {
 		inClear(a, "spec.smtp.authentication.oauth2.tokenURL", "the credential travels", o.TokenURL)
 		out.Auth.OAuth = &OAuth{
-			TokenURL: string(o.TokenURL), ClientID: o.ClientID, Scopes: o.Scopes, Secret: out.Auth.Secret, Entra: CloudOf(string(o.TokenURL)) != nil,
+			TokenURL: string(o.TokenURL), ClientID: o.ClientID, Scopes: o.Scopes, Secret: out.Auth.Secret, CASecret: c.secret(o.CASecretRef), Entra: CloudOf(string(o.TokenURL)) != nil,
 		}
 	}
 	return out

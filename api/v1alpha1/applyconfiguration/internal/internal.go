@@ -573,6 +573,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.printerrelay.printer-relay.api.v1alpha1.OAuth2
   map:
     fields:
+    - name: caSecretRef
+      type:
+        namedType: com.github.printerrelay.printer-relay.api.v1alpha1.LocalReference
     - name: clientID
       type:
         scalar: string
