@@ -13,7 +13,6 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/preflight"
-	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
@@ -51,7 +50,7 @@ func (d *Delivery) print(u *plan.Upstream) string {
 	h.Write(text)
 	e := json.NewEncoder(h)
 	for _, name := range secretsIn(text) {
-		data, err := secrets.Source(d.Secrets()).Get(name)
+		data, err := d.Secrets().Get(name)
 		if err != nil {
 			e.Encode(err.Error()) //nolint:errcheck // a hash takes all
 		}

@@ -198,7 +198,8 @@ func TestDeliveriesBringChecksForward(t *testing.T) {
 		r.pass(time.Hour)
 		r.want(p, "out", 1, upstream.Good)
 		for _, harmless := range []upstream.Outcome{
-			{Kind: upstream.Accepted}, {Kind: upstream.Failed, Scope: upstream.ScopeRecipient, Code: 550, Enhanced: "5.1.1"},
+			{Kind: upstream.Accepted},
+			{Kind: upstream.Failed, Scope: upstream.ScopeRecipient, Code: 550, Enhanced: "5.1.1"},
 			{Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Code: 432, Enhanced: "4.3.2"},
 		} {
 			r.Saw("out", []upstream.Outcome{harmless})

@@ -295,10 +295,14 @@ func TestSays(t *testing.T) {
 		text, phrase string
 		want         bool
 	}{
-		{"error 10: bad", "error 10", true}, {"error 100: bad", "error 10", false}, {"terror 10", "error 10", false},
+		{"error 10: bad", "error 10", true},
+		{"error 100: bad", "error 10", false},
+		{"terror 10", "error 10", false},
 		{"error 100, then error 10", "error 10", true},
-		{`secret "a": not found`, "secret * not found", true}, {"not found is secret", "secret * not found", false},
-		{"host:25: connection refused", ":25: connection refused", true}, {"host:587: connection refused", ":25: connection refused", false},
+		{`secret "a": not found`, "secret * not found", true},
+		{"not found is secret", "secret * not found", false},
+		{"host:25: connection refused", ":25: connection refused", true},
+		{"host:587: connection refused", ":25: connection refused", false},
 		{"", "x", false},
 	} {
 		if got := says(c.text, c.phrase); got != c.want {
