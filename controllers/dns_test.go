@@ -182,6 +182,7 @@ func TestDomainsAreAskedAboutInTime(t *testing.T) {
 // forgotten.
 func TestDomainsFollowTheSpec(t *testing.T) {
 	inBubble(t, func(d *domains, dns *dnsOf, news func() int) {
+		elapse(5 * time.Minute)
 		dns.count()
 		news()
 		if look := d.look(someUpstream, someNeeds("b.example")); !look.Pending || look.Domain != "b.example" {
@@ -193,6 +194,14 @@ func TestDomainsFollowTheSpec(t *testing.T) {
 		}
 		if look := d.look(someUpstream, someNeeds("b.example")); look.Pending || look.Records[0].Name != "b.example" {
 			t.Errorf("%+v", look)
+		}
+		elapse(9 * time.Minute) // the former needs would have been asked for by now
+		if n := dns.count(); n > 0 {
+			t.Errorf("%d questions before their time", n)
+		}
+		elapse(3*time.Minute + time.Second)
+		if dns.count() == 0 {
+			t.Error("the new needs are not asked for again")
 		}
 		d.forget(someUpstream)
 		elapse(24 * time.Hour)

@@ -28,7 +28,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
 # Each folder's lock file says which versions, and their hashes.
-for folder in test/interop/clients test/interop/oauth test/interop/ses test/vendorapi/prism; do
+for folder in test/interop/clients test/interop/oauth test/interop/iam test/interop/ses test/vendorapi/prism; do
   if ! cmp -s "$folder/package-lock.json" "$folder/node_modules/.installed-lock"; then
     echo "test-deps: installing npm packages of $folder"
     npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund >"$log" 2>&1 || {

@@ -65,13 +65,13 @@ func TestFindingsOfThePlanHaveFileAndLine(t *testing.T) {
 	dir := t.TempDir()
 	text := strings.Replace(folderOfTwo, "kind: MailUpstream\nmetadata: {name: own}\nspec: {type: Maildir, maildir: {path: y}",
 		"kind: MailUpstream\nmetadata: {name: own}\nspec:\n  type: MX\n  mx: {}\n  dns: {vendorRecords: [{name: a.example, type: A, value: x}]", 1)
-	text = strings.Replace(text, "value: x}], limits: {connections: 9}}", "value: x}]}", 1)
+	text = strings.Replace(text, "value: x}], limits: {connections: 9}}", "value: x}]}\n  limits: {messageSize: 0}", 1)
 	text = strings.Replace(text, "senderPolicyRefs: [{name: lan}], listeners: [{name: smtp, port: 26}]", "senderPolicyRefs: [{name: nosuch}], listeners: [{name: smtp, port: 26}]", 1)
 	if err := os.WriteFile(filepath.Join(dir, "m.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c, err := relay.LoadConfiguration(dir, "")
-	const want = `m.yaml:20: MailUpstream default/own: spec.type: MX is not supported in this build: use SMTP or Maildir
+	const want = `m.yaml:23: MailUpstream default/own: spec.limits.messageSize: "0" is not a size: give octets as 40Mi or 25M
 m.yaml:9: PrinterRelay default/b: spec.senderPolicyRefs[0]: SenderPolicy "nosuch" is not in namespace "default": create it, or correct the name`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)

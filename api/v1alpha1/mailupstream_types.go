@@ -193,7 +193,7 @@ type DKIM struct {
 
 // UpstreamDNS is what no program can find out by itself.
 type UpstreamDNS struct {
-	// egressAddresses that mail leaves from, for SPF.
+	// egressAddresses that mail leaves from, as the Internet sees them, for SPF.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
@@ -209,7 +209,8 @@ type UpstreamDNS struct {
 
 // DNSRecord is one DNS record to publish.
 type DNSRecord struct {
-	// name of the record.
+	// name of the record, whole; @, a single label, and what ends in _domainkey are
+	// below sender.domain.
 	// +required
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
@@ -217,7 +218,7 @@ type DNSRecord struct {
 	// +required
 	// +kubebuilder:validation:Enum=TXT;CNAME;MX;A;AAAA
 	Type string `json:"type"`
-	// value of the record.
+	// value of the record; of an MX preference and host: 10 mx.corp.example.
 	// +required
 	// +kubebuilder:validation:MaxLength=2048
 	Value string `json:"value"`

@@ -25,6 +25,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+	"golang.org/x/oauth2"
 
 	"github.com/printerrelay/printer-relay/relay/plan"
 )
@@ -248,6 +249,7 @@ func TestErrors(t *testing.T) {
 		"certificate":        {401, "invalid_client", "AADSTS700027: The certificate with identifier used to sign the client assertion is not registered on application.", "upload tls.crt", "AADSTS700027", false},
 		"federation":         {401, "invalid_client", "AADSTS700213: No matching federated identity record found", "add a federated credential", "AADSTS700213", false},
 		"a code of tomorrow": {400, "invalid_request", "AADSTS999999: Something " + canary + "\r\nTrace ID: 1", "no token: the authorization server refused: AADSTS999999: AADSTS999999: Something ***", "AADSTS999999", true},
+		"a trace":            {400, "invalid_request", "AADSTS999998: Something. Trace ID: 1 Correlation ID: 2", "refused: AADSTS999998: AADSTS999998: Something.|", "AADSTS999998", true},
 		"RFC 6749":           {401, "invalid_client", "", `correct clientID or the Secret (invalid_client)`, "invalid_client", false},
 		"scope":              {400, "invalid_scope", "", "correct oauth2.scopes (invalid_scope)", "invalid_scope", false},
 		"redirect":           {302, "", "", "a redirect, which is not followed", "", false},
@@ -261,13 +263,45 @@ func TestErrors(t *testing.T) {
 			srv := &server{answer: refuse(c.status, c.code, c.said)}
 			_, err := newSource(t, srv, v).Token(t.Context())
 			e, ok := err.(*Error) //nolint:errorlint // as it is
-			if !ok || !strings.Contains(err.Error(), c.want) || e.Code != c.wantCode || e.Status != c.status {
+			if !ok || !strings.Contains(err.Error()+"|", c.want) || e.Code != c.wantCode || e.Status != c.status {
 				t.Fatalf("%+v, want %q", err, c.want)
 			}
 			if strings.Contains(err.Error(), canary) || strings.ContainsAny(err.Error(), "\r\n") {
 				t.Errorf("%q", err)
 			}
 		})
+	}
+}
+
+// A token lives as long as the server tells, and no longer than the token itself
+// says; a little less, so that it arrives before its end.
+func TestLife(t *testing.T) {
+	now := time.Unix(1_000_000_000, 0)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: []byte(strings.Repeat("k", 32))}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ told, says, want time.Duration }{
+		{time.Hour, 0, time.Hour - 30*time.Second},
+		{time.Minute, 0, 54 * time.Second},
+		{time.Hour, 20 * time.Minute, 20*time.Minute - 30*time.Second},
+		{20 * time.Minute, time.Hour, 20*time.Minute - 30*time.Second},
+		{time.Hour, -time.Minute, time.Hour - 30*time.Second}, // a clock that is wrong: the server counts
+		{0, 0, unknownLife - 30*time.Second},
+		{30 * 24 * time.Hour, 0, maxLife - 30*time.Second},
+	} {
+		token := &oauth2.Token{AccessToken: "opaque"}
+		if c.told > 0 {
+			token.Expiry = now.Add(c.told)
+		}
+		if c.says != 0 {
+			if token.AccessToken, err = jwt.Signed(signer).Claims(jwt.Claims{Expiry: jwt.NewNumericDate(now.Add(c.says))}).Serialize(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := life(token, now); got != c.want {
+			t.Errorf("told %s, says %s: %s, want %s", c.told, c.says, got, c.want)
+		}
 	}
 }
 

@@ -56,6 +56,7 @@ func (c *compiler) way(a at, u *v1alpha1.MailUpstream, out *Upstream) {
 		c.postmark(a, s.Postmark, out)
 	case s.Type == v1alpha1.UpstreamMicrosoft365 && s.Microsoft365 != nil:
 		c.microsoft365(a, s.Microsoft365, out)
+		asMailbox(a, s)
 	default: // the kind's own rules say so first
 		a.errorf("spec.type", "%s has no block of its own: fill in what belongs to the type", u.Spec.Type)
 	}

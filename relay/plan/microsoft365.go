@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
+	"github.com/printerrelay/printer-relay/relay/envelope"
 )
 
 // Cloud is one of Microsoft's clouds: where its Exchange Online and its Graph are.
@@ -61,6 +62,21 @@ func (c *compiler) microsoft365(a at, s *v1alpha1.Microsoft365Upstream, out *Ups
 	}
 	out.SMTP = c.provider(a, "spec.microsoft365.endpoint", s.Endpoint, "smtp://"+cloud.SMTPHost, SMTPAuth{Mechanism: "XOAUTH2", User: string(s.Mailbox), OAuth: &oauth})
 	oauth.Scopes = []string{cmp.Or(scopes[strings.ToLower(out.SMTP.Host)], cloud.Scope)}
+}
+
+// asMailbox warns where scans may leave as somebody else than the mailbox, which
+// Exchange Online refuses, one by one (SendAsDenied).
+func asMailbox(a at, spec *v1alpha1.MailUpstreamSpec) {
+	mailbox, err := envelope.ParseAddress(string(spec.Microsoft365.Mailbox))
+	if err != nil {
+		return // the kind's own rules say so
+	}
+	s := spec.Sender
+	if s != nil && s.Rewrite == v1alpha1.RewriteAlways && (envelope.Address{Local: cmp.Or(s.LocalPart, "scans"), Domain: string(s.Domain)}).Key() == mailbox.Key() {
+		return
+	}
+	a.warnf("spec.sender", "scans may leave as somebody else than %s, which Exchange Online refuses unless the mailbox has Send As for it: set domain: %s, localPart: %s, rewrite: Always",
+		mailbox, mailbox.Domain, mailbox.Local)
 }
 
 // WorkloadIdentity tells whether an upstream logs in by the identity of its Pod at

@@ -137,6 +137,25 @@ func TestSPFIsBounded(t *testing.T) {
 	}
 }
 
+// A record that names many mail servers is not a way to have us ask for all.
+func TestQuestionsAreBounded(t *testing.T) {
+	z := zone{}
+	record := "v=spf1"
+	for i := range 29 {
+		at := fmt.Sprintf("d%d.example", i)
+		record += " mx:" + at
+		for k := range 10 {
+			z["MX "+at] = append(z["MX "+at], fmt.Sprintf("10 mx%d.%s", k, at))
+		}
+	}
+	z["TXT d.example"] = []string{record + " -all"}
+	c := &counted{Resolver: z, n: map[string]int{}}
+	one(t, c, Need{Purpose: SPF, Name: "d.example", Type: "TXT", Value: "x", terms: []string{"ip4:192.0.2.1"}})
+	if len(c.n) > maxQuestions {
+		t.Errorf("%d questions", len(c.n))
+	}
+}
+
 func TestDKIM(t *testing.T) {
 	const right = "v=DKIM1; k=rsa; p=MIIBIjANBgkq"
 	for name, tc := range map[string]struct {

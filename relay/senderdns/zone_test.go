@@ -82,10 +82,20 @@ type counted struct {
 	n  map[string]int
 }
 
+func (c *counted) count(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n[name]++
+}
+
 // LookupTXT implements Resolver.
 func (c *counted) LookupTXT(ctx context.Context, name string) ([]string, error) {
-	c.mu.Lock()
-	c.n[name]++
-	c.mu.Unlock()
+	c.count(name)
 	return c.Resolver.LookupTXT(ctx, name)
+}
+
+// LookupNetIP implements Resolver.
+func (c *counted) LookupNetIP(ctx context.Context, network, name string) ([]netip.Addr, error) {
+	c.count("IP " + name)
+	return c.Resolver.LookupNetIP(ctx, network, name)
 }

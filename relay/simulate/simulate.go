@@ -101,18 +101,18 @@ func (d *Dialogue) Play(ctx context.Context, o Options) error {
 	return d.play(ctx, p, o.Print)
 }
 
-func (d *Dialogue) play(ctx context.Context, p *Player, print func(string)) error {
+func (d *Dialogue) play(ctx context.Context, p *Player, say func(string)) error {
 	var asked Step
 	for i := 0; i < len(d.Steps); i++ {
 		s := d.Steps[i]
 		if s.Kind != Expect {
 			asked = s
-			print(d.shown(p, s))
+			say(d.shown(p, s))
 			if err := p.Do(ctx, s, &d.TLS); err != nil {
 				return fmt.Errorf("%s: %w", d.shown(p, s), err)
 			}
 			if s.Kind == Handshake {
-				print("   " + p.agreed())
+				say("   " + p.agreed())
 			}
 			continue
 		}
@@ -120,7 +120,7 @@ func (d *Dialogue) play(ctx context.Context, p *Player, print func(string)) erro
 			i++
 		}
 		want := d.Steps[i].Text
-		got, err := p.reply(print)
+		got, err := p.reply(say)
 		if err != nil {
 			return err
 		}
@@ -132,13 +132,13 @@ func (d *Dialogue) play(ctx context.Context, p *Player, print func(string)) erro
 }
 
 // reply reads a reply whole and gives its last line.
-func (p *Player) reply(print func(string)) (string, error) {
+func (p *Player) reply(say func(string)) (string, error) {
 	for {
 		line, err := p.Read()
 		if err != nil {
 			return "", err
 		}
-		print("S: " + line)
+		say("S: " + line)
 		if !continues(line) {
 			return line, nil
 		}

@@ -55,14 +55,22 @@ func TestProvidersBySMTP(t *testing.T) {
 		name, manifest string
 		header         map[string][]string
 	}{
-		{"sendgrid", provider("sendgrid", "SendGrid", `sendGrid: {endpoint: "`+starttls+`", secretRef: {name: sendgrid}}`),
-			map[string][]string{"X-Smtpapi": {`{"filters":{"clicktrack":{"settings":{"enable":0}},"opentrack":{"settings":{"enable":0}},"subscriptiontrack":{"settings":{"enable":0}}}}`}, "X-Pm-Tag": {"device"}}},
-		{"mailgun", provider("mailgun", "Mailgun", `mailgun: {transport: SMTP, endpoint: "`+implicit+`", domain: mg.example, requireTLS: true, secretRef: {name: mailgun}}`),
-			map[string][]string{"X-Mailgun-Drop-Message": nil, "X-Mailgun-Track": {"no"}, "X-Mailgun-Require-Tls": {"true"}, "X-Mailgun-Skip-Verification": {"false"}}},
-		{"postmark", provider("postmark", "Postmark", `postmark: {endpoint: "`+starttls+`", messageStream: scans, secretRef: {name: postmark}}`),
-			map[string][]string{"X-Pm-Message-Stream": {"scans"}, "X-Pm-Tag": nil, "X-Mailgun-Drop-Message": {"yes"}}},
-		{"default", provider("default", "Postmark", `postmark: {endpoint: "`+implicit+`", secretRef: {name: postmark}}`),
-			map[string][]string{"X-Pm-Message-Stream": nil, "X-Pm-Tag": nil}},
+		{
+			"sendgrid", provider("sendgrid", "SendGrid", `sendGrid: {endpoint: "`+starttls+`", secretRef: {name: sendgrid}}`),
+			map[string][]string{"X-Smtpapi": {`{"filters":{"clicktrack":{"settings":{"enable":0}},"opentrack":{"settings":{"enable":0}},"subscriptiontrack":{"settings":{"enable":0}}}}`}, "X-Pm-Tag": {"device"}},
+		},
+		{
+			"mailgun", provider("mailgun", "Mailgun", `mailgun: {transport: SMTP, endpoint: "`+implicit+`", domain: mg.example, requireTLS: true, secretRef: {name: mailgun}}`),
+			map[string][]string{"X-Mailgun-Drop-Message": nil, "X-Mailgun-Track": {"no"}, "X-Mailgun-Require-Tls": {"true"}, "X-Mailgun-Skip-Verification": {"false"}},
+		},
+		{
+			"postmark", provider("postmark", "Postmark", `postmark: {endpoint: "`+starttls+`", messageStream: scans, secretRef: {name: postmark}}`),
+			map[string][]string{"X-Pm-Message-Stream": {"scans"}, "X-Pm-Tag": nil, "X-Mailgun-Drop-Message": {"yes"}},
+		},
+		{
+			"default", provider("default", "Postmark", `postmark: {endpoint: "`+implicit+`", secretRef: {name: postmark}}`),
+			map[string][]string{"X-Pm-Message-Stream": nil, "X-Pm-Tag": nil},
+		},
 	}
 	manifests, upstreams := head+"  upstreamRef: {name: sendgrid}\n  routes:\n", ""
 	for _, c := range cases {

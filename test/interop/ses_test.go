@@ -92,11 +92,16 @@ func startSES(t *testing.T) *localSES {
 	return s
 }
 
-func (s *localSES) keep(t *testing.T, w http.ResponseWriter, r *http.Request, forward http.Handler) {
+func newSESRequest(r *http.Request) sesRequest {
 	q := sesRequest{Method: r.Method, URL: "http://" + r.Host + r.RequestURI, Headers: map[string]string{"host": r.Host, "content-length": fmt.Sprint(r.ContentLength)}}
 	for name, values := range r.Header {
 		q.Headers[name] = strings.Join(values, ",")
 	}
+	return q
+}
+
+func (s *localSES) keep(t *testing.T, w http.ResponseWriter, r *http.Request, forward http.Handler) {
+	q := newSESRequest(r)
 	var err error
 	if q.body, err = io.ReadAll(r.Body); err != nil {
 		t.Errorf("the request breaks off: %v", err)

@@ -36,6 +36,9 @@ const (
 	silentServer = "192.0.2.99" // a name server that never answers
 )
 
+// systemCA is the only authority of the system, which a process reads once.
+var systemCA *env.CA
+
 // world is all that is not the relay.
 type world struct {
 	dir                      string
@@ -68,8 +71,11 @@ func newWorld(t *testing.T) *world {
 	resolvConf(t)
 	w := &world{dir: env.SharedDir(t), policies: map[string]policy{}, fetches: map[string]int{}}
 	w.wire(t)
-	w.ca = env.NewCA(t, filepath.Join(w.dir, "ca"))
-	env.WriteFile(t, os.Getenv("SSL_CERT_FILE"), w.ca.PEM)
+	if systemCA == nil {
+		systemCA = env.NewCA(t, filepath.Join(os.Getenv(inside), "ca"))
+		env.WriteFile(t, os.Getenv("SSL_CERT_FILE"), systemCA.PEM)
+	}
+	w.ca = systemCA
 	w.mailServers(t)
 	w.nameServers(t)
 	w.policyServer(t)
@@ -93,6 +99,7 @@ func (w *world) wire(t *testing.T) {
 	ip := func(args string) { env.MustRun(t, "", "ip", strings.Fields(args)...) }
 	ip("link set lo up")
 	ip(fmt.Sprintf("link add east type veth peer name west netns %d", holder.Pid()))
+	t.Cleanup(func() { env.MustRun(t, "", "ip", "link", "delete", "east") }) // now, not when the kernel is done with the world
 	ip("address add " + relayAddress + "/24 dev east")
 	ip("link set east up")
 	w.network.Do(func() {

@@ -24,7 +24,7 @@ func (w *world) signed(t *testing.T) string {
 	t.Helper()
 	chain := filepath.Join(w.dir, "other", "chain.crt")
 	leaf, ca := certificate(t, chain, 0), certificate(t, chain, 1)
-	trusted := certificate(t, filepath.Join(w.dir, "ca", "mx-trusted.plain.test.crt"), 0)
+	trusted := certificate(t, filepath.Join(w.ca.Dir, "mx-trusted.plain.test.crt"), 0)
 	wrong := strings.Repeat("00", 32)
 	return `
 ee       MX 10 mx-ee

@@ -60,7 +60,8 @@ func TestSamples(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, sample, _ := strings.Cut(string(b), "apiVersion")
+			manifest, _, _ := strings.Cut(string(b), "---\n") // the Secret is below
+			_, sample, _ := strings.Cut(manifest, "apiVersion")
 			if sample = "apiVersion" + sample; !strings.Contains(string(doc), "```yaml\n"+sample+"```") {
 				t.Errorf("docs/upstreams/%s.md shows another sample than config/samples/upstreams", name)
 			}

@@ -11,6 +11,7 @@ import (
 
 // progress is how far a request has gone.
 type progress struct {
+	host   string      // that it goes to
 	read   atomic.Bool // the last octet of its body was read, or it has none
 	sent   atomic.Bool // ... and the connection has taken it
 	failed atomic.Pointer[error]

@@ -156,13 +156,13 @@ func (c *Client) Do(ctx context.Context, q *Request) (*Response, error) {
 // Send is Do for a request that somebody else built, and signed perhaps, to the
 // endpoint; body is as in Request, and the request's ContentLength is its length.
 func (c *Client) Send(req *http.Request, body func() (io.ReadCloser, error)) (*Response, error) {
-	var p progress
+	p := progress{host: req.URL.Host}
 	ctx := req.Context()
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	req = req.WithContext(follow(inner, &p))
 	if err := p.put(req, body); err != nil {
-		return nil, &Error{Source: p.source(), Remote: c.Host(), words: "the request cannot be made: " + err.Error(), cause: err}
+		return nil, &Error{Source: p.source(), Remote: p.host, words: "the request cannot be made: " + err.Error(), cause: err}
 	}
 	resp, err := c.http.RoundTrip(req)
 	var r *Response
@@ -172,13 +172,13 @@ func (c *Client) Send(req *http.Request, body func() (io.ReadCloser, error)) (*R
 	p.bodies.Wait() // the connection is given back or closed; then net/http reads no more of the body
 	switch {
 	case err != nil:
-		return nil, c.lost(ctx, &p, err)
+		return nil, lost(ctx, &p, err)
 	case p.source() != nil:
-		return nil, c.lost(ctx, &p, p.source())
+		return nil, lost(ctx, &p, p.source())
 	}
 	r.Early = !p.read.Load()
 	if r.Early && r.Status/100 == 2 {
-		return nil, c.lost(ctx, &p, errEarly)
+		return nil, lost(ctx, &p, errEarly)
 	}
 	return r, nil
 }
@@ -200,7 +200,7 @@ func (c *Client) read(resp *http.Response, cancel context.CancelCauseFunc) (*Res
 	if err != nil && resp.StatusCode/100 == 2 {
 		return nil, err
 	}
-	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: b, Remote: c.Host()}, nil
+	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: b, Remote: resp.Request.URL.Host}, nil
 }
 
 func (c *Client) request(ctx context.Context, q *Request) (*http.Request, error) {
@@ -231,8 +231,8 @@ func (c *Client) request(ctx context.Context, q *Request) (*http.Request, error)
 
 // lost is the error of a request without a reply. net/http gives it when it
 // writes no more, so what is known of the body is final.
-func (c *Client) lost(ctx context.Context, p *progress, err error) *Error {
-	e := &Error{Sent: p.sent.Load(), Source: p.source(), Remote: c.Host(), cause: unwrapURL(err)}
+func lost(ctx context.Context, p *progress, err error) *Error {
+	e := &Error{Sent: p.sent.Load(), Source: p.source(), Remote: p.host, cause: unwrapURL(err)}
 	var address *egress.AddressError
 	var handshake *handshakeError
 	var timeout net.Error
@@ -258,7 +258,7 @@ func (c *Client) lost(ctx context.Context, p *progress, err error) *Error {
 	default:
 		e.words = reply.Line(e.cause.Error(), 256)
 	}
-	e.words = c.Host() + ": " + e.words
+	e.words = p.host + ": " + e.words
 	return e
 }
 

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -35,9 +36,15 @@ func TestTarget(t *testing.T) {
 		{Request{Path: "/v1", Query: url.Values{"q": {"1"}}, To: &Target{RawPath: "/v1"}}, host(s.URL) + "/base/v1?q=1"},
 		{Request{Path: "/not", To: &Target{URL: named}}, host(other.URL) + "/a/Users('x@y')/%2Fz=?token=a%2Bb+c&a"},
 	} {
-		if r, err := c.Do(t.Context(), &q.r); err != nil || r.Status != 200 || got != q.want {
+		if r, err := c.Do(t.Context(), &q.r); err != nil || r.Status != 200 || got != q.want || !strings.HasPrefix(q.want, r.Remote+"/") {
 			t.Errorf("%+v: %q, %v; want %q", q.r, got, err, q.want)
 		}
+	}
+	c.Close() // drops the connections that are kept
+	other.Close()
+	var lost *Error
+	if _, err := c.Do(t.Context(), &Request{To: &Target{URL: named}}); !errors.As(err, &lost) || lost.Remote != named.Host || lost.Sent || !strings.Contains(lost.Error(), named.Host) {
+		t.Errorf("%v", err)
 	}
 	secure, err := New(Config{Endpoint: "https://127.0.0.1:1", Private: true})
 	if err != nil {

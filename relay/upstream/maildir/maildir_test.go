@@ -38,7 +38,8 @@ func TestConformance(t *testing.T) {
 		UTF8: true, Start: func(t *testing.T, _ conformance.Fault) *conformance.Upstream {
 			tr, dir := start(t)
 			return &conformance.Upstream{Transport: tr, Received: func(t *testing.T) []conformance.Received { return received(t, dir) }}
-		}})
+		},
+	})
 }
 
 // received reads the folder in the order of queue IDs.

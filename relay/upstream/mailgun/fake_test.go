@@ -208,7 +208,10 @@ func take(r *http.Request) (m conformance.Received, opts map[string]string, comp
 			}
 		case slices.Contains(options, name):
 			b, err := io.ReadAll(io.LimitReader(p, 16))
-			if err != nil || !slices.Contains([]string{"yes", "no", "true", "false"}, string(b)) {
+			if err != nil {
+				return m, nil, "", err
+			}
+			if !slices.Contains([]string{"yes", "no", "true", "false"}, string(b)) {
 				return m, nil, name + " is not yes or no", nil
 			}
 			opts[name] = string(b)

@@ -146,6 +146,12 @@ type pki struct {
 
 func newPKI(t testing.TB, names ...string) *pki {
 	t.Helper()
+	return newPKIUntil(t, time.Now().Add(time.Hour), names...)
+}
+
+// newPKIUntil is newPKI with a certificate that is valid so long.
+func newPKIUntil(t testing.TB, until time.Time, names ...string) *pki {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +162,7 @@ func newPKI(t testing.TB, names ...string) *pki {
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: names[0]}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: names[0]}, NotBefore: now.Add(-time.Hour), NotAfter: until,
 		DNSNames: names, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	rootDER, err := x509.CreateCertificate(rand.Reader, root, root, &key.PublicKey, key)

@@ -26,7 +26,7 @@ func (t *Transport) Check(ctx context.Context) upstream.Health {
 	defer cancel()
 	cred, err := t.credentials.retrieve(ctx)
 	if err != nil {
-		return upstream.Health{Credentials: upstream.Bad, Text: noCredential(ctx, err).Text}
+		return upstream.Health{Credentials: upstream.Bad, Text: t.credentials.missing(ctx, err).Text}
 	}
 	x := &exchange{http: t.http}
 	out, err := t.api.GetAccount(ctx, &sesv2.GetAccountInput{}, x.options(cred)...)

@@ -12,8 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
 
-	"github.com/printerrelay/printer-relay/relay/reply"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
@@ -28,6 +28,8 @@ import (
 type credentials struct {
 	c Config
 
+	secret *secretProvider // nil: it is around us
+
 	mu       sync.Mutex
 	provider aws.CredentialsProvider // nil: not made yet
 }
@@ -35,7 +37,13 @@ type credentials struct {
 // patience bounds how long a credential is waited for.
 const patience = 30 * time.Second
 
-func newCredentials(c Config) *credentials { return &credentials{c: c} }
+func newCredentials(c Config) *credentials {
+	out := &credentials{c: c}
+	if c.SES.Secret != "" {
+		out.secret = &secretProvider{secrets: c.Secrets, name: c.SES.Secret}
+	}
+	return out
+}
 
 // retrieve gives the credential to sign with now.
 func (c *credentials) retrieve(ctx context.Context) (aws.Credentials, error) {
@@ -64,21 +72,16 @@ func (c *credentials) source(ctx context.Context) (aws.CredentialsProvider, erro
 	if c.provider != nil {
 		return c.provider, nil
 	}
-	var own aws.CredentialsProvider
-	options := []func(*config.LoadOptions) error{config.WithRegion(c.c.SES.Region)}
-	if c.c.SES.Secret != "" {
-		own = &secretProvider{secrets: c.c.Secrets, name: c.c.SES.Secret}
-		if c.c.SES.RoleARN == "" {
-			c.provider = own
-			return own, nil
-		}
+	if c.secret != nil && c.c.SES.RoleARN == "" {
+		c.provider = c.secret
+		return c.provider, nil
 	}
-	loaded, err := config.LoadDefaultConfig(ctx, options...)
+	loaded, err := config.LoadDefaultConfig(ctx, config.WithRegion(c.c.SES.Region))
 	if err != nil {
 		return nil, err
 	}
-	if own != nil {
-		loaded.Credentials = own
+	if c.secret != nil {
+		loaded.Credentials = c.secret
 	}
 	c.provider = loaded.Credentials
 	if role := c.c.SES.RoleARN; role != "" {
@@ -88,17 +91,25 @@ func (c *credentials) source(ctx context.Context) (aws.CredentialsProvider, erro
 	return c.provider, nil
 }
 
-// noCredential is the outcome where there is nothing to sign with.
-func noCredential(ctx context.Context, err error) upstream.Outcome {
-	o := upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Cause: err}
+// missing is the outcome where there is nothing to sign with. What STS says may
+// hold what the question to it was signed with.
+func (c *credentials) missing(ctx context.Context, err error) upstream.Outcome {
+	o := upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeUpstream}
+	var own aws.Credentials
+	if c.secret != nil {
+		own = c.secret.held()
+	}
 	var secret *secretError
-	switch {
+	var operation *smithy.OperationError
+	switch code, said := said(err, own); {
 	case ctx.Err() != nil:
-		o.Text = "stopped before it was sent"
+		o.Text, o.Cause = "stopped before it was sent", ctx.Err()
 	case errors.As(err, &secret):
-		o.Text = secret.Error()
+		o.Text, o.Cause = secret.Error(), secret
+	case code != "" && errors.As(err, &operation):
+		o.Text = "no AWS credential: " + operation.Service() + " " + operation.Operation() + ": " + join(code, said)
 	default:
-		o.Text = reply.Line("no AWS credential: "+err.Error(), 480)
+		o.Text = words("no AWS credential: "+err.Error(), own)
 	}
 	return o
 }
@@ -132,6 +143,13 @@ func (p *secretProvider) Retrieve(context.Context) (aws.Credentials, error) {
 		return aws.Credentials{}, &secretError{err}
 	}
 	return p.last, nil
+}
+
+// held is what was given last.
+func (p *secretProvider) held() aws.Credentials {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last
 }
 
 func (p *secretProvider) read() (aws.Credentials, error) {

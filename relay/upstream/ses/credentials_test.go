@@ -26,7 +26,8 @@ type giver struct {
 	*httptest.Server
 	mu    sync.Mutex
 	asked []string
-	n     int // of credentials given
+	n     int    // of credentials given
+	says  string // STS refuses, with these words
 }
 
 func startGiver(t *testing.T) *giver {
@@ -53,6 +54,9 @@ func (g *giver) serve(w http.ResponseWriter, r *http.Request) {
 	until := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
 	key, tok := fmt.Sprintf("ASIAGIVEN%d", g.n), fmt.Sprintf("given-token-%d", g.n)
 	switch {
+	case g.says != "":
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprintf(w, `<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>SignatureDoesNotMatch</Code><Message>%s</Message></Error><RequestId>1</RequestId></ErrorResponse>`, g.says)
 	case r.Method == http.MethodPost: // STS
 		r.ParseForm() //nolint:errcheck // what is missing is seen
 		action := r.Form.Get("Action")
@@ -133,7 +137,7 @@ func TestAmbient(t *testing.T) {
 			g, s := startGiver(t), startFake(t, conformance.None)
 			tc.env(t, g)
 			tr := s.transport(t, plan.SES{RoleARN: tc.role})
-			tr.credentials.c.SES.Secret = "" // the fake's helper names one
+			tr.credentials.secret = nil // the fake's helper names one
 			s.any = true
 			for range 3 {
 				if out := tr.Deliver(t.Context(), message(t, content, "a@corp.test")); out[0].Kind != upstream.Accepted {
@@ -180,7 +184,7 @@ func TestNoCredentialAnywhere(t *testing.T) {
 	startGiver(t)
 	s := startFake(t, conformance.None)
 	tr := s.transport(t, plan.SES{})
-	tr.credentials.c.SES.Secret = ""
+	tr.credentials.secret = nil
 	o := tr.Deliver(t.Context(), message(t, content, "a@corp.test"))[0]
 	if o.Kind != upstream.Deferred || o.Scope != upstream.ScopeUpstream || !strings.HasPrefix(o.Text, "no AWS credential: ") || len(s.tokens) != 0 {
 		t.Errorf("%s/%s", o, o.Scope)
@@ -211,6 +215,23 @@ func TestAssumeRoleFromSecret(t *testing.T) {
 	want := "AssumeRole arn:aws:iam::123456789012:role/scans printer-relay " + keyID + "/eu-central-1"
 	if !slices.Equal(g.asked, []string{want, want}) {
 		t.Errorf("asked for %q, want twice %q", g.asked, want)
+	}
+}
+
+// STS's words about a signature, too, may hold what was signed.
+func TestSecretsStayHiddenFromSTS(t *testing.T) {
+	g, s := startGiver(t), startFake(t, conformance.None)
+	g.says = "The request signature we calculated does not match " + secret + ". The Canonical String for this request should have been x-amz-security-token:" + token
+	tr := s.transport(t, plan.SES{RoleARN: "arn:aws:iam::123456789012:role/scans"})
+	o := tr.Deliver(t.Context(), message(t, content, "a@corp.test"))[0]
+	h := tr.Check(t.Context())
+	for _, text := range []string{o.Text, fmt.Sprint(o.Cause), h.Text} {
+		if strings.Contains(text, secret) || strings.Contains(text, token) || strings.Contains(text, keyID) {
+			t.Errorf("a secret in %q", text)
+		}
+	}
+	if o.Kind != upstream.Deferred || o.Scope != upstream.ScopeUpstream || o.Text != "no AWS credential: STS AssumeRole: SignatureDoesNotMatch: The request signature we calculated does not match (hidden)." || h.Credentials != upstream.Bad {
+		t.Errorf("%s/%s, %+v", o, o.Scope, h)
 	}
 }
 

@@ -103,7 +103,7 @@ func (t *Transport) Deliver(ctx context.Context, m *upstream.Message) []upstream
 	}
 	cred, err := t.credentials.retrieve(ctx)
 	if err != nil {
-		d.set(todo, t.from(noCredential(ctx, err)))
+		d.set(todo, t.from(t.credentials.missing(ctx, err)))
 		return d.out
 	}
 	d.cred = cred

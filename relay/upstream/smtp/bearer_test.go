@@ -172,7 +172,7 @@ func TestTokenIsRefused(t *testing.T) {
 			f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH " + mechanism}, answer: func(line string) string {
 				return strings.ReplaceAll(g.answer(line), "no, not", "no, not "+token+" and not")
 			}}
-			source := &tokens{all: []string{token}}
+			source := &tokens{all: []string{token, "another-token"}}
 			out := f.start(t, byToken(p, mechanism, source)).Deliver(t.Context(), message(t, text))
 			o := out[0]
 			if brief(out) != "Deferred/Upstream" || o.Code != 535 || o.Enhanced != "5.7.8" || !strings.Contains(o.Text, want) ||

@@ -7,11 +7,12 @@ package v1alpha1
 //
 // DNSRecord is one DNS record to publish.
 type DNSRecordApplyConfiguration struct {
-	// name of the record.
+	// name of the record, whole; @, a single label, and what ends in _domainkey are
+	// below sender.domain.
 	Name *string `json:"name,omitempty"`
 	// type of the record.
 	Type *string `json:"type,omitempty"`
-	// value of the record.
+	// value of the record; of an MX preference and host: 10 mx.corp.example.
 	Value *string `json:"value,omitempty"`
 }
 

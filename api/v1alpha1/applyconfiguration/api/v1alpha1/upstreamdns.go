@@ -11,7 +11,7 @@ import (
 //
 // UpstreamDNS is what no program can find out by itself.
 type UpstreamDNSApplyConfiguration struct {
-	// egressAddresses that mail leaves from, for SPF.
+	// egressAddresses that mail leaves from, as the Internet sees them, for SPF.
 	EgressAddresses []apiv1alpha1.CIDR `json:"egressAddresses,omitempty"`
 	// vendorRecords that the provider's console asks for.
 	VendorRecords []DNSRecordApplyConfiguration `json:"vendorRecords,omitempty"`
