@@ -115,14 +115,14 @@ const within = time.Minute
 // provider takes it back, and used anew when its Secret is edited: without a restart,
 // and never half of one and half of another.
 func TestRotation(t *testing.T) {
-	for name, make := range map[string]func(*testing.T) store{
+	for name, where := range map[string]func(*testing.T) store{
 		"standalone": func(*testing.T) store { return manifests{} },
 		"mounted":    func(t *testing.T) store { return &mounts{t: t, dir: t.TempDir()} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := startServer(t, "first-password")
-			in := make(t)
+			in := where(t)
 			login := func(password string) map[string]map[string]string {
 				return map[string]map[string]string{"login": {"username": "relay", "password": password}, "ca": {"ca.crt": s.ca}}
 			}
