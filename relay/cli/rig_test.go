@@ -143,7 +143,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 var (
 	timestamp = regexp.MustCompile(`"\d{4}-\d\d-\d\dT[^"]+"`)
-	age       = regexp.MustCompile(`\b(\d+h)?(\d+m)?\d+s( +|\b)`)
+	age       = regexp.MustCompile(`\b(AGE|(\d+h)?(\d+m)?\d+s)( +|\b)`) // with the column's head, which is as wide as the longest
 )
 
 // timeless takes out what is another with every run.
