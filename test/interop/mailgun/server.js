@@ -1,5 +1,6 @@
 // What Mailgun's API takes, read by Node's own parser of multipart/form-data
-// (undici): POST /v3/DOMAIN/messages.mime. It checks nothing; it writes what came.
+// (undici): POST /v3/DOMAIN/messages.mime. It checks nothing but that somebody is to receive; it
+// writes what came.
 //
 //   node server.js FOLDER
 //
@@ -18,6 +19,7 @@ let count = 0;
 
 async function take(request, response) {
   const form = await new Response(Readable.toWeb(request), { headers: { "content-type": request.headers["content-type"] } }).formData();
+  if (!form.has("to")) throw new Error("'to' parameter is missing"); // the relay's check of its key
   const n = ++count;
   const said = { url: request.url, authorization: request.headers.authorization, fields: [] };
   for (const [name, value] of form) {
