@@ -162,7 +162,7 @@ func (c *compiler) checkLoop(a at, field, host string, port int) {
 func (c *compiler) checkNotifications(self at) {
 	b := &c.out.Delivery.Bounce
 	name := b.Upstream
-	if r := c.out.Route(netip.Addr{}, b.From, b.Postmaster); name == "" && r != nil {
+	if r := c.out.Route(netip.Addr{}, envelope.Address{}, b.Postmaster); name == "" && r != nil {
 		name = r.Upstream
 	}
 	u := c.out.Upstreams[name]

@@ -30,6 +30,8 @@ func TestNotificationsThatNobodyWouldGet(t *testing.T) {
 			text := strings.Replace(small, "type: SMTP\n  smtp: {host: mail.example}", tc.upstream, 1)
 			text = strings.Replace(text, "{bounce: {to: None}}", "{bounce: {"+tc.bounce+"}}", 1)
 			text += "---\napiVersion: printerrelay.dev/v1alpha1\nkind: MailUpstream\nmetadata: {name: mx}\nspec:\n  type: MX\n  mx: {}" + ours + "\n"
+			// A route by sender is not theirs: they have none.
+			text = strings.Replace(text, "  listeners:", "  routes: [{name: r, senders: [\"*@relay.example\"], upstreamRef: {name: mx}}]\n  listeners:", 1)
 			_, found := compileYAML(t, text)
 			got := ""
 			for _, d := range found {
