@@ -201,6 +201,16 @@ func (d *Delivery) route(name string) *route {
 	return d.upstreams[name]
 }
 
+// bounceFrom is who notifications are from.
+func (d *Delivery) bounceFrom() envelope.Address {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.plan == nil {
+		return envelope.Address{}
+	}
+	return d.plan.Delivery.Bounce.From
+}
+
 // Capabilities tells what an upstream is known to carry: what its limits say,
 // or what it told itself where that is less.
 func (d *Delivery) Capabilities(name string) upstream.Capabilities {
@@ -287,6 +297,9 @@ func (d *Delivery) prepare(ctx context.Context, r *route, a queue.Attempt) (*ups
 		Open: func() (io.ReadCloser, error) { return d.Spool.Body(q.ID) },
 	}
 	ours := q.DSNOf != "" // the relay's own leaves as it is
+	if ours && m.Sender.IsNull() && r.plan.SMTP != nil && r.plan.Type != "SMTP" {
+		m.Sender = d.bounceFrom() // a provider wants to know who sends, by SMTP too
+	}
 	if !ours && r.plan.Sender == nil && q.ForceIdentity {
 		return nil, errNoIdentity
 	}

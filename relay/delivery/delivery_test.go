@@ -226,6 +226,23 @@ func TestANotificationKeepsItsNullSender(t *testing.T) {
 	}
 }
 
+// A provider is told who sends, by SMTP too; a mail server gets <>, which keeps
+// notifications from being answered by others.
+func TestANotificationByAProvider(t *testing.T) {
+	r := newRig(t)
+	r.plan = &plan.Plan{Delivery: plan.Delivery{Bounce: plan.Bounce{From: addr("relay@out.example")}}}
+	m := r.stored("A", head, body)
+	m.Sender, m.DSNOf = envelope.Address{}, "0"
+	for kind, want := range map[string]string{"SMTP": "", "Microsoft365": "relay@out.example", "SendGrid": "relay@out.example"} {
+		f := r.has(kind, &plan.Sender{Domain: "out.example", LocalPart: "scans", Rewrite: "Always"})
+		r.upstreams[kind].plan.Type, r.upstreams[kind].plan.SMTP = kind, &plan.SMTP{}
+		r.attempt(kind, m)
+		if got := f.all()[0]; got.Sender.String() != want || got.data != head+body {
+			t.Errorf("%s: MAIL FROM <%s>, want <%s>, and\n%s", kind, got.Sender, want, got.data)
+		}
+	}
+}
+
 func TestRewriteNeverRefusesWhatDoesNotFit(t *testing.T) {
 	r := newRig(t)
 	f := r.has("out", &plan.Sender{Domain: "out.example", LocalPart: "scans", Rewrite: "Never"})

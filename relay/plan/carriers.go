@@ -41,7 +41,7 @@ func (c *compiler) way(a at, u *v1alpha1.MailUpstream, out *Upstream) {
 	out.Reserved = reserved[u.Spec.Type]
 	switch s := &u.Spec; {
 	case s.Type == v1alpha1.UpstreamSMTP && s.SMTP != nil:
-		out.SMTP = c.smtp(a, s.SMTP)
+		out.SMTP, out.Reserved = c.smtp(a, s.SMTP), reservedBy(s.SMTP.Host)
 	case s.Type == v1alpha1.UpstreamMaildir && s.Maildir != nil:
 		out.Maildir = &Maildir{Path: s.Maildir.Path}
 	case s.Type == v1alpha1.UpstreamMX && s.MX != nil:

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ func (c *compiler) check(self at) {
 	c.checkSizes(self)
 	c.checkLoops()
 	c.checkDefaultDomain(self)
+	c.checkNotifications(self)
 	for _, p := range c.out.Policies {
 		a := at{c, "SenderPolicy " + c.in.Relay.Namespace + "/" + p.Name}
 		for i := range p.Rules {
@@ -152,6 +154,47 @@ func (c *compiler) checkLoop(a at, field, host string, port int) {
 			a.errorf(field, "%q port %d is listener %q of this relay: name the server that takes its mail", host, port, l.Name)
 		}
 	}
+}
+
+// checkNotifications warns of notifications that a provider will not take: their
+// sender is not one that it lets the account send as, and then nobody hears of
+// failed scans.
+func (c *compiler) checkNotifications(self at) {
+	b := &c.out.Delivery.Bounce
+	name := b.Upstream
+	if r := c.out.Route(netip.Addr{}, envelope.Address{}, b.Postmaster); name == "" && r != nil {
+		name = r.Upstream
+	}
+	u := c.out.Upstreams[name]
+	if u == nil || b.To == string(v1alpha1.BounceNone) || b.Postmaster.IsNull() {
+		return
+	}
+	own := ""
+	switch v1alpha1.UpstreamType(u.Type) {
+	case v1alpha1.UpstreamSMTP, v1alpha1.UpstreamMX, v1alpha1.UpstreamMaildir: // they send from nobody (<>)
+		return
+	case v1alpha1.UpstreamMicrosoft365:
+		if u.Graph != nil {
+			own = u.Graph.Mailbox
+		} else {
+			own = u.SMTP.Auth.User
+		}
+		if strings.EqualFold(b.From.String(), own) {
+			return
+		}
+	case v1alpha1.UpstreamSES, v1alpha1.UpstreamSendGrid, v1alpha1.UpstreamMailgun, v1alpha1.UpstreamPostmark:
+		switch {
+		case u.Sender != nil && envelope.DomainKey(b.From.Domain) == u.Sender.Domain:
+			return
+		case u.Sender != nil:
+			own = u.Sender.LocalPart + "@" + u.Sender.Domain
+		case c.in.Relay.Spec.Delivery.Bounce.From != nil:
+			return // only the provider knows
+		default:
+			own = "an address that it lets the account send as"
+		}
+	}
+	self.warnf("spec.delivery.bounce.from", "notifications leave as %s, which MailUpstream %q may not send as, so that nobody would hear of failed scans: set it to %s", b.From, name, own)
 }
 
 // checkDefaultDomain warns of a domain that completes no address, since every

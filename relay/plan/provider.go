@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
+	"github.com/printerrelay/printer-relay/relay/envelope"
 )
 
 // Where the providers take mail by SMTP, as they document it.
@@ -26,6 +27,29 @@ var reserved = map[v1alpha1.UpstreamType][]string{
 	v1alpha1.UpstreamSendGrid: {"X-SMTPAPI"},
 	v1alpha1.UpstreamMailgun:  {"X-Mailgun-"},
 	v1alpha1.UpstreamPostmark: {"X-PM-"},
+}
+
+// reservedAt are the same, and those of providers without a type of their own, for an
+// upstream of type SMTP at one of their servers.
+var reservedAt = map[string][]string{
+	"amazonaws.com":     reserved[v1alpha1.UpstreamSES],
+	"sendgrid.net":      reserved[v1alpha1.UpstreamSendGrid],
+	"mailgun.org":       reserved[v1alpha1.UpstreamMailgun],
+	"postmarkapp.com":   reserved[v1alpha1.UpstreamPostmark],
+	"mandrillapp.com":   {"X-MC-"},
+	"sparkpostmail.com": {"X-MSYS-API"},
+}
+
+// reservedBy gives the header fields in which the provider behind a host takes
+// orders; nil: it is none that is known.
+func reservedBy(host string) []string {
+	host = envelope.DomainKey(host)
+	for domain, names := range reservedAt {
+		if host == domain || strings.HasSuffix(host, "."+domain) {
+			return names
+		}
+	}
+	return nil
 }
 
 // noTracking keeps SendGrid from rewriting links and adding a picture and a

@@ -99,3 +99,18 @@ func TestEndpointIsNoMailServer(t *testing.T) {
 		}
 	}
 }
+
+// By a provider's server a device gives no orders either where the upstream is of
+// type SMTP; any other server gets the message as it is.
+func TestOrdersByHost(t *testing.T) {
+	for host, want := range map[string]string{
+		"smtp.sendgrid.net": "X-SMTPAPI", "SMTP.EU.Mailgun.org": "X-Mailgun-", "smtp-broadcasts.postmarkapp.com": "X-PM-",
+		"email-smtp.eu-central-1.amazonaws.com": "X-SES-", "smtp.mandrillapp.com": "X-MC-", "smtp.eu.sparkpostmail.com": "X-MSYS-API",
+		"relay.platform.svc": "", "smtp.notsendgrid.net": "",
+	} {
+		p, found := compileYAML(t, strings.Replace(small, "host: mail.example", "host: "+host, 1))
+		if got := strings.Join(p.Upstreams["out"].Reserved, " "); got != want || found.Failed() {
+			t.Errorf("%s: %q, want %q", host, got, want)
+		}
+	}
+}

@@ -34,7 +34,7 @@ func start(t *testing.T) (*Transport, string) {
 }
 
 func TestConformance(t *testing.T) {
-	conformance.Run(t, conformance.Harness{
+	conformance.Run(t, conformance.Harness{ // no faults: there is no server; those of a disk have tests of their own
 		UTF8: true, Start: func(t *testing.T, _ conformance.Fault) *conformance.Upstream {
 			tr, dir := start(t)
 			return &conformance.Upstream{Transport: tr, Received: func(t *testing.T) []conformance.Received { return received(t, dir) }}

@@ -24,6 +24,7 @@ func TestConformance(t *testing.T) {
 			s := startServer(t, f)
 			return &conformance.Upstream{Transport: s.transport(t), Received: s.received, Reached: s.reached}
 		},
+		// No credentials and no token: nobody is logged in to.
 		Faults: []conformance.Fault{
 			conformance.RefusesSome, conformance.RefusesMessage, conformance.CutsEarly, conformance.CutsLate,
 			conformance.Stalls, conformance.Throttles, conformance.Downgrades,

@@ -166,13 +166,13 @@ type answer struct {
 func result(r *httpapi.Response, to translated.Recipients) translated.Result {
 	var said answer
 	err := json.Unmarshal(r.Body, &said)
-	if r.Status/100 == 2 && err == nil && said.ErrorCode == 0 {
+	if r.Status/100 == 2 && err == nil && said.ErrorCode == 0 && said.MessageID != "" {
 		o := upstream.Outcome{
 			Kind: upstream.Accepted, Code: r.Status, Remote: r.Remote, RemoteID: said.MessageID, Text: strings.TrimSpace("accepted by Postmark " + said.MessageID),
 		}
 		return translated.Result{All: o, Some: inactive(said, to, r)}
 	}
-	if r.Status/100 == 2 && err != nil { // it may have been taken
+	if r.Status/100 == 2 && (err != nil || said.ErrorCode == 0) { // it may have been taken
 		return translated.Result{All: upstream.Outcome{
 			Kind: upstream.Unknown, Scope: upstream.ScopeUpstream, Code: r.Status, Remote: r.Remote, Text: "the answer is none of Postmark's: correct the upstream's endpoint",
 		}}

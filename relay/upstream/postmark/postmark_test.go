@@ -235,13 +235,15 @@ func TestAnswers(t *testing.T) {
 // An answer that is none of Postmark's may be that of a proxy, behind which the
 // message was taken, or not.
 func TestNoAnswer(t *testing.T) {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
-		io.WriteString(w, "<html>")
-	}))
-	defer s.Close()
-	if out := transport(t, s.URL, token, "").Deliver(t.Context(), scan("From: m@x.test\nTo: a@x.test\n\nhello\n", "a@x.test")); kinds(out) != "Unknown/Upstream" {
-		t.Errorf("%+v", out)
+	for _, body := range []string{"<html>", "{}", `{"ErrorCode":0}`, `{"status":"please log in"}`} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			io.WriteString(w, body)
+		}))
+		if out := transport(t, s.URL, token, "").Deliver(t.Context(), scan("From: m@x.test\nTo: a@x.test\n\nhello\n", "a@x.test")); kinds(out) != "Unknown/Upstream" {
+			t.Errorf("%s: %+v", body, out)
+		}
+		s.Close()
 	}
 }
 

@@ -211,6 +211,7 @@ func TestConformance(t *testing.T) {
 			}
 			return &conformance.Upstream{Transport: transport(t, s.URL, k), Received: s.Received, Reached: s.Reached}
 		},
+		// ExpiresToken is not there: a key does not expire. Another one is used at once.
 		Faults: []conformance.Fault{
 			conformance.RefusesSome, conformance.RefusesMessage, conformance.CutsEarly, conformance.CutsLate, conformance.Stalls,
 			conformance.WrongCredentials, conformance.Throttles, conformance.Downgrades,

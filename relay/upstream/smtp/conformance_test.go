@@ -25,6 +25,7 @@ func TestConformance(t *testing.T) {
 			s := startServer(t, f)
 			return &conformance.Upstream{Transport: s.transport(t), Received: s.received, Reached: s.reached}
 		},
+		// ExpiresToken is in TestConformanceByToken: a password does not expire.
 		Faults: []conformance.Fault{
 			conformance.RefusesSome, conformance.RefusesMessage, conformance.CutsEarly, conformance.CutsLate,
 			conformance.Stalls, conformance.WrongCredentials, conformance.Throttles, conformance.Downgrades,
