@@ -183,6 +183,10 @@ type OAuth2 struct {
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=253
 	Scopes []string `json:"scopes,omitempty"`
+	// caSecretRef with ca.crt: the authorities to trust at the token URL in place of
+	// the system's.
+	// +optional
+	CASecretRef *LocalReference `json:"caSecretRef,omitempty"`
 }
 
 // MXSecurity is what an MX must prove.

@@ -71,6 +71,11 @@ type PodTemplate struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	PriorityClassName string `json:"priorityClassName,omitempty"`
+	// dnsConfig of the Pods, beside what the cluster's DNS gives them: the option
+	// trust-ad says that the way to its resolver can be trusted, without which no
+	// upstream of type MX uses DANE.
+	// +optional
+	DNSConfig *corev1.PodDNSConfig `json:"dnsConfig,omitempty"`
 	// imagePullSecrets of the Pods.
 	// +optional
 	// +listType=atomic

@@ -124,6 +124,13 @@ func (r *renderer) scheduling(spec *coreac.PodSpecApplyConfiguration) error {
 	if p.PriorityClassName != "" {
 		spec.WithPriorityClassName(p.PriorityClassName)
 	}
+	if p.DNSConfig != nil {
+		dns, err := convert[coreac.PodDNSConfigApplyConfiguration](p.DNSConfig)
+		if err != nil {
+			return fmt.Errorf("spec.pod.dnsConfig: %w", err)
+		}
+		spec.WithDNSConfig(dns)
+	}
 	for _, s := range p.ImagePullSecrets {
 		spec.WithImagePullSecrets(coreac.LocalObjectReference().WithName(s.Name))
 	}

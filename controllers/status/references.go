@@ -85,6 +85,9 @@ func SecretsOfUpstream(u *v1alpha1.MailUpstream) []Reference {
 		add("smtp.tls.clientCertificateRef", s.SMTP.TLS.ClientCertificateRef)
 		if a := s.SMTP.Authentication; a != nil {
 			add("smtp.authentication.secretRef", &a.SecretRef)
+			if a.OAuth2 != nil {
+				add("smtp.authentication.oauth2.caSecretRef", a.OAuth2.CASecretRef)
+			}
 		}
 	}
 	if s.SES != nil {

@@ -110,15 +110,24 @@ func (d *Delivery) Update(p *plan.Plan) error {
 // differs is only what delivery and the queue do themselves.
 func sameWay(a, b *plan.Upstream) bool { return reflect.DeepEqual(stripped(a), stripped(b)) }
 
-// stripped is an upstream without what delivery and the queue do themselves. SES
-// looks at the identity of the sender domain.
+// stripped is an upstream without what delivery and the queue do themselves. Some
+// transports want to know the sender domain.
 func stripped(u *plan.Upstream) plan.Upstream {
 	way := *u
 	way.Header, way.Reserved, way.DKIM, way.DNS, way.PerMinute, way.MessageSize, way.Sharers, way.Suspend = nil, nil, nil, nil, 0, 0, 0, false
-	if way.SES == nil {
-		way.Sender = nil
+	if way.Sender = nil; u.SES != nil || u.SendGrid != nil || u.Postmark != nil {
+		way.Sender = &plan.Sender{Domain: senderDomain(u)}
 	}
 	return way
+}
+
+// senderDomain is the domain that an upstream's mail leaves from; empty: it has
+// none of its own.
+func senderDomain(u *plan.Upstream) string {
+	if u.Sender == nil {
+		return ""
+	}
+	return u.Sender.Domain
 }
 
 func (d *Delivery) transport(p *plan.Plan, u *plan.Upstream) (upstream.Transport, error) {
@@ -138,11 +147,7 @@ func (d *Delivery) transport(p *plan.Plan, u *plan.Upstream) (upstream.Transport
 	case u.Postmark != nil:
 		return postmark.New(d.translated(u, u.Postmark.Endpoint, u.Postmark.Secret), u.Postmark.Stream)
 	case u.SES != nil:
-		c := ses.Config{SES: *u.SES, Private: u.Private, MaxIdle: u.Connections, Secrets: d.Secrets}
-		if u.Sender != nil {
-			c.Domain = u.Sender.Domain
-		}
-		return ses.New(c)
+		return ses.New(ses.Config{SES: *u.SES, Domain: senderDomain(u), Private: u.Private, MaxIdle: u.Connections, Secrets: d.Secrets})
 	case u.Graph != nil:
 		tokens, err := d.tokens(u, &u.Graph.OAuth)
 		if err != nil {
@@ -160,7 +165,7 @@ func (d *Delivery) transport(p *plan.Plan, u *plan.Upstream) (upstream.Transport
 }
 
 func (d *Delivery) translated(u *plan.Upstream, endpoint, secret string) translated.Config {
-	return translated.Config{Endpoint: endpoint, Secret: secret, Secrets: d.Secrets, Private: u.Private, MaxIdle: u.Connections}
+	return translated.Config{Endpoint: endpoint, Secret: secret, Secrets: d.Secrets, Private: u.Private, MaxIdle: u.Connections, Domain: senderDomain(u)}
 }
 
 // smtp makes the transport to a smarthost, with a source of tokens where it logs in

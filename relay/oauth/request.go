@@ -3,6 +3,7 @@ package oauth
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/upstream/httpapi"
 )
 
@@ -102,13 +104,30 @@ func (s *Source) tokenURL() (string, error) {
 	return env + u.Path, nil
 }
 
+// roots are the authorities to trust, read anew each time; nil: the system's.
+func (s *Source) roots() (*x509.CertPool, error) {
+	name := s.c.OAuth.CASecret
+	if name == "" {
+		return nil, nil //nolint:nilnil // as crypto/tls has it
+	}
+	ca, err := secrets.Key(s.c.Secrets(), name, "ca.crt")
+	if err != nil {
+		return nil, &Error{words: err.Error(), cause: err}
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(ca)) {
+		return nil, &Error{words: fmt.Sprintf("secret %q: ca.crt holds no certificate in PEM form", name)}
+	}
+	return pool, nil
+}
+
 // client is for one request: they are an hour apart.
-func (s *Source) client(tokenURL string) (*http.Client, error) {
+func (s *Source) client(tokenURL string, roots *x509.CertPool) (*http.Client, error) {
 	if s.c.Transport != nil {
 		return &http.Client{Transport: s.c.Transport}, nil
 	}
 	c, err := httpapi.New(httpapi.Config{
-		Endpoint: tokenURL, Private: s.c.Private, RootCAs: s.c.RootCAs,
+		Endpoint: tokenURL, Private: s.c.Private, RootCAs: roots,
 		Timeouts: httpapi.Timeouts{Connect: 10 * time.Second, Stall: 10 * time.Second, Answer: 20 * time.Second},
 	})
 	if err != nil {
@@ -149,7 +168,11 @@ func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // ask makes one request.
 func (s *Source) ask(ctx context.Context, c *clientcredentials.Config) (answer, error) {
-	client, err := s.client(c.TokenURL)
+	roots, err := s.roots()
+	if err != nil {
+		return answer{}, err
+	}
+	client, err := s.client(c.TokenURL, roots)
 	if err != nil {
 		return answer{}, err
 	}

@@ -28,6 +28,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/secrets"
 )
 
 // newCertificate gives a certificate and its key, in PEM.
@@ -349,28 +350,30 @@ func TestNetwork(t *testing.T) {
 	plain, secure := httptest.NewServer(mux), httptest.NewTLSServer(mux)
 	defer plain.Close()
 	defer secure.Close()
-	roots := x509.NewCertPool()
-	roots.AddCert(secure.Certificate())
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})
 	for _, c := range []struct {
 		url     string
 		private bool
-		roots   *x509.CertPool
+		ca      string // Secret
 		want    string // of the error; empty: there is a token
 	}{
-		{plain.URL + "/token", true, nil, ""},
-		{plain.URL + "/slash/", true, nil, ""},
-		{plain.URL + "/token", false, nil, "set allowPrivateHosts"},
-		{plain.URL + "/elsewhere", true, nil, "a redirect, which is not followed"},
-		{plain.URL + "/huge", true, nil, "no token: "},
-		{plain.URL + "/none", true, nil, "no such URL"},
-		{secure.URL + "/token", true, roots, ""},
-		{secure.URL + "/token", true, nil, "TLS: "},
-		{"http://192.0.2.1/token", true, nil, "use https"}, // a public address is not even dialled
+		{plain.URL + "/token", true, "", ""},
+		{plain.URL + "/slash/", true, "", ""},
+		{plain.URL + "/token", false, "", "set allowPrivateHosts"},
+		{plain.URL + "/elsewhere", true, "", "a redirect, which is not followed"},
+		{plain.URL + "/huge", true, "", "no token: "},
+		{plain.URL + "/none", true, "", "no such URL"},
+		{secure.URL + "/token", true, "ca", ""},
+		{secure.URL + "/token", true, "", "TLS: "},
+		{secure.URL + "/token", true, "junk", `secret "junk": ca.crt holds no certificate`},
+		{secure.URL + "/token", true, "gone", `secret "gone": not found`},
+		{"http://192.0.2.1/token", true, "", "use https"}, // a public address is not even dialled
 	} {
-		v := &vault{}
-		v.put("clientSecret", canary)
-		s := newSource(t, nil, v, func(k *Config) {
-			k.Transport, k.Private, k.RootCAs, k.OAuth.TokenURL = nil, c.private, c.roots, c.url
+		s := newSource(t, nil, nil, func(k *Config) {
+			k.Transport, k.Private, k.OAuth.CASecret, k.OAuth.TokenURL = nil, c.private, c.ca, c.url
+			k.Secrets = func() secrets.Source {
+				return secrets.Map{"app": {"clientSecret": []byte(canary)}, "ca": {"ca.crt": ca}, "junk": {"ca.crt": []byte("junk")}}
+			}
 		})
 		got, err := s.Token(t.Context())
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) || err == nil && got != "x" {

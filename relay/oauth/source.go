@@ -9,7 +9,6 @@ package oauth
 import (
 	"cmp"
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,9 +30,8 @@ type Config struct {
 	Secrets func() secrets.Source
 	Log     *slog.Logger
 
-	// For tests: what takes the place of the system's authorities, of the network
-	// (addresses are then not judged) and of the environment.
-	RootCAs   *x509.CertPool
+	// For tests: what takes the place of the network (addresses are then not judged)
+	// and of the environment.
 	Transport http.RoundTripper
 	Getenv    func(string) string
 }
@@ -107,7 +105,7 @@ func New(c Config) (*Source, error) {
 		c.Getenv = os.Getenv
 	}
 	s := &Source{c: c}
-	if _, err := s.client(c.OAuth.TokenURL); err != nil {
+	if _, err := s.client(c.OAuth.TokenURL, nil); err != nil {
 		return nil, err
 	}
 	return s, nil

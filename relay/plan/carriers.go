@@ -88,6 +88,7 @@ func (c *compiler) ses(a at, s *v1alpha1.SESUpstream) *SES {
 			a.errorf("spec.ses.tags", "%q: %q: SES takes letters, digits, _ and - only, 1 to 256 of them on each side", name, s.Tags[name])
 		}
 	}
+	inClear(a, "spec.ses.endpoint", scansInClear, s.Endpoint)
 	return &SES{
 		Region: s.Region, Endpoint: string(s.Endpoint), ConfigurationSet: s.ConfigurationSet, FromIdentityARN: s.FromIdentityARN,
 		RoleARN: s.RoleARN, Tags: s.Tags, Secret: c.secret(s.Credentials.SecretRef),
@@ -115,8 +116,9 @@ func (c *compiler) smtp(a at, s *v1alpha1.SMTPUpstream) *SMTP {
 	}
 	out.Auth = &SMTPAuth{Secret: c.secret(&auth.SecretRef), Mechanism: saslNames[string(auth.Mechanism)]}
 	if o := auth.OAuth2; o != nil {
+		inClear(a, "spec.smtp.authentication.oauth2.tokenURL", "the credential travels", o.TokenURL)
 		out.Auth.OAuth = &OAuth{
-			TokenURL: string(o.TokenURL), ClientID: o.ClientID, Scopes: o.Scopes, Secret: out.Auth.Secret, Entra: CloudOf(string(o.TokenURL)) != nil,
+			TokenURL: string(o.TokenURL), ClientID: o.ClientID, Scopes: o.Scopes, Secret: out.Auth.Secret, CASecret: c.secret(o.CASecretRef), Entra: CloudOf(string(o.TokenURL)) != nil,
 		}
 	}
 	return out

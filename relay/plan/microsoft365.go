@@ -49,6 +49,8 @@ const defaultAuthority = "https://login.microsoftonline.com"
 func (c *compiler) microsoft365(a at, s *v1alpha1.Microsoft365Upstream, out *Upstream) {
 	authority := strings.TrimRight(cmp.Or(string(s.AuthorityHost), defaultAuthority), "/")
 	cloud := cmp.Or(CloudOf(authority), worldwide)
+	inClear(a, "spec.microsoft365.authorityHost", "the credential travels", s.AuthorityHost)
+	inClear(a, "spec.microsoft365.endpoint", scansInClear, s.Endpoint)
 	secret := c.secret(s.Credentials.SecretRef)
 	oauth := OAuth{
 		TokenURL: authority + "/" + url.PathEscape(s.TenantID) + "/oauth2/v2.0/token", ClientID: s.ClientID, Secret: secret,

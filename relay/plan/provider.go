@@ -71,8 +71,19 @@ func smtpURL(s string) (host string, port int, mode TLSMode, ok bool) {
 // Addr is where the server is: "smtp.example.com:587".
 func (s *SMTP) Addr() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
 
+// inClear warns of an address that is spoken to without TLS: for a proxy or a stand-in
+// nearby, since no public address is connected to so.
+func inClear[T ~string](a at, field, what string, address T) {
+	if strings.HasPrefix(string(address), "http://") {
+		a.warnf(field, "%s: %s in clear, and to private addresses only: use https", address, what)
+	}
+}
+
+const scansInClear = "scans and the credential travel"
+
 func (c *compiler) sendGrid(a at, s *v1alpha1.SendGridUpstream, out *Upstream) {
 	secret := c.secret(&s.SecretRef)
+	inClear(a, "spec.sendGrid.endpoint", scansInClear, s.Endpoint)
 	if s.Transport == v1alpha1.TransportAPI {
 		out.SendGrid = &SendGrid{Endpoint: cmp.Or(string(s.Endpoint), "https://api.sendgrid.com"), Secret: secret}
 		return
@@ -83,6 +94,7 @@ func (c *compiler) sendGrid(a at, s *v1alpha1.SendGridUpstream, out *Upstream) {
 
 func (c *compiler) mailgun(a at, s *v1alpha1.MailgunUpstream, out *Upstream) {
 	secret := c.secret(&s.SecretRef)
+	inClear(a, "spec.mailgun.endpoint", scansInClear, s.Endpoint)
 	if s.Transport == v1alpha1.TransportSMTP {
 		out.SMTP = c.provider(a, "spec.mailgun.endpoint", s.Endpoint, mailgunSMTP, SMTPAuth{Secret: secret})
 		out.Header = []HeaderField{{"X-Mailgun-Track", "no"}}
@@ -99,6 +111,7 @@ func (c *compiler) mailgun(a at, s *v1alpha1.MailgunUpstream, out *Upstream) {
 
 func (c *compiler) postmark(a at, s *v1alpha1.PostmarkUpstream, out *Upstream) {
 	secret := c.secret(&s.SecretRef)
+	inClear(a, "spec.postmark.endpoint", scansInClear, s.Endpoint)
 	if s.Transport == v1alpha1.TransportAPI {
 		out.Postmark = &Postmark{Endpoint: cmp.Or(string(s.Endpoint), "https://api.postmarkapp.com"), Stream: s.MessageStream, Secret: secret}
 		return

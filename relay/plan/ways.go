@@ -64,7 +64,8 @@ type OAuth struct {
 	ClientID string   `json:"clientID"`
 	Scopes   []string `json:"scopes,omitempty"`
 	Secret   string   `json:"secret,omitempty"`
-	Entra    bool     `json:"entra,omitempty"` // the server is Microsoft Entra ID, or stands in for it
+	CASecret string   `json:"caSecret,omitempty"` // ca.crt, of the token URL; empty: the system's
+	Entra    bool     `json:"entra,omitempty"`    // the server is Microsoft Entra ID, or stands in for it
 	// AuthorityOfPod says that the manifest names no authority: the one that the
 	// Pod's environment names takes the place of the host in TokenURL.
 	AuthorityOfPod bool `json:"authorityOfPod,omitempty"`

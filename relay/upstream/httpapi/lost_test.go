@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
 // raw starts a server that is no more than what f does with each connection; f
@@ -129,6 +131,36 @@ func TestSent(t *testing.T) {
 	r, err := cl.Do(t.Context(), text("scan"))
 	if e := failure(t, r, err); e.Sent {
 		t.Errorf("nobody listens: %v", e)
+	}
+}
+
+// A reply that comes while the body is being sent ends the sending, and it is known
+// that the server has not the whole; a success then is none.
+func TestEarlyReply(t *testing.T) {
+	const big = 16 << 20
+	for status, ok := range map[string]bool{"413 Too Large": true, "502 Bad Gateway": true, "200 OK": false} {
+		gone := make(chan struct{})
+		c := client(t, raw(t, func(c net.Conn, r *bufio.Reader) {
+			io.WriteString(c, goOn)                                               //nolint:errcheck // shows in what is read
+			io.CopyN(io.Discard, r, 1000)                                         //nolint:errcheck // waits for more than will come
+			io.WriteString(c, "HTTP/1.1 "+status+"\r\nContent-Length: 0\r\n\r\n") //nolint:errcheck // and reads no more
+			<-gone
+		}), Timeouts{})
+		var closed atomic.Bool
+		r, err := c.Do(t.Context(), &Request{Length: big, Body: func() (io.ReadCloser, error) {
+			return &noting{io.LimitReader(zeros{}, big), &closed}, nil
+		}})
+		close(gone)
+		switch {
+		case !closed.Load():
+			t.Errorf("%s: the body is read when Do has returned", status)
+		case ok && (err != nil || !r.Early || Refusal(r, "").Kind == upstream.Unknown):
+			t.Errorf("%s: %+v, %v", status, r, err)
+		case !ok:
+			if e := failure(t, r, err); e.Sent || !errors.Is(err, errEarly) || e.Source != nil {
+				t.Errorf("%s: %+v", status, e)
+			}
+		}
 	}
 }
 

@@ -45,6 +45,7 @@ type server struct {
 	mail    []conformance.Received
 	options []map[string]string // of each message that was taken
 	calls   []string
+	trial   string // the only recipient that the account may send to; empty: any
 	state   string // of the domain
 }
 
@@ -128,6 +129,10 @@ func (s *server) send(w http.ResponseWriter, r *http.Request) {
 		return // the client went away: nothing was taken
 	case complaint != "":
 		says(w, http.StatusBadRequest, complaint)
+		return
+	}
+	if s.trial != "" && slices.ContainsFunc(m.Recipients, func(to string) bool { return to != s.trial }) {
+		says(w, http.StatusBadRequest, "Sandbox subdomains are for test purposes only. Please add your own domain or add the address to authorized recipients in Account Settings.")
 		return
 	}
 	switch s.fault {

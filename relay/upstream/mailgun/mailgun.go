@@ -129,21 +129,21 @@ type attempt struct {
 	stop *upstream.Outcome // the upstream's own trouble: nothing more is tried
 }
 
-// send makes one request for some recipients. One address that Mailgun finds
-// invalid has it refuse the whole request, and it does not say which: then halves
-// go on their own, until that one is alone.
+// send makes one request for some recipients. One address that Mailgun does not
+// take has it refuse the whole request, and it does not say which: then halves go
+// on their own, until that one is alone.
 func (a *attempt) send(ctx context.Context, to []recipient) {
 	if a.stop != nil {
 		a.set(to, *a.stop)
 		return
 	}
-	o, invalid := a.request(ctx, to)
-	if invalid && len(to) > 1 {
+	o, some := a.request(ctx, to)
+	if some && len(to) > 1 {
 		a.send(ctx, to[:len(to)/2])
 		a.send(ctx, to[len(to)/2:])
 		return
 	}
-	if invalid {
+	if some && o.Kind == upstream.Failed { // the address is invalid
 		o.Scope = upstream.ScopeRecipient
 	}
 	a.set(to, o)
@@ -161,7 +161,7 @@ func (a *attempt) set(to []recipient, o upstream.Outcome) {
 	}
 }
 
-func (a *attempt) request(ctx context.Context, to []recipient) (o upstream.Outcome, invalid bool) {
+func (a *attempt) request(ctx context.Context, to []recipient) (o upstream.Outcome, some bool) {
 	f, err := newForm(a.m, to, a.c.Mailgun.RequireTLS)
 	if err != nil {
 		return upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Remote: a.client.Host(), Text: err.Error(), Cause: err}, false

@@ -86,6 +86,17 @@ func TestInvalidAddress(t *testing.T) {
 	}
 }
 
+// An account for trials sends to some recipients only. The others wait, and stop
+// nobody's mail.
+func TestSandbox(t *testing.T) {
+	s := start(t, conformance.None)
+	s.trial = "a@corp.test"
+	out := s.transport(t, sendingKey, nil).Deliver(t.Context(), message(t, "b@corp.test", "a@corp.test", "c@corp.test"))
+	if got := kinds(out); got != "Deferred/Message Accepted Deferred/Message" {
+		t.Errorf("%s: %+v", got, out)
+	}
+}
+
 // More recipients than a request takes go by several.
 func TestBatches(t *testing.T) {
 	s := start(t, conformance.None)
@@ -148,7 +159,7 @@ func TestResult(t *testing.T) {
 		{200, "<html>captive portal</html>", "Unknown/Upstream", "HTTP status 200 OK"},
 		{202, `{"id":"<1@mg>","message":"x"}`, "Unknown/Upstream", "x"},
 		{400, `{"message":"'from' parameter is missing"}`, "Failed/Message", "'from' parameter is missing"},
-		{400, `{"message":"Sandbox subdomains are for test purposes only. Please add your own domain or add the address to authorized recipients in Account Settings."}`, "Failed/Upstream", "Sandbox subdomains"},
+		{400, `{"message":"Sandbox subdomains are for test purposes only. Please add your own domain or add the address to authorized recipients in Account Settings."}`, "Deferred/Message", "Sandbox subdomains"},
 		{400, `not json`, "Failed/Message", "not json"},
 		{401, "Forbidden", "Failed/Upstream", "Forbidden: check the API key in the Secret"},
 		{401, "Invalid key " + sendingKey, "Failed/Upstream", "Invalid key ***"},
@@ -164,9 +175,9 @@ func TestResult(t *testing.T) {
 		{503, "", "Deferred/Upstream", "HTTP status 503 Service Unavailable"},
 		{307, "", "Deferred/Upstream", "the API answered with a redirect"},
 	} {
-		o, invalid := result(&httpapi.Response{Status: c.status, Body: []byte(c.body), Header: http.Header{}}, sendingKey)
-		if got := kinds([]upstream.Outcome{o}); got != c.want || !strings.HasPrefix(o.Text, c.text) || invalid {
-			t.Errorf("%d %s: %s %q, invalid %v; want %s %q", c.status, c.body, got, o.Text, invalid, c.want, c.text)
+		o, some := result(&httpapi.Response{Status: c.status, Body: []byte(c.body), Header: http.Header{}}, sendingKey)
+		if got := kinds([]upstream.Outcome{o}); got != c.want || !strings.HasPrefix(o.Text, c.text) || some != strings.HasPrefix(c.text, "Sandbox") {
+			t.Errorf("%d %s: %s %q, some %v; want %s %q", c.status, c.body, got, o.Text, some, c.want, c.text)
 		}
 	}
 }

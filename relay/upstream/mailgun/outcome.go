@@ -34,10 +34,16 @@ var limits = []string{"limit exceeded", "limit reached", "too many requests", "t
 
 // account are the words of a refusal that speaks of the account or the domain,
 // where the status alone would have it speak of the message.
-var account = []string{"sandbox subdomains", "free accounts", "test purposes", "is not allowed to send", "account is disabled", "domain is disabled", "activate"}
+var account = []string{"is not allowed to send", "account is disabled", "domain is disabled", "activate"}
 
-// result is the outcome of an answer; invalid: an address in "to" is why.
-func result(r *httpapi.Response, key string) (o upstream.Outcome, invalid bool) {
+// unauthorized are the words of a refusal of recipients that an account for trials
+// may not send to. Another upstream may, and this one once the account is upgraded,
+// so they wait; the account's own recipients have their mail.
+var unauthorized = []string{"sandbox subdomains", "free accounts", "test purposes"}
+
+// result is the outcome of an answer, as for one recipient; some: it is about one
+// or some of those in "to", and does not say which.
+func result(r *httpapi.Response, key string) (o upstream.Outcome, some bool) {
 	a := read(r, key)
 	if r.Status == http.StatusOK && a.ID != "" {
 		text := a.Message
@@ -52,16 +58,18 @@ func result(r *httpapi.Response, key string) (o upstream.Outcome, invalid bool) 
 	case r.Status/100 != 4 || r.Status == http.StatusRequestEntityTooLarge:
 	case r.Status == statusEnhanceYourCalm, has(low, limits):
 		o.Kind, o.Scope = upstream.Deferred, upstream.ScopeUpstream
+	case has(low, unauthorized):
+		o.Kind, o.Scope, some = upstream.Deferred, upstream.ScopeMessage, true
 	case has(low, account):
 		o.Scope = upstream.ScopeUpstream
 	case r.Status == http.StatusBadRequest && strings.Contains(low, "'to' parameter"):
-		invalid = true
+		some = true
 	case r.Status == http.StatusUnauthorized:
 		o.Text += ": check the API key in the Secret; a key of the EU region works at https://api.eu.mailgun.net only, and the others not there"
 	case r.Status == http.StatusNotFound:
 		o.Text += ": check mailgun.domain, and whether it is in the region of mailgun.endpoint"
 	}
-	return o, invalid
+	return o, some
 }
 
 // statusEnhanceYourCalm is Mailgun's old status of a limit.

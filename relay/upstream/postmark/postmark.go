@@ -184,14 +184,21 @@ func result(r *httpapi.Response, to translated.Recipients) translated.Result {
 			o.Kind, o.Scope = k.kind, k.scope
 		}
 	}
-	if said.ErrorCode != inactiveRecipient {
-		return translated.Result{All: o}
+	switch said.ErrorCode {
+	case inactiveRecipient:
+	case pending: // the recipients in its own domain may have it
+		return translated.Result{All: o, Again: true}
+	default:
+		return translated.Result{All: o, Sender: said.ErrorCode == 400 || said.ErrorCode == 401}
 	}
 	// Nobody has received it: those who are inactive, or at least one of them.
 	return translated.Result{All: o, Some: inactive(said, to, r), Again: true}
 }
 
-const inactiveRecipient = 406
+const (
+	inactiveRecipient = 406
+	pending           = 412
+)
 
 // codes are those of Postmark's errors that the status does not tell well enough.
 // They are of the account or the server where another upstream may be able to.
@@ -210,7 +217,7 @@ var codes = map[int]struct {
 	inactiveRecipient: {upstream.Failed, upstream.ScopeRecipient},
 	409:               {upstream.Failed, upstream.ScopeMessage},    // JSON required
 	411:               {upstream.Failed, upstream.ScopeMessage},    // forbidden attachment type
-	412:               {upstream.Failed, upstream.ScopeUpstream},   // account is pending: to its own domain only
+	pending:           {upstream.Deferred, upstream.ScopeMessage},  // account is pending: to its own domain only
 	413:               {upstream.Failed, upstream.ScopeUpstream},   // account may not send
 	429:               {upstream.Deferred, upstream.ScopeUpstream}, // rate limit
 	1235:              {upstream.Failed, upstream.ScopeUpstream},   // no such message stream

@@ -161,14 +161,15 @@ func TestInactive(t *testing.T) {
 		answers []string // "STATUS CODE message", one for each request
 		want    string
 	}{
-		"one of three":    {[]string{"200 0 Message OK, but will not deliver to these inactive addresses: B@x.test"}, "Accepted Failed/Recipient Accepted"},
-		"two of three":    {[]string{"200 0 Message OK, but will not deliver to these inactive addresses: b@x.test, c@x.test. " + long}, "Accepted Failed/Recipient Failed/Recipient"},
-		"in other words":  {[]string{"200 0 The following recipients were inactive: c@x.test"}, "Accepted Accepted Failed/Recipient"},
-		"none":            {[]string{"200 0 OK"}, "Accepted Accepted Accepted"},
-		"all":             {[]string{"422 406 You tried to send to a recipient that has been marked as inactive.\nFound inactive addresses: a@x.test, b@x.test, c@x.test.\n" + long}, "Failed/Recipient Failed/Recipient Failed/Recipient"},
-		"some, refused":   {[]string{"422 406 You tried to send to recipient(s) that have been marked as inactive. Found inactive addresses: a@x.test. " + long, "200 0 OK"}, "Failed/Recipient Accepted Accepted"},
-		"in no words":     {[]string{"422 406 inactive"}, "Failed/Recipient Failed/Recipient Failed/Recipient"},
-		"about strangers": {[]string{"422 406 Found inactive addresses: z@x.test"}, "Failed/Recipient Failed/Recipient Failed/Recipient"},
+		"one of three":     {[]string{"200 0 Message OK, but will not deliver to these inactive addresses: B@x.test"}, "Accepted Failed/Recipient Accepted"},
+		"two of three":     {[]string{"200 0 Message OK, but will not deliver to these inactive addresses: b@x.test, c@x.test. " + long}, "Accepted Failed/Recipient Failed/Recipient"},
+		"in other words":   {[]string{"200 0 The following recipients were inactive: c@x.test"}, "Accepted Accepted Failed/Recipient"},
+		"none":             {[]string{"200 0 OK"}, "Accepted Accepted Accepted"},
+		"all":              {[]string{"422 406 You tried to send to a recipient that has been marked as inactive.\nFound inactive addresses: a@x.test, b@x.test, c@x.test.\n" + long}, "Failed/Recipient Failed/Recipient Failed/Recipient"},
+		"some, refused":    {[]string{"422 406 You tried to send to recipient(s) that have been marked as inactive. Found inactive addresses: a@x.test. " + long, "200 0 OK"}, "Failed/Recipient Accepted Accepted"},
+		"in no words":      {[]string{"422 406 inactive", "200 0 OK", "422 406 inactive", "422 406 inactive", "200 0 OK"}, "Accepted Failed/Recipient Accepted"},
+		"may not go there": {[]string{"422 412 pending", "200 0 OK", "422 412 pending", "200 0 OK", "422 412 pending"}, "Accepted Accepted Deferred/Message"},
+		"about strangers":  {[]string{"422 406 Found inactive addresses: z@x.test", "422 406 inactive", "200 0 OK"}, "Failed/Recipient Accepted Accepted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := 0
@@ -202,12 +203,12 @@ func TestAnswers(t *testing.T) {
 		"token":       {401, 10, "Failed/Upstream", "Postmark error 10: said"},
 		"maintenance": {503, 100, "Deferred/Upstream", "Postmark error 100: said"},
 		"invalid":     {422, 300, "Failed/Message", "Postmark error 300: said"},
-		"signature":   {422, 400, "Failed/Upstream", "Postmark error 400: said"},
-		"unconfirmed": {422, 401, "Failed/Upstream", "Postmark error 401: said"},
+		"signature":   {422, 400, "Deferred/Message", "Postmark error 400: said"},
+		"unconfirmed": {422, 401, "Deferred/Message", "Postmark error 401: said"},
 		"JSON":        {422, 402, "Failed/Message", "Postmark error 402: said"},
 		"credits":     {422, 405, "Deferred/Upstream", "Postmark error 405: said"},
 		"forbidden":   {422, 411, "Failed/Message", "Postmark error 411: said"},
-		"pending":     {422, 412, "Failed/Upstream", "Postmark error 412: said"},
+		"pending":     {422, 412, "Deferred/Message", "Postmark error 412: said"},
 		"may not":     {422, 413, "Failed/Upstream", "Postmark error 413: said"},
 		"rate":        {429, 429, "Deferred/Upstream", "Postmark error 429: said"},
 		"stream":      {422, 1235, "Failed/Upstream", "Postmark error 1235: said"},

@@ -211,6 +211,8 @@ func result(r *httpapi.Response, to translated.Recipients) translated.Result {
 		if some := refusedAddresses(said, to, o); len(some) > 0 {
 			return translated.Result{All: o, Some: some, Again: true}
 		}
+	case http.StatusForbidden:
+		return translated.Result{All: o, Sender: len(said.Errors) == 1 && said.Errors[0].Field == "from"}
 	case http.StatusUnauthorized:
 		if strings.Contains(strings.ToLower(o.Text), "credits exceeded") { // it is the quota, not the key
 			o.Kind = upstream.Deferred

@@ -147,7 +147,7 @@ func TestAnswers(t *testing.T) {
 	}{
 		"key":         {401, nil, `{"errors":[{"message":"authorization required","field":"null"}]}`, "Failed/Upstream Failed/Upstream", "authorization required", false},
 		"credits":     {401, nil, `{"errors":[{"message":"Maximum credits exceeded","field":null,"help":null}]}`, "Deferred/Upstream Deferred/Upstream", "Maximum credits exceeded", false},
-		"identity":    {403, nil, `{"errors":[{"message":"The from address does not match a verified Sender Identity.","field":"from","help":"x"}]}`, "Failed/Upstream Failed/Upstream", "The from address does not match a verified Sender Identity. (from)", false},
+		"identity":    {403, nil, `{"errors":[{"message":"The from address does not match a verified Sender Identity.","field":"from","help":"x"}]}`, "Deferred/Message Deferred/Message", "The from address does not match a verified Sender Identity. (from)", false},
 		"invalid":     {400, nil, `{"errors":[{"message":"The subject is required.","field":"subject","help":"x"},{"message":"y","field":null}]}`, "Failed/Message Failed/Message", "The subject is required. (subject); y", false},
 		"too large":   {413, nil, `{"errors":[{"message":"content too large","field":"null"}]}`, "Failed/Message Failed/Message", "content too large", false},
 		"limit":       {429, http.Header{"X-Ratelimit-Reset": {"99999999999"}}, `{"errors":[{"field":null,"message":"too many requests"}]}`, "Deferred/Upstream Deferred/Upstream", "too many requests", true},
@@ -178,6 +178,30 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("%s, %+v", got, out[0])
 			}
 		})
+	}
+}
+
+// The domain that all mail leaves from is the account's trouble; the one of a device
+// is that device's.
+func TestSenderIsNotVerified(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		w.WriteHeader(http.StatusForbidden)
+		io.WriteString(w, `{"errors":[{"message":"The from address does not match a verified Sender Identity.","field":"from"}]}`)
+	}))
+	defer s.Close()
+	tr, err := New(translated.Config{
+		Endpoint: s.URL, Private: true, Secret: "sendgrid", Domain: "ours.test",
+		Secrets: func() secrets.Source { return secrets.Map{"sendgrid": {"apiKey": []byte(key)}} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	for from, want := range map[string]string{"m@OURS.test": "Failed/Upstream", "m@ours.test.else": "Deferred/Message"} {
+		if got := kinds(tr.Deliver(t.Context(), scan("From: "+from+"\n\nhello\n", "a@x.test"))); got != want {
+			t.Errorf("%s: %s, want %s", from, got, want)
+		}
 	}
 }
 
@@ -272,6 +296,7 @@ func TestCheck(t *testing.T) {
 			"the API key may do more than send (4 other scopes, such as alerts.create, alerts.read, api_keys.create): make one of Restricted Access with Mail Send alone",
 		}}},
 		"may not send": {200, `{"scopes":["alerts.read"]}`, upstream.Health{Reachable: upstream.Good, Credentials: upstream.Bad, Text: "the API key may not send: give it the permission Mail Send (mail.send)"}},
+		"an echo":      {401, `{"errors":[{"message":"no such key: ` + key + `"}]}`, upstream.Health{Reachable: upstream.Good, Credentials: upstream.Bad, Text: "SendGrid does not take the API key: 401 no such key: ***"}},
 		"refused":      {401, `{"errors":[{"message":"authorization required","field":null}]}`, upstream.Health{Reachable: upstream.Good, Credentials: upstream.Bad, Text: "SendGrid does not take the API key: 401 authorization required"}},
 		"throttled":    {429, `{}`, upstream.Health{Reachable: upstream.Good, Text: "SendGrid did not tell what the API key may do: 429"}},
 		"no API":       {200, `<html>`, upstream.Health{Reachable: upstream.Good, Text: "SendGrid did not tell what the API key may do: 200"}},

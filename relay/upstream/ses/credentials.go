@@ -115,7 +115,8 @@ func (c *credentials) missing(ctx context.Context, err error) upstream.Outcome {
 }
 
 // secretProvider gives what a Secret holds now, so that a new value counts at
-// once. While the Secret is missing or not whole, what it was before counts.
+// once. While the Secret is not whole, what it was before counts; one that is gone
+// was taken away, and so is what it held.
 type secretProvider struct {
 	secrets func() secrets.Source
 	name    string
@@ -136,7 +137,14 @@ func (e *secretError) Unwrap() error { return e.err }
 func (p *secretProvider) Retrieve(context.Context) (aws.Credentials, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now, err := p.read()
+	data, err := settled(p.secrets(), p.name)
+	if errors.Is(err, secrets.ErrNotFound) {
+		p.last = aws.Credentials{}
+	}
+	var now aws.Credentials
+	if err == nil {
+		now, err = p.read(data)
+	}
 	if err == nil {
 		p.last = now
 	} else if !p.last.HasKeys() {
@@ -152,13 +160,9 @@ func (p *secretProvider) held() aws.Credentials {
 	return p.last
 }
 
-func (p *secretProvider) read() (aws.Credentials, error) {
-	data, err := settled(p.secrets(), p.name)
-	if err != nil {
-		return aws.Credentials{}, err
-	}
+func (p *secretProvider) read(data map[string][]byte) (out aws.Credentials, err error) {
 	held := secrets.Map{p.name: data}
-	out := aws.Credentials{Source: "Secret"}
+	out.Source = "Secret"
 	if out.AccessKeyID, err = secrets.Key(held, p.name, "accessKeyID"); err != nil {
 		return aws.Credentials{}, err
 	}

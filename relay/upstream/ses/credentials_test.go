@@ -236,7 +236,8 @@ func TestSecretsStayHiddenFromSTS(t *testing.T) {
 }
 
 // A new value of the Secret counts at the next message, without a restart; while
-// there is only half of it, or none, the old one does.
+// there is only half of it, or nothing in it, the old one does. A Secret that is
+// gone is of no use any more.
 func TestRotation(t *testing.T) {
 	s := startFake(t, conformance.None)
 	tr := s.transport(t, plan.SES{})
@@ -260,6 +261,10 @@ func TestRotation(t *testing.T) {
 	if got := s.tokens[len(s.tokens)-1]; got != "" {
 		t.Errorf("the old session token is still sent: %q", got)
 	}
+	s.secret = nil
+	send("one that was taken away", "Deferred/Upstream")
+	s.secret = map[string][]byte{"accessKeyID": []byte("AKIANEW")}
+	send("half of one, after none", "Deferred/Upstream")
 }
 
 // A Secret that is being exchanged is not read as half old and half new.

@@ -126,6 +126,9 @@ func (s *fake) transport(t testing.TB, p plan.SES) *Transport {
 func (s *fake) source() secrets.Source {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.secret == nil {
+		return secrets.Map{}
+	}
 	return secrets.Map{"aws": maps.Clone(s.secret)}
 }
 

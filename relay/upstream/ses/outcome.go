@@ -84,19 +84,29 @@ func (d *attempt) refusal(ctx context.Context, x *exchange, err error, batch []i
 
 // unverified is the outcome of "Email address is not verified. The following
 // identities failed the check in region X: a, b". A sender among them is the
-// account's trouble. Recipients are there while the account is in the sandbox:
+// account's trouble where it is of the upstream's domain; one of a device's own is
+// that message's, and the next may be verified. Recipients are there while the account is in the sandbox:
 // another upstream can carry their mail, and once the account is out of it SES
 // can, so they wait; they are no sign that SES does not work.
 func (d *attempt) unverified(o upstream.Outcome, said string, batch []int) (upstream.Outcome, *blame) {
 	recipients := d.named(said, batch)
 	o.Kind, o.Scope = upstream.Failed, upstream.ScopeUpstream
 	if len(recipients) == 0 || d.namesOthers(said, recipients) {
+		if !d.ours() {
+			o.Kind, o.Scope = upstream.Deferred, upstream.ScopeMessage
+		}
 		return o, nil
 	}
 	theirs := o
 	theirs.Kind, theirs.Scope = upstream.Deferred, upstream.ScopeMessage
 	theirs.Text = reply.Line(o.Text+" (the account is in the SES sandbox: request production access, or verify the recipient)", 512)
 	return o, &blame{recipients, theirs}
+}
+
+// ours tells whether the message leaves from the upstream's own domain.
+func (d *attempt) ours() bool {
+	a, err := d.m.Sender.ToASCII()
+	return err == nil && a.Domain != "" && strings.EqualFold(a.Domain, d.t.c.Domain)
 }
 
 // invalid takes out recipients whose address SES does not like.

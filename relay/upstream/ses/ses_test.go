@@ -149,6 +149,20 @@ func TestSomeRecipients(t *testing.T) {
 	}
 }
 
+// A sender that is not of the upstream's domain is the device's own: its message
+// waits or goes elsewhere, and nobody else's.
+func TestSenderOfADevice(t *testing.T) {
+	s := startFake(t, conformance.None)
+	s.refuse = func(request) *apiError {
+		return &apiError{http.StatusBadRequest, "MessageRejected", "Email address is not verified. The following identities failed the check in region EU-CENTRAL-1: mfp@else.test"}
+	}
+	m := message(t, content, "a@corp.test", "b@corp.test")
+	m.Sender.Domain = "else.test"
+	if got := kinds(s.transport(t, plan.SES{}).Deliver(t.Context(), m)); !slices.Equal(got, []string{"Deferred/Message", "Deferred/Message"}) {
+		t.Errorf("%q", got)
+	}
+}
+
 // One that names a recipient in each refusal, and never ends, is not asked for ever.
 func TestRefusesOneAfterTheOther(t *testing.T) {
 	s := startFake(t, conformance.None)

@@ -26,11 +26,12 @@ func (s *session) authenticate(ctx context.Context) error {
 		return s.authenticateByToken(ctx)
 	}
 	name := a.Secret
-	user, err := s.user()
+	src := secrets.Once(s.t.c.Secrets())
+	user, err := s.user(src)
 	if err != nil {
 		return err
 	}
-	password, err := secrets.Key(s.t.c.Secrets(), name, cmp.Or(a.PasswordKey, "password"))
+	password, err := secrets.Key(src, name, cmp.Or(a.PasswordKey, "password"))
 	if err != nil {
 		return err
 	}
@@ -53,12 +54,12 @@ func (s *session) authenticate(ctx context.Context) error {
 }
 
 // user is the name to log in with.
-func (s *session) user() (string, error) {
+func (s *session) user(src secrets.Source) (string, error) {
 	a := s.t.c.SMTP.Auth
 	if a.User != "" {
 		return a.User, nil
 	}
-	return secrets.Key(s.t.c.Secrets(), a.Secret, cmp.Or(a.UserKey, "username"))
+	return secrets.Key(src, a.Secret, cmp.Or(a.UserKey, "username"))
 }
 
 // verified tells whether we know who the server is.

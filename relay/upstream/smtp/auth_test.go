@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
@@ -128,6 +129,43 @@ func TestRotatedPassword(t *testing.T) {
 			t.Errorf("%v: got %s, want %s", c.data, got, c.want)
 		}
 	}
+}
+
+// turns is a Secret that somebody rotates between any two looks at it.
+type turns []map[string][]byte
+
+func (s *turns) Get(string) (map[string][]byte, error) {
+	now := (*s)[0]
+	*s = append((*s)[1:], now)
+	return now, nil
+}
+
+// A name is never sent with the password of another version of its Secret: the
+// server would count it as a guess.
+func TestSecretChangesWhileItIsRead(t *testing.T) {
+	p := newPKI(t, "mx.test")
+	both := &turns{p.secrets["login"], {"username": []byte("other"), "password": []byte("other")}}
+	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH PLAIN"}, answer: login}
+	tr := f.start(t, func(c *Config) {
+		p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", Auth: &plan.SMTPAuth{Secret: "login"}})(c)
+		c.Secrets = func() secrets.Source { return mounted{p.secrets, both} }
+	})
+	if out := tr.Deliver(t.Context(), message(t, text)); brief(out) != "Accepted" {
+		t.Errorf("%s: %s", brief(out), out[0])
+	}
+}
+
+// mounted has the Secret login elsewhere.
+type mounted struct {
+	secrets.Source
+	login secrets.Source
+}
+
+func (m mounted) Get(name string) (map[string][]byte, error) {
+	if name == "login" {
+		return m.login.Get(name)
+	}
+	return m.Source.Get(name)
 }
 
 // A long response does not fit into the AUTH command (RFC 4954 4).

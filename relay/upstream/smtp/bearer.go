@@ -36,7 +36,7 @@ func (s *session) authenticateByToken(ctx context.Context) error {
 	if _, err := chooseMechanism(mechanism, s.mechanisms(), true); err != nil {
 		return err
 	}
-	user, err := s.user()
+	user, err := s.user(s.t.c.Secrets())
 	if err != nil {
 		return err
 	}

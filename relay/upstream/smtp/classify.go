@@ -56,7 +56,7 @@ func scope(at step, code int, enhanced string) upstream.Scope {
 		return upstream.ScopeUpstream
 	case rest == "3.4" || code == 552 && subject != "2" && at != stepRcpt: // larger than it takes
 		return upstream.ScopeMessage
-	case credentials[rest], rest == "7.0" && at == stepMail:
+	case credentials[rest], banned(rest), rest == "7.0" && at == stepMail:
 		return upstream.ScopeUpstream
 	case subject == "3": // its disk, its configuration
 		return upstream.ScopeUpstream
@@ -104,9 +104,13 @@ var ownTrouble = map[int]bool{
 
 // credentials are the details of X.7 that speak of our permission to use the
 // server: those of RFC 4954 6 and RFC 5248, and Exchange Online's (no
-// authentication, Basic authentication gone, connector, direct send, disabled
-// by policy).
+// authentication, Basic authentication gone, connector, direct send, disabled by
+// policy; a tenant or an address that is blocked).
 var credentials = map[string]bool{
 	"7.3": true, "7.8": true, "7.9": true, "7.10": true, "7.11": true, "7.12": true, "7.13": true, "7.14": true,
-	"7.30": true, "7.57": true, "7.64": true, "7.68": true, "7.139": true,
+	"7.30": true, "7.57": true, "7.64": true, "7.68": true, "7.139": true, "7.705": true, "7.708": true, "7.750": true,
 }
+
+// banned tells the details by which Exchange Online says that it takes nothing from
+// our address (5.7.606 to 5.7.649, "Access denied, banned sending IP").
+func banned(rest string) bool { return len(rest) == 5 && rest >= "7.606" && rest <= "7.649" }

@@ -228,13 +228,13 @@ func (s *session) handshake(ctx context.Context) error {
 // tlsConfig reads the certificates anew each time, so that a rotated Secret is
 // used.
 func (t *Transport) tlsConfig() (*tls.Config, error) {
-	o := &t.c.SMTP
+	o, src := &t.c.SMTP, secrets.Once(t.c.Secrets())
 	c := &tls.Config{ServerName: cmp.Or(o.ServerName, o.Host), MinVersion: cmp.Or(o.MinimumTLS, tls.VersionTLS12)} //nolint:gosec // what is older has to be asked for
 	if o.TLS == plan.TLSOpportunistic {
 		c.InsecureSkipVerify = true //nolint:gosec // verifying gains nothing where the alternative is clear text
 	}
 	if o.CASecret != "" {
-		ca, err := secrets.Key(t.c.Secrets(), o.CASecret, "ca.crt")
+		ca, err := secrets.Key(src, o.CASecret, "ca.crt")
 		if err != nil {
 			return nil, err
 		}
@@ -246,11 +246,11 @@ func (t *Transport) tlsConfig() (*tls.Config, error) {
 	if o.CertSecret == "" {
 		return c, nil
 	}
-	crt, err := secrets.Key(t.c.Secrets(), o.CertSecret, "tls.crt")
+	crt, err := secrets.Key(src, o.CertSecret, "tls.crt")
 	if err != nil {
 		return nil, err
 	}
-	key, err := secrets.Key(t.c.Secrets(), o.CertSecret, "tls.key")
+	key, err := secrets.Key(src, o.CertSecret, "tls.key")
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,6 @@
 package translated
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -29,8 +28,9 @@ type Config struct {
 	Endpoint string // URL without a path
 	Secret   string // with the key apiKey
 	Secrets  func() secrets.Source
-	Private  bool // private and loopback addresses may be connected to
-	MaxIdle  int  // connections kept for the next message
+	Private  bool   // private and loopback addresses may be connected to
+	MaxIdle  int    // connections kept for the next message
+	Domain   string // of the upstream's sender, in ASCII; empty: it has none
 	RootCAs  *x509.CertPool
 	Timeouts httpapi.Timeouts
 }
@@ -72,8 +72,11 @@ type Result struct {
 	All  upstream.Outcome            // of those that are not in Some
 	Some map[string]upstream.Outcome // by Address.Key
 	// Again says that those in Some have kept it from the others, to whom All does
-	// not apply: the request is made again without them.
+	// not apply: the request is made again without them. Where Some names nobody,
+	// halves are tried, until the one that it was is alone.
 	Again bool
+	// Sender says that All is about the message's From.
+	Sender bool
 }
 
 // Transport implements upstream.Transport and upstream.Checker.
@@ -114,7 +117,7 @@ func (t *Transport) Get(ctx context.Context, path string) (*httpapi.Response, *u
 	if err != nil {
 		return nil, &upstream.Health{Reachable: upstream.Bad, Text: err.Error()}
 	}
-	r.Body = bytes.ReplaceAll(r.Body, []byte(key), []byte("***")) // what an API repeats of it is shown to people
+	r.Body = []byte(httpapi.Scrub(string(r.Body), "", key)) // it goes into a status
 	return r, nil
 }
 
@@ -219,7 +222,13 @@ func (a *attempt) batch(ctx context.Context, to []envelope.Address) {
 			now.Envelope, later = to[:n], to[n:]
 			now.Bcc = now.Bcc[:n]
 		}
-		to = append(a.request(ctx, now), later...)
+		again, unnamed := a.request(ctx, now)
+		if unnamed {
+			half := len(now.Envelope) / 2
+			a.batch(ctx, now.Envelope[:half])
+			a.batch(ctx, now.Envelope[half:])
+		}
+		to = append(again, later...)
 	}
 }
 
@@ -229,12 +238,14 @@ func (a *attempt) set(to []envelope.Address, o upstream.Outcome) {
 	}
 }
 
-// request makes one request and gives back those to whom it has to be made again.
-func (a *attempt) request(ctx context.Context, to Recipients) []envelope.Address {
+// request makes one request and gives back those to whom it has to be made again;
+// unnamed: some of all to whom it went have kept it from the others, and nobody
+// says which.
+func (a *attempt) request(ctx context.Context, to Recipients) (again []envelope.Address, unnamed bool) {
 	doc := a.s.Document(a.m, to)
 	if err := doc.TooLarge(); err != nil {
 		a.set(to.Envelope, a.failed(err))
-		return nil
+		return nil, false
 	}
 	header := a.s.Header(a.key)
 	header.Set("Content-Type", "application/json")
@@ -245,6 +256,9 @@ func (a *attempt) request(ctx context.Context, to Recipients) []envelope.Address
 	}
 	res := a.s.Result(r, to)
 	res.All = a.clean(res.All)
+	if res.Sender && !a.ours() {
+		res.All.Kind, res.All.Scope = upstream.Deferred, upstream.ScopeMessage
+	}
 	for key, o := range res.Some {
 		res.Some[key] = a.clean(o)
 	}
@@ -258,17 +272,32 @@ func (a *attempt) clean(o upstream.Outcome) upstream.Outcome {
 	return o
 }
 
-func (a *attempt) answered(to []envelope.Address, res Result) (again []envelope.Address) {
+// ours tells whether the message leaves from the upstream's own domain. Otherwise
+// its From is the device's own: the service may take the next one's, so a device
+// with a wrong one must not stop the others.
+func (a *attempt) ours() bool {
+	_, domain, _ := strings.Cut(a.m.From.Address, "@")
+	return strings.EqualFold(domain, a.c.Domain)
+}
+
+func (a *attempt) answered(to []envelope.Address, res Result) (again []envelope.Address, unnamed bool) {
 	for _, r := range to {
 		o, some := res.Some[r.Key()]
 		switch {
 		case some:
 			a.done[r.Key()] = o
-		case res.Again && len(res.Some) > 0:
+		case res.Again:
 			again = append(again, r)
 		default:
 			a.done[r.Key()] = res.All
 		}
+	}
+	if len(again) == len(to) { // nobody is named
+		if len(to) > 1 {
+			return nil, true
+		}
+		a.set(to, res.All)
+		again = nil
 	}
 	if o := res.All; !res.Again && o.Kind != upstream.Accepted && o.Scope == upstream.ScopeUpstream {
 		if o.Kind == upstream.Unknown { // of that request alone
@@ -276,5 +305,5 @@ func (a *attempt) answered(to []envelope.Address, res Result) (again []envelope.
 		}
 		a.stop = &o
 	}
-	return again
+	return again, false
 }

@@ -17,6 +17,9 @@ type OAuth2ApplyConfiguration struct {
 	ClientID *string `json:"clientID,omitempty"`
 	// scopes to ask for.
 	Scopes []string `json:"scopes,omitempty"`
+	// caSecretRef with ca.crt: the authorities to trust at the token URL in place of
+	// the system's.
+	CASecretRef *LocalReferenceApplyConfiguration `json:"caSecretRef,omitempty"`
 }
 
 // OAuth2ApplyConfiguration constructs a declarative configuration of the OAuth2 type for use with
@@ -48,5 +51,13 @@ func (b *OAuth2ApplyConfiguration) WithScopes(values ...string) *OAuth2ApplyConf
 	for i := range values {
 		b.Scopes = append(b.Scopes, values[i])
 	}
+	return b
+}
+
+// WithCASecretRef sets the CASecretRef field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CASecretRef field is set to the value of the last call.
+func (b *OAuth2ApplyConfiguration) WithCASecretRef(value *LocalReferenceApplyConfiguration) *OAuth2ApplyConfiguration {
+	b.CASecretRef = value
 	return b
 }

@@ -23,6 +23,10 @@ type PodTemplateApplyConfiguration struct {
 	TopologySpreadConstraints []v1.TopologySpreadConstraint `json:"topologySpreadConstraints,omitempty"`
 	// priorityClassName of the Pods.
 	PriorityClassName *string `json:"priorityClassName,omitempty"`
+	// dnsConfig of the Pods, beside what the cluster's DNS gives them: the option
+	// trust-ad says that the way to its resolver can be trusted, without which no
+	// upstream of type MX uses DANE.
+	DNSConfig *v1.PodDNSConfig `json:"dnsConfig,omitempty"`
 	// imagePullSecrets of the Pods.
 	ImagePullSecrets []v1.LocalObjectReference `json:"imagePullSecrets,omitempty"`
 	// annotations of the Pods.
@@ -94,6 +98,14 @@ func (b *PodTemplateApplyConfiguration) WithTopologySpreadConstraints(values ...
 // If called multiple times, the PriorityClassName field is set to the value of the last call.
 func (b *PodTemplateApplyConfiguration) WithPriorityClassName(value string) *PodTemplateApplyConfiguration {
 	b.PriorityClassName = &value
+	return b
+}
+
+// WithDNSConfig sets the DNSConfig field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DNSConfig field is set to the value of the last call.
+func (b *PodTemplateApplyConfiguration) WithDNSConfig(value v1.PodDNSConfig) *PodTemplateApplyConfiguration {
+	b.DNSConfig = &value
 	return b
 }
 
