@@ -266,4 +266,24 @@ var entra = []row{
 		Advice: Advice{"the tenant knows no such scope", "correct the scopes (for a sovereign cloud, endpoint and authorityHost)", true},
 		source: entraErrors,
 	},
+	{ // what any authorization server says, behind the codes that say more
+		says:   []string{"invalid_client"},
+		Advice: Advice{"the authorization server does not take the client and its credential", "correct clientID, and clientSecret or tls.crt and tls.key in the Secret: a change is used without a restart", true},
+		source: "RFC 6749 5.2",
+	},
+	{
+		says:   []string{"unauthorized_client"},
+		Advice: Advice{"the client may not use the client-credentials grant", "allow it for the client at the authorization server", true},
+		source: "RFC 6749 5.2",
+	},
+	{
+		says:   []string{"invalid_scope"},
+		Advice: Advice{"the authorization server does not give the scope", "correct scopes, or grant it to the client", true},
+		source: "RFC 6749 5.2",
+	},
+	{
+		says:   []string{"the authorization server refused", "check the token URL", "correct the token URL"},
+		Advice: Advice{"the authorization server gives no token", "see its words; check the token URL, the client and its credential", true},
+		source: "RFC 6749 5.2; relay/oauth",
+	},
 }

@@ -79,6 +79,11 @@ var answers = []struct {
 	{Failure{"Microsoft365", 401, "", "AADSTS7000112: Application '0000'(printer-relay) is disabled."}, "app is disabled"},
 	{Failure{"Microsoft365", 400, "", "AADSTS500011: The resource principal named https://graph.microsoft.example was not found in the tenant named Corp."}, "no such scope"},
 
+	{Failure{"SMTP", 0, "", `AUTH XOAUTH2: no token: the authorization server does not take client relay with the credential of secret "login": correct clientID or the Secret (invalid_client)`}, "the client and its credential"},
+	{Failure{"SMTP", 400, "", "no token: client relay may not use the client-credentials grant: allow it at the authorization server (unauthorized_client)"}, "client-credentials grant"},
+	{Failure{"SMTP", 400, "", "no token: the authorization server does not give the scope mail: correct oauth2.scopes (invalid_scope)"}, "does not give the scope"},
+	{Failure{"SMTP", 0, "", "no token: the authorization server refused: access_denied: no"}, "gives no token"},
+
 	// Amazon SES
 	{Failure{"SES", 429, "", "TooManyRequestsException: Maximum sending rate exceeded."}, "no more messages a second"},
 	{Failure{"SMTP", 454, "", "Throttling failure: Maximum sending rate exceeded."}, "no more messages a second"},

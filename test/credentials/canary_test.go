@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -153,6 +154,9 @@ func TestNoSecretAnywhere(t *testing.T) {
 		r.Eventually("a delivery by "+c.name+" was tried", func() bool {
 			return strings.Contains(r.Log.String(), "upstream="+c.name+" reply=")
 		})
+		if advised := regexp.MustCompile(`upstream=` + c.name + ` reply=.* remedy="`); c.name != "dkim" && c.name != "client" && !advised.MatchString(r.Log.String()) {
+			t.Errorf("nothing is said of what to do about the refusal of %s\n%s", c.name, r.Log)
+		}
 		r.Eventually(c.name+" was checked", func() bool { return health(t, r, c.name).Reachable != "" })
 		for _, value := range c.secret {
 			if !c.quiet && value != "relay" && !wrong.saw(value) && !api.saw(value) {
