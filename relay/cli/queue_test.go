@@ -145,7 +145,8 @@ func left(t *testing.T, state string) string {
 	t.Helper()
 	list := command(t, "queue", "list", "--state", state)
 	all := list.stderr + list.out
-	for _, line := range strings.Split(list.out, "\n")[1:] {
+	messages, _, _ := strings.Cut(list.out, "\n\n") // behind them stands what failures mean
+	for _, line := range strings.Split(messages, "\n")[1:] {
 		if id, _, ok := strings.Cut(line, " "); ok {
 			r := command(t, "queue", "show", id, "--state", state)
 			all += r.stderr + r.out
