@@ -228,8 +228,12 @@ func (f *fake) upload(w http.ResponseWriter, r *http.Request) {
 	}
 	f.mu.Unlock()
 	var from, to, total int64
-	if _, err := fmt.Sscanf(r.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &total); err != nil || a == nil {
+	if _, err := fmt.Sscanf(r.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &total); err != nil {
 		f.t.Errorf("upload to %s: %q, %v", r.URL.Path, r.Header.Get("Content-Range"), err)
+		return
+	}
+	if a == nil { // the draft is gone: who broke this upload off has deleted it already
+		http.NotFound(w, r)
 		return
 	}
 	n := to - from + 1
