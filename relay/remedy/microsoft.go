@@ -109,6 +109,11 @@ var exchange = []row{
 		source:   ndrExchange,
 	},
 	{
+		enhanced: []string{"7.232", "7.233"},
+		Advice:   Advice{"the tenant has reached its daily limit of recipients outside of it", "it goes on within 24 hours; add fallbackUpstreamRefs. The limit grows with the tenant's licences", false},
+		source:   ndrExchange,
+	},
+	{
 		enhanced: []string{"7.500", "7.650", "7.651"},
 		Advice:   Advice{"Exchange Online slows mail from this address down", "nothing, it is tried again; if it stays so, the address has no good name: use authenticated sending in place of port 25", false},
 		source:   ndrExchange,

@@ -40,6 +40,7 @@ var answers = []struct {
 	{Failure{"Microsoft365", 432, "4.3.2", "STOREDRV.ClientSubmit; sender thread limit exceeded"}, "more than three connections"},
 	{Failure{"SMTP", 432, "4.3.2", "Try again"}, "too many connections at once"},
 	{Failure{"Microsoft365", 554, "5.2.0", "STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed to process message due to a permanent exception with message The message can't be submitted because the sender's submission quota was exceeded."}, "as many recipients as it may in a day"},
+	{Failure{"Microsoft365", 550, "5.7.233", "Your message can't be sent because your tenant has exceeded its daily limit for sending email to external recipients (tenant external recipient rate limit)"}, "recipients outside of it"},
 	{Failure{"Microsoft365", 550, "5.1.90", "Your message can't be sent because you've reached your daily limit for message recipients"}, "daily limit of recipients"},
 	{Failure{"MX", 451, "4.7.500", "Server busy. Please try again later from [192.0.2.1]. (S77719)"}, "slows mail from this address down"},
 	{Failure{"MX", 451, "4.7.651", "The mail server [192.0.2.1] has been temporarily rate limited due to IP reputation."}, "slows mail from this address down"},

@@ -37,7 +37,9 @@ func classify(at step, r Reply) upstream.Outcome {
 	default: // it does not follow the protocol
 		return o
 	}
-	o.Scope = scope(at, r.Code, r.Enhanced)
+	if o.Scope = scope(at, r.Code, r.Enhanced); spent(r) {
+		o.Scope = upstream.ScopeUpstream
+	}
 	if o.Scope == upstream.ScopeMessage && o.Kind == upstream.Deferred {
 		// Greylisting at the end of DATA, a sender's domain that does not resolve
 		// now: the same server may take the same message later.
@@ -114,3 +116,16 @@ var credentials = map[string]bool{
 // banned tells the details by which Exchange Online says that it takes nothing from
 // our address (5.7.606 to 5.7.649, "Access denied, banned sending IP").
 func banned(rest string) bool { return len(rest) == 5 && rest >= "7.606" && rest <= "7.649" }
+
+// spent tells that Exchange Online lets the account or the tenant send no more: the
+// day's recipients are used up (5.1.90, 5.7.232, 5.7.233), or it is blocked for what
+// it sent (5.1.8). That ends, or a person ends it.
+func spent(r Reply) bool {
+	switch r.Enhanced {
+	case "5.1.90", "5.7.232", "5.7.233":
+		return true
+	case "5.1.8":
+		return strings.Contains(strings.ToLower(r.Text), "bad outbound sender")
+	}
+	return false
+}
