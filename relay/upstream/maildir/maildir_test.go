@@ -42,6 +42,14 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+func BenchmarkDeliver(b *testing.B) {
+	tr, err := New(b.TempDir(), "relay.test")
+	if err != nil {
+		b.Fatal(err)
+	}
+	conformance.Benchmark(b, tr)
+}
+
 // received reads the folder in the order of queue IDs.
 func received(t *testing.T, dir string) []conformance.Received {
 	t.Helper()
