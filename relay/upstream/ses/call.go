@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -33,6 +34,7 @@ func (d *attempt) call(ctx context.Context, batch []int) (upstream.Outcome, *bla
 	if err != nil || reply.MessageId == nil {
 		return d.refusal(ctx, x, err, batch)
 	}
+	d.t.took.Store(time.Now().UnixNano())
 	return upstream.Outcome{
 		Kind: upstream.Accepted, Code: x.status, Text: "accepted", Remote: d.t.http.Host(), RemoteID: *reply.MessageId,
 	}, nil

@@ -35,6 +35,14 @@ var (
 	})
 )
 
+// denied is what a narrow IAM policy (ses:FromAddress, ses:Recipients) says of a
+// message that is not within it, and the lack of any policy of all of them. Where SES
+// has accepted another one recently, it is this one: it waits, and stops nobody's
+// mail.
+var denied = []string{"AccessDeniedException", "AccessDenied"}
+
+const recently = time.Minute
+
 // dailyPause is how long nothing is tried after "Daily message quota exceeded":
 // the quota is of the last 24 hours, so it comes back little by little. "Up to 10
 // minutes" is what the Developer Guide says.
@@ -68,6 +76,8 @@ func (d *attempt) refusal(ctx context.Context, x *exchange, err error, batch []i
 	case slices.Contains(disowned, code):
 		d.t.credentials.drop()
 		o.Kind, o.Scope = upstream.Deferred, upstream.ScopeUpstream
+	case slices.Contains(denied, code) && time.Since(time.Unix(0, d.t.took.Load())) < recently:
+		o.Kind, o.Scope = upstream.Deferred, upstream.ScopeMessage
 	case slices.Contains(ours, code):
 		o.Kind, o.Scope = upstream.Failed, upstream.ScopeUpstream
 	case strings.Contains(low, "not verified"):

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sesv2"
@@ -50,6 +51,7 @@ type Transport struct {
 	api         *sesv2.Client
 	credentials *credentials
 	account     account
+	took        atomic.Int64 // when SES accepted a message last; Unix nanoseconds
 }
 
 // New makes a transport and connects to nothing.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/plan"
@@ -161,6 +162,30 @@ func TestSenderOfADevice(t *testing.T) {
 	if got := kinds(s.transport(t, plan.SES{}).Deliver(t.Context(), m)); !slices.Equal(got, []string{"Deferred/Message", "Deferred/Message"}) {
 		t.Errorf("%q", got)
 	}
+}
+
+// A policy that lets others' mail pass is kept from one message: that one waits, and
+// the others go. Where none passes it is the account's trouble.
+func TestOutsideOfThePolicy(t *testing.T) {
+	s := startFake(t, conformance.None)
+	s.refuse = func(q request) *apiError {
+		if slices.Contains(q.Destination.ToAddresses, "out@else.test") {
+			return &apiError{http.StatusForbidden, "AccessDeniedException", "User `arn' is not authorized to perform `ses:SendEmail' on resource `arn'"}
+		}
+		return nil
+	}
+	tr := s.transport(t, plan.SES{})
+	send := func(to, want string) {
+		t.Helper()
+		if got := kinds(tr.Deliver(t.Context(), message(t, content, to))); got[0] != want {
+			t.Errorf("%s: %s, want %s", to, got, want)
+		}
+	}
+	send("out@else.test", "Failed/Upstream")
+	send("a@corp.test", "Accepted")
+	send("out@else.test", "Deferred/Message")
+	tr.took.Store(time.Now().Add(-2 * recently).UnixNano())
+	send("out@else.test", "Failed/Upstream")
 }
 
 // One that names a recipient in each refusal, and never ends, is not asked for ever.
