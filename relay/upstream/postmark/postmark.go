@@ -186,6 +186,12 @@ func result(r *httpapi.Response, to translated.Recipients) translated.Result {
 	}
 	switch said.ErrorCode {
 	case inactiveRecipient:
+	case invalidRequest:
+		some := badRecipient.MatchString(said.Message)
+		if some {
+			o.Scope = upstream.ScopeRecipient
+		}
+		return translated.Result{All: o, Again: some}
 	case pending: // the recipients in its own domain may have it
 		return translated.Result{All: o, Again: true}
 	default:
@@ -196,6 +202,7 @@ func result(r *httpapi.Response, to translated.Recipients) translated.Result {
 }
 
 const (
+	invalidRequest    = 300
 	inactiveRecipient = 406
 	pending           = 412
 )
@@ -208,7 +215,7 @@ var codes = map[int]struct {
 }{
 	10:                {upstream.Failed, upstream.ScopeUpstream},   // bad or missing token
 	100:               {upstream.Deferred, upstream.ScopeUpstream}, // maintenance
-	300:               {upstream.Failed, upstream.ScopeMessage},    // invalid request
+	invalidRequest:    {upstream.Failed, upstream.ScopeMessage},
 	400:               {upstream.Failed, upstream.ScopeUpstream},   // sender signature not found
 	401:               {upstream.Failed, upstream.ScopeUpstream},   // sender signature not confirmed
 	402:               {upstream.Failed, upstream.ScopeMessage},    // invalid JSON
@@ -222,6 +229,10 @@ var codes = map[int]struct {
 	429:               {upstream.Deferred, upstream.ScopeUpstream}, // rate limit
 	1235:              {upstream.Failed, upstream.ScopeUpstream},   // no such message stream
 }
+
+// badRecipient is how Postmark says that a request is invalid for an address in one
+// of the fields that hold recipients: "Error parsing 'To': Illegal email address".
+var badRecipient = regexp.MustCompile(`(?i)'(?:To|Cc|Bcc)'`)
 
 // inactiveAddresses are the wordings in which Postmark has named inactive
 // recipients, in errors and in answers that are a success for the others.

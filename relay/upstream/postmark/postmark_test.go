@@ -161,15 +161,17 @@ func TestInactive(t *testing.T) {
 		answers []string // "STATUS CODE message", one for each request
 		want    string
 	}{
-		"one of three":     {[]string{"200 0 Message OK, but will not deliver to these inactive addresses: B@x.test"}, "Accepted Failed/Recipient Accepted"},
-		"two of three":     {[]string{"200 0 Message OK, but will not deliver to these inactive addresses: b@x.test, c@x.test. " + long}, "Accepted Failed/Recipient Failed/Recipient"},
-		"in other words":   {[]string{"200 0 The following recipients were inactive: c@x.test"}, "Accepted Accepted Failed/Recipient"},
-		"none":             {[]string{"200 0 OK"}, "Accepted Accepted Accepted"},
-		"all":              {[]string{"422 406 You tried to send to a recipient that has been marked as inactive.\nFound inactive addresses: a@x.test, b@x.test, c@x.test.\n" + long}, "Failed/Recipient Failed/Recipient Failed/Recipient"},
-		"some, refused":    {[]string{"422 406 You tried to send to recipient(s) that have been marked as inactive. Found inactive addresses: a@x.test. " + long, "200 0 OK"}, "Failed/Recipient Accepted Accepted"},
-		"in no words":      {[]string{"422 406 inactive", "200 0 OK", "422 406 inactive", "422 406 inactive", "200 0 OK"}, "Accepted Failed/Recipient Accepted"},
-		"may not go there": {[]string{"422 412 pending", "200 0 OK", "422 412 pending", "200 0 OK", "422 412 pending"}, "Accepted Accepted Deferred/Message"},
-		"about strangers":  {[]string{"422 406 Found inactive addresses: z@x.test", "422 406 inactive", "200 0 OK"}, "Failed/Recipient Accepted Accepted"},
+		"one of three":           {[]string{"200 0 Message OK, but will not deliver to these inactive addresses: B@x.test"}, "Accepted Failed/Recipient Accepted"},
+		"two of three":           {[]string{"200 0 Message OK, but will not deliver to these inactive addresses: b@x.test, c@x.test. " + long}, "Accepted Failed/Recipient Failed/Recipient"},
+		"in other words":         {[]string{"200 0 The following recipients were inactive: c@x.test"}, "Accepted Accepted Failed/Recipient"},
+		"none":                   {[]string{"200 0 OK"}, "Accepted Accepted Accepted"},
+		"all":                    {[]string{"422 406 You tried to send to a recipient that has been marked as inactive.\nFound inactive addresses: a@x.test, b@x.test, c@x.test.\n" + long}, "Failed/Recipient Failed/Recipient Failed/Recipient"},
+		"some, refused":          {[]string{"422 406 You tried to send to recipient(s) that have been marked as inactive. Found inactive addresses: a@x.test. " + long, "200 0 OK"}, "Failed/Recipient Accepted Accepted"},
+		"in no words":            {[]string{"422 406 inactive", "200 0 OK", "422 406 inactive", "422 406 inactive", "200 0 OK"}, "Accepted Failed/Recipient Accepted"},
+		"an address it dislikes": {[]string{"422 300 Error parsing 'To': Illegal email domain 'x' in address 'b@x'.", "200 0 OK", "422 300 Invalid 'To' address: 'b@x'.", "422 300 Invalid 'To' address: 'b@x'.", "200 0 OK"}, "Accepted Failed/Recipient Accepted"},
+		"another field":          {[]string{"422 300 Invalid 'From' address: 'm@x'."}, "Failed/Message Failed/Message Failed/Message"},
+		"may not go there":       {[]string{"422 412 pending", "200 0 OK", "422 412 pending", "200 0 OK", "422 412 pending"}, "Accepted Accepted Deferred/Message"},
+		"about strangers":        {[]string{"422 406 Found inactive addresses: z@x.test", "422 406 inactive", "200 0 OK"}, "Failed/Recipient Accepted Accepted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := 0
