@@ -66,6 +66,9 @@ type body struct {
 }
 
 func (b *body) Read(p []byte) (int, error) {
+	if b.ended == nil && b.closed.Load() {
+		b.ended = errClosed // who gave the source may have taken it back
+	}
 	if b.ended != nil {
 		return 0, b.ended
 	}
@@ -94,6 +97,8 @@ func (b *body) Read(p []byte) (int, error) {
 	b.ended = err
 	return n, err
 }
+
+var errClosed = errors.New("the request has ended")
 
 // end looks whether the source ends where its length says.
 func (b *body) end() error {

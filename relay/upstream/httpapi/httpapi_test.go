@@ -354,3 +354,23 @@ func TestEndedContext(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 }
+
+// A body that was closed is not read any more: its source may be gone.
+func TestBodyIsNotReadOnceClosed(t *testing.T) {
+	var p progress
+	opened := 0
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://x.test", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.ContentLength = 3
+	if err := p.put(req, func() (io.ReadCloser, error) { opened++; return io.NopCloser(strings.NewReader("abc")), nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := req.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := req.Body.Read(make([]byte, 3)); n != 0 || err == nil || p.read.Load() || p.source() != nil || opened != 1 {
+		t.Errorf("%d octets, %v; read %v, source %v", n, err, p.read.Load(), p.source())
+	}
+}
