@@ -166,7 +166,7 @@ func (c *compiler) checkNotifications(self at) {
 		name = r.Upstream
 	}
 	u := c.out.Upstreams[name]
-	if u == nil || b.To == string(v1alpha1.BounceNone) || b.Postmaster.IsNull() {
+	if u == nil || b.To == string(v1alpha1.BounceNone) || b.Postmaster.IsNull() && b.To != string(v1alpha1.BounceOriginalSender) {
 		return
 	}
 	own := ""

@@ -17,6 +17,7 @@ func TestNotificationsThatNobodyWouldGet(t *testing.T) {
 	for name, tc := range map[string]struct{ upstream, bounce, want string }{
 		"a mail server":         {"type: SMTP\n  smtp: {host: mail.example}" + ours, "postmaster: it@corp.example", ""},
 		"SES":                   {ses + ours, "postmaster: it@corp.example", `postmaster@relay.example, which MailUpstream "out" may not send as, so that nobody would hear of failed scans: set it to scans@copier.example`},
+		"SES, the sender":       {ses + ours, "to: OriginalSender", `postmaster@relay.example, which MailUpstream "out" may not send as, so that nobody would hear of failed scans: set it to scans@copier.example`},
 		"SES, in its domain":    {ses + ours, "postmaster: it@corp.example, from: it@Copier.example", ""},
 		"SES, none of its own":  {ses, "postmaster: it@corp.example", `postmaster@relay.example, which MailUpstream "out" may not send as, so that nobody would hear of failed scans: set it to an address that it lets the account send as`},
 		"SES, who knows":        {ses, "postmaster: it@corp.example, from: it@corp.example", ""},
