@@ -45,7 +45,23 @@ func classify(at step, r Reply) upstream.Outcome {
 		// now: the same server may take the same message later.
 		o.Scope = upstream.ScopeRecipient
 	}
+	if o.Scope == upstream.ScopeMessage && unverified(r) {
+		o.Kind = upstream.Deferred
+	}
 	return o
+}
+
+// unverified tells that a provider does not know the sender yet (SES, SendGrid,
+// Postmark). Once somebody has verified it the message passes, so it waits, or goes
+// by another upstream. It stops no other: the sender may be one device's own.
+func unverified(r Reply) bool {
+	text := strings.ToLower(r.Text)
+	for _, s := range []string{"email address is not verified", "verified sender identity", "not a sender signature on your account"} {
+		if strings.Contains(text, s) {
+			return true
+		}
+	}
+	return false
 }
 
 // scope goes by the reply code where that is certain, then by the enhanced
