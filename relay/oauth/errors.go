@@ -30,6 +30,9 @@ func (e *Error) Error() string { return e.words }
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.cause }
 
+// Wait is RetryIn, for who does not import this package.
+func (e *Error) Wait() time.Duration { return e.RetryIn }
+
 // Temporary tells whether it says nothing of the credential: the server was not
 // reached, is busy, or has trouble of its own.
 func (e *Error) Temporary() bool {

@@ -8,10 +8,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-sasl"
 
 	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
 )
 
@@ -346,3 +348,19 @@ func (x *serverSession) bearerServer() sasl.Server {
 		return nil
 	})
 }
+
+// Who gives tokens may ask to wait.
+func TestNoTokenForAWhile(t *testing.T) {
+	p := newPKI(t, "mx.test")
+	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH XOAUTH2"}}
+	source := &tokens{err: fmt.Errorf("no token: %w", busy{errors.New("asked too often")})}
+	tr := f.start(t, byToken(p, "XOAUTH2", source))
+	if o := tr.Deliver(t.Context(), message(t, text))[0]; brief([]upstream.Outcome{o}) != "Deferred/Upstream" || o.RetryIn != 9*time.Second {
+		t.Errorf("%+v", o)
+	}
+}
+
+// busy says how long there is no token.
+type busy struct{ error }
+
+func (busy) Wait() time.Duration { return 9 * time.Second }

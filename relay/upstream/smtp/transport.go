@@ -137,6 +137,10 @@ func (t *Transport) failed(err error) upstream.Outcome {
 	if r, step, ok := Refusal(err); ok {
 		o.Code, o.Enhanced, o.Text = r.Code, r.Enhanced, fmt.Sprintf("%s: %s", step, r.Text)
 	}
+	var token interface{ Wait() time.Duration } // who gives tokens may ask to
+	if errors.As(err, &token) {
+		o.RetryIn = token.Wait()
+	}
 	return o
 }
 
