@@ -237,7 +237,7 @@ func TestRenewalFails(t *testing.T) {
 	bubble(t, func(t *testing.T, srv *server, v *vault) {
 		s := newSource(t, srv, v)
 		mustToken(t, s, "token-1")
-		srv.set(func(s *server) { s.answer = refuse(503, "temporarily_unavailable", "") })
+		srv.set(func(s *server) { s.answer = refuse(401, "invalid_client", "AADSTS7000222: The secret is expired.") })
 		time.Sleep(46 * time.Minute)
 		for range 100 {
 			mustToken(t, s, "token-1")
@@ -246,7 +246,7 @@ func TestRenewalFails(t *testing.T) {
 		if srv.count() != 2 {
 			t.Fatalf("%d requests, want 2", srv.count())
 		}
-		if g, err := s.Inspect(t.Context()); err != nil || !strings.Contains(g.Warning, "cannot be renewed") {
+		if g, err := s.Inspect(t.Context()); err != nil || !strings.HasPrefix(g.Warning, "the token cannot be renewed: no token: AADSTS7000222: The secret is expired.; the client secret has expired; what to do: ") {
 			t.Errorf("%+v %v", g, err)
 		}
 		time.Sleep(61 * time.Second)
