@@ -1,11 +1,13 @@
 package oauth
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -235,7 +237,8 @@ func TestOneRequestAtOnce(t *testing.T) {
 // minute, and once in five seconds when there is none.
 func TestRenewalFails(t *testing.T) {
 	bubble(t, func(t *testing.T, srv *server, v *vault) {
-		s := newSource(t, srv, v)
+		var log bytes.Buffer
+		s := newSource(t, srv, v, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 		mustToken(t, s, "token-1")
 		srv.set(func(s *server) { s.answer = refuse(401, "invalid_client", "AADSTS7000222: The secret is expired.") })
 		time.Sleep(46 * time.Minute)
@@ -248,6 +251,9 @@ func TestRenewalFails(t *testing.T) {
 		}
 		if g, err := s.Inspect(t.Context()); err != nil || !strings.HasPrefix(g.Warning, "the token cannot be renewed: no token: AADSTS7000222: The secret is expired.; the client secret has expired; what to do: ") {
 			t.Errorf("%+v %v", g, err)
+		}
+		if !strings.Contains(log.String(), `remedy="the client secret has expired; what to do: `) {
+			t.Errorf("the log:\n%s", &log)
 		}
 		time.Sleep(61 * time.Second)
 		mustToken(t, s, "token-1")
