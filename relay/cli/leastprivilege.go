@@ -16,6 +16,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/delivery"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/privilege"
+	"github.com/printerrelay/printer-relay/relay/remedy"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
@@ -127,12 +128,12 @@ func checked(ctx context.Context, a *privilege.Advice, plans []*plan.Plan, name 
 		a.Checked = "not checked: upstreams of this type cannot tell without sending"
 		return
 	}
-	a.Checked = found(h)
+	a.Checked = found(h, only.Upstreams[name].Type)
 	a.Broader = h.Warnings
 }
 
-// found says what a check saw.
-func found(h upstream.Health) string {
+// found says what a check of an upstream of the type saw, and what to do about it.
+func found(h upstream.Health, kind string) string {
 	verdict := "the credential was not judged"
 	switch {
 	case h.Reachable == upstream.Bad:
@@ -145,5 +146,12 @@ func found(h upstream.Health) string {
 	if h.Text == "" {
 		return verdict
 	}
-	return verdict + ": " + h.Text
+	out := verdict + ": " + h.Text
+	if h.Reachable != upstream.Bad && h.Credentials != upstream.Bad {
+		return out
+	}
+	if a, ok := remedy.Find(remedy.Failure{Type: kind, Text: h.Text}); ok {
+		out += "; " + a.String()
+	}
+	return out
 }

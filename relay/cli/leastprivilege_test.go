@@ -108,6 +108,36 @@ func TestLeastPrivilegeChecks(t *testing.T) {
 	}
 }
 
+// Of who gets no token it says why, and what to do.
+func TestLeastPrivilegeWithoutToken(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnauthorized)
+		w.Write([]byte(`{"error":"invalid_client","error_description":"AADSTS7000222: The provided client secret keys for app '0000' are expired.\r\nTrace ID: 1"}`))
+	}))
+	defer s.Close()
+	head, _, _ := strings.Cut(scanning, "  type: Mailgun\n")
+	dir := folder(t, "m.yaml", head+`  type: Microsoft365
+  allowPrivateHosts: true
+  microsoft365:
+    transport: Graph
+    tenantID: 11111111-2222-3333-4444-555555555555
+    clientID: 66666666-7777-8888-9999-000000000000
+    mailbox: scans@copier.corp.example
+    authorityHost: `+s.URL+`
+    endpoint: `+s.URL+`
+    credentials: {type: Secret, secretRef: {name: app}}
+  sender: {domain: copier.corp.example, localPart: scans, rewrite: Always}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: app}
+stringData: {clientSecret: secret-of-the-app}
+`)
+	r := command(t, "least-privilege", "out", "-f", dir, "--check")
+	contains(t, "stdout", r.out, "The present credential: the credential is refused: no token: AADSTS7000222: The provided client secret keys for app '0000' are expired.; the client secret has expired; what to do: make a new one")
+}
+
 func TestLeastPrivilegeFailures(t *testing.T) {
 	one := strings.Replace(scanning, "ENDPOINT", "https://api.mailgun.net", 1)
 	north := strings.NewReplacer("{name: office}\n", "{name: office, namespace: north}\n", "{name: out}\nspec", "{name: out, namespace: north}\nspec", "{name: mailgun}\nstring", "{name: mailgun, namespace: north}\nstring").Replace(one)

@@ -70,7 +70,7 @@ func (s *Source) request(ctx context.Context, cred *credential, inParams bool) (
 		a, err = s.ask(ctx, &c)
 	}
 	if err != nil {
-		return answer{}, s.explain(err, cred, hidden)
+		return answer{}, explain(err, hidden)
 	}
 	a.inParams = inParams
 	return a, nil

@@ -2,8 +2,8 @@
 // with a client secret, with a certificate (RFC 7523), or with the token of the
 // Pod's ServiceAccount (workload identity federation).
 //
-// It may import relay/plan, relay/secrets, relay/reply, upstream/egress and
-// upstream/httpapi.
+// It may import relay/plan, relay/remedy, relay/secrets, relay/reply, upstream/egress
+// and upstream/httpapi.
 package oauth
 
 import (
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/remedy"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 )
 
@@ -208,7 +209,11 @@ func (s *Source) land(f *flight, cred *credential, a answer, err error) {
 			s.failed.until = now.Add(min(e.RetryIn, maxPause))
 		}
 		if s.now.holds(now) {
-			s.c.Log.Warn("no new token: the one before stays in use", "upstream", s.c.Name, "until", s.now.expires, "cause", err)
+			attrs := []any{"upstream", s.c.Name, "until", s.now.expires, "cause", err}
+			if todo := advice(err); todo != "" {
+				attrs = append(attrs, "remedy", todo)
+			}
+			s.c.Log.Warn("no new token: the one before stays in use", attrs...)
 		}
 		return
 	}
@@ -280,7 +285,18 @@ func (s *Source) Inspect(ctx context.Context) (Grant, error) {
 		g.CredentialExpires = s.good.expires
 	}
 	if s.failed.err != nil {
-		g.Warning = cmp.Or(g.Warning, "the token cannot be renewed: "+s.failed.err.Error())
+		what := "the token cannot be renewed: " + s.failed.err.Error()
+		if todo := advice(s.failed.err); todo != "" {
+			what += "; " + todo
+		}
+		g.Warning = cmp.Or(g.Warning, what)
 	}
 	return g, nil
+}
+
+// advice says what an error means and what to do; empty: the table has nothing. Who
+// gets the error itself looks there, too.
+func advice(err error) string {
+	a, _ := remedy.Find(remedy.Failure{Text: err.Error()})
+	return a.String()
 }

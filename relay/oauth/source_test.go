@@ -1,11 +1,13 @@
 package oauth
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -235,9 +237,10 @@ func TestOneRequestAtOnce(t *testing.T) {
 // minute, and once in five seconds when there is none.
 func TestRenewalFails(t *testing.T) {
 	bubble(t, func(t *testing.T, srv *server, v *vault) {
-		s := newSource(t, srv, v)
+		var log bytes.Buffer
+		s := newSource(t, srv, v, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 		mustToken(t, s, "token-1")
-		srv.set(func(s *server) { s.answer = refuse(503, "temporarily_unavailable", "") })
+		srv.set(func(s *server) { s.answer = refuse(401, "invalid_client", "AADSTS7000222: The secret is expired.") })
 		time.Sleep(46 * time.Minute)
 		for range 100 {
 			mustToken(t, s, "token-1")
@@ -246,8 +249,11 @@ func TestRenewalFails(t *testing.T) {
 		if srv.count() != 2 {
 			t.Fatalf("%d requests, want 2", srv.count())
 		}
-		if g, err := s.Inspect(t.Context()); err != nil || !strings.Contains(g.Warning, "cannot be renewed") {
+		if g, err := s.Inspect(t.Context()); err != nil || !strings.HasPrefix(g.Warning, "the token cannot be renewed: no token: AADSTS7000222: The secret is expired.; the client secret has expired; what to do: ") {
 			t.Errorf("%+v %v", g, err)
+		}
+		if !strings.Contains(log.String(), `remedy="the client secret has expired; what to do: `) {
+			t.Errorf("the log:\n%s", &log)
 		}
 		time.Sleep(61 * time.Second)
 		mustToken(t, s, "token-1")
@@ -267,25 +273,6 @@ func TestRenewalFails(t *testing.T) {
 		srv.set(func(s *server) { s.answer = nil })
 		time.Sleep(6 * time.Second)
 		mustToken(t, s, "token-5")
-	})
-}
-
-func TestRetryAfter(t *testing.T) {
-	bubble(t, func(t *testing.T, srv *server, v *vault) {
-		srv.answer = refuse(429, "", "")
-		s := newSource(t, srv, v)
-		for _, c := range []struct {
-			after time.Duration
-			want  int
-		}{{0, 1}, {30 * time.Second, 1}, {31 * time.Second, 2}} {
-			time.Sleep(c.after)
-			if _, err := s.Token(t.Context()); err == nil || !strings.Contains(err.Error(), "too often") {
-				t.Errorf("%v", err)
-			}
-			if srv.count() != c.want {
-				t.Errorf("after %s: %d requests, want %d", c.after, srv.count(), c.want)
-			}
-		}
 	})
 }
 

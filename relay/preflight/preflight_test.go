@@ -174,6 +174,18 @@ func TestCheckedWhenSettingsOrSecretsChange(t *testing.T) {
 	}, Target{Name: "out", Type: "SMTP", Checker: p, Print: "1"})
 }
 
+// What gives no token is put into plain words, too.
+func TestNoTokenIsExplained(t *testing.T) {
+	p := &provider{says: upstream.Health{Credentials: upstream.Bad, Text: "no token: AADSTS7000215: Invalid client secret provided."}}
+	inBubble(t, func(r *rig) {
+		r.pass(startSpread)
+		r.want(p, "out", 1, upstream.Bad)
+		if x := r.Result("out"); !strings.HasPrefix(x.Remedy, "the client secret is wrong; what to do: put the secret's Value, not its ID") || !strings.Contains(r.log.String(), `remedy="the client secret is wrong; what to do: `) {
+			t.Errorf("%+v\n%s", x, &r.log)
+		}
+	}, Target{Name: "out", Type: "Microsoft365", Checker: p, Print: "1"})
+}
+
 // A check that began before a Secret changed says nothing of the new one.
 func TestACheckOfOldSecretsDoesNotCount(t *testing.T) {
 	p := &provider{says: refused, take: 10 * time.Second}

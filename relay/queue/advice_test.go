@@ -46,9 +46,19 @@ func TestWhatAReplyMeansIsSaid(t *testing.T) {
 }
 
 func TestWhatTheTroubleOfAnUpstreamMeansIsSaid(t *testing.T) {
+	noToken := upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Text: "AUTH XOAUTH2: no token: AADSTS7000222: The provided client secret keys for app '0000' are expired."}
+	for means, trouble := range map[string]upstream.Outcome{
+		"the server does not take user name and password": badLogin,
+		"the client secret has expired":                   noToken,
+	} {
+		t.Run(means, func(t *testing.T) { saysTheTrouble(t, trouble, means) })
+	}
+}
+
+func saysTheTrouble(t *testing.T, trouble upstream.Outcome, means string) {
+	t.Helper()
 	inBubble(t, only(settings()), func(r *rig) {
-		const means = "the server does not take user name and password"
-		r.up.say(always(badLogin))
+		r.up.say(always(trouble))
 		var first string
 		for range breakerFailures {
 			first = r.send(message("x@corp.example")).ID

@@ -4,6 +4,7 @@ package remedy
 const (
 	rfc3463 = "RFC 3463, RFC 5321 4.2"
 	rfc4954 = "RFC 4954 6"
+	rfc6749 = "RFC 6749 5.2"
 	postfix = "https://www.postfix.org/SMTPD_ACCESS_README.html"
 	exim    = "https://www.exim.org/exim-html-current/doc/html/spec_html/ch-access_control_lists.html"
 	ours    = "this program: relay/upstream"

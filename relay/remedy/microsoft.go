@@ -12,6 +12,9 @@ const (
 	graphSend   = "https://learn.microsoft.com/graph/api/user-sendmail"
 	graphLimits = "https://learn.microsoft.com/graph/throttling-limits"
 	entraErrors = "https://learn.microsoft.com/entra/identity-platform/reference-error-codes"
+	federation  = "https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations"
+	principals  = "https://learn.microsoft.com/entra/identity-platform/app-objects-and-service-principals"
+	clientFlow  = "https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow"
 )
 
 const useOAuth = "send with OAuth (MailUpstream type: Microsoft365), which this setting does not stop"
@@ -223,12 +226,12 @@ var graph = []row{
 var entra = []row{
 	{
 		says:   []string{"AADSTS7000215"},
-		Advice: Advice{"the client secret is wrong", "put the secret's value, not its ID, into key clientSecret of the Secret", true},
+		Advice: Advice{"the client secret is wrong", "put the secret's Value, not its ID, into key clientSecret of the Secret", true},
 		source: entraErrors,
 	},
 	{
 		says:   []string{"AADSTS7000222"},
-		Advice: Advice{"the client secret has expired", "make a new one in the app registration and put its value into key clientSecret of the Secret; a certificate or workload identity need no such change", true},
+		Advice: Advice{"the client secret has expired", "make a new one in the app registration (Certificates & secrets) and put its Value into key clientSecret of the Secret; a certificate or workload identity need no such change", true},
 		source: entraErrors,
 	},
 	{
@@ -237,8 +240,13 @@ var entra = []row{
 		source: entraErrors,
 	},
 	{
-		says:   []string{"AADSTS90002", "AADSTS900023"},
-		Advice: Advice{"there is no such tenant", "correct tenantID; for a sovereign cloud set authorityHost", true},
+		says:   []string{"AADSTS90002"},
+		Advice: Advice{"there is no such tenant", "correct tenantID; for a tenant of a sovereign cloud set authorityHost", true},
+		source: entraErrors,
+	},
+	{
+		says:   []string{"AADSTS900023"},
+		Advice: Advice{"tenantID is neither the ID of a tenant nor one of its domains", "correct tenantID: it is in Entra's overview of the tenant", true},
 		source: entraErrors,
 	},
 	{
@@ -248,7 +256,7 @@ var entra = []row{
 	},
 	{
 		says:   []string{"AADSTS700024"},
-		Advice: Advice{"the proof that the relay signed is not valid at this time", "set the clock of the machine: it must agree with Microsoft's within five minutes", true},
+		Advice: Advice{"the proof of the relay's identity is not valid at this time", "set the clock of the machine: it must agree with Microsoft's within five minutes", true},
 		source: entraErrors,
 	},
 	{
@@ -257,8 +265,13 @@ var entra = []row{
 		source: entraErrors,
 	},
 	{
+		says:   []string{"AADSTS700222"},
+		Advice: Advice{"the Pod's token is one of Entra's own, which it does not exchange", "have the webhook of Azure Workload Identity give the Pod a token of the cluster's issuer, or use credentials.type: Secret", true},
+		source: federation,
+	},
+	{
 		says:   []string{"AADSTS53003"},
-		Advice: Advice{"a Conditional Access policy for workload identities blocks the app", "let the app pass it from the cluster's public egress address: see the service principal's sign-in log in Entra", true},
+		Advice: Advice{"a Conditional Access policy for workload identities blocks the app", "exclude the app, or let it pass from the cluster's public egress address: see the service principal's sign-in log in Entra", true},
 		source: entraErrors,
 	},
 	{
@@ -267,28 +280,71 @@ var entra = []row{
 		source: entraErrors,
 	},
 	{
-		says:   []string{"AADSTS500011", "AADSTS1002012", "AADSTS70011"},
-		Advice: Advice{"the tenant knows no such scope", "correct the scopes (for a sovereign cloud, endpoint and authorityHost)", true},
+		says:   []string{"AADSTS7000229"},
+		Advice: Advice{"the app has no service principal in the tenant", "give admin consent to the app in the tenant, or make its enterprise application (az ad sp create --id CLIENTID)", true},
+		source: principals,
+	},
+	{
+		says:   []string{"AADSTS500011"},
+		Advice: Advice{"the tenant does not know the service that the scope is of", "it may have no Exchange Online, or be in another cloud: check tenantID, scopes, and authorityHost of a sovereign cloud", true},
 		source: entraErrors,
 	},
-	{ // what any authorization server says, behind the codes that say more
+	{
+		says:   []string{"AADSTS1002012", "AADSTS70011"},
+		Advice: Advice{"the scope is wrong for client credentials", "let it end with /.default, and be one scope only: https://outlook.office365.com/.default for Exchange Online", true},
+		source: clientFlow,
+	},
+}
+
+// oauth are the errors of any authorization server, behind the codes that say more.
+var oauth = []row{
+	{
 		says:   []string{"invalid_client"},
 		Advice: Advice{"the authorization server does not take the client and its credential", "correct clientID, and clientSecret or tls.crt and tls.key in the Secret: a change is used without a restart", true},
-		source: "RFC 6749 5.2",
+		source: rfc6749,
 	},
 	{
 		says:   []string{"unauthorized_client"},
 		Advice: Advice{"the client may not use the client-credentials grant", "allow it for the client at the authorization server", true},
-		source: "RFC 6749 5.2",
+		source: rfc6749,
+	},
+	{
+		says:   []string{"unsupported_grant_type"},
+		Advice: Advice{"the authorization server has no client-credentials grant", "switch it on there, correct the token URL, or use another way to log in", true},
+		source: rfc6749,
 	},
 	{
 		says:   []string{"invalid_scope"},
-		Advice: Advice{"the authorization server does not give the scope", "correct scopes, or grant it to the client", true},
-		source: "RFC 6749 5.2",
+		Advice: Advice{"the authorization server does not give the scope", "correct oauth2.scopes, or grant the scope to the client", true},
+		source: rfc6749,
 	},
 	{
-		says:   []string{"the authorization server refused", "check the token URL", "correct the token URL"},
+		says:   []string{"the authorization server answered with a redirect", "the authorization server knows no such URL"},
+		Advice: Advice{"no token is given at the token URL", "correct oauth2.tokenURL; of type Microsoft365, tenantID and authorityHost", true},
+		source: ours,
+	},
+	{
+		says:   []string{"the authorization server refused with HTTP"},
+		Advice: Advice{"the authorization server gives no token, and does not say why", "check the token URL (of type Microsoft365, authorityHost): what answers there may be another server", true},
+		source: ours,
+	},
+	{
+		says:   []string{"the authorization server was asked too often"},
+		Advice: Advice{"the authorization server gives no more tokens for a while", "nothing, it is asked again when it says; see that no other program uses the same client", false},
+		source: "RFC 6585 4",
+	},
+	{
+		says:   []string{"the authorization server has trouble of its own"},
+		Advice: Advice{"the authorization server has trouble of its own", "nothing, it is asked again; see its status page", false},
+		source: status,
+	},
+}
+
+// noToken is for what nothing else is known of: it stands behind all other lines.
+var noToken = []row{
+	{
+		says:   []string{"no token:"},
 		Advice: Advice{"the authorization server gives no token", "see its words; check the token URL, the client and its credential", true},
-		source: "RFC 6749 5.2; relay/oauth",
+		source: rfc6749,
 	},
 }

@@ -63,7 +63,7 @@ func Find(f Failure) (Advice, bool) {
 
 // table is looked through in its order: of two rows that fit equally well the
 // first counts.
-var table = slices.Concat(exchange, graph, entra, ses, sendGrid, mailgun, postmark, google, reputation, general, connection)
+var table = slices.Concat(exchange, graph, entra, oauth, ses, sendGrid, mailgun, postmark, google, reputation, general, connection, noToken)
 
 func find(f Failure) int {
 	if f.Code == 0 {

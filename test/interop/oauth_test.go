@@ -277,7 +277,8 @@ func TestClientSecretIsRotated(t *testing.T) {
 	s := newScan(t, 50_000)
 	swaksTo(t, r, s, "it@corp.example")
 	env.Eventually(t, "the reason is in the log", r.Output, func() bool {
-		return strings.Contains(r.Output(), "outcome=Deferred") && strings.Contains(r.Output(), "the client secret is wrong") && strings.Contains(r.Output(), "(AADSTS7000215)")
+		return strings.Contains(r.Output(), "outcome=Deferred") && strings.Contains(r.Output(), "no token: AADSTS7000215: Invalid client secret provided: ***") &&
+			strings.Contains(r.Output(), `remedy="the client secret is wrong; what to do: put the secret's Value, not its ID,`)
 	})
 	text := manifests
 	for name, port := range r.ports {

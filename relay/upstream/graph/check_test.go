@@ -106,7 +106,7 @@ func TestCheckWithoutToken(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		want upstream.Verdict
-	}{{errors.New("the client secret is wrong"), upstream.Bad}, {passing{errors.New("no connection")}, upstream.Untold}} {
+	}{{errors.New("no token: AADSTS7000215: Invalid client secret provided"), upstream.Bad}, {passing{errors.New("no connection")}, upstream.Untold}} {
 		h := f.transport(func(cfg *Config) { cfg.Tokens = brokenTokens{c.err} }).Check(t.Context())
 		if h.Credentials != c.want || h.Reachable != upstream.Untold || h.Text != c.err.Error() {
 			t.Errorf("%v: %+v", c.err, h)

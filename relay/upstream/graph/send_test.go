@@ -184,7 +184,7 @@ func (brokenTokens) Close() error                            { return nil }
 
 func TestNoToken(t *testing.T) {
 	f := startFake(t, conformance.None)
-	cause := errors.New("no token: the client secret has expired")
+	cause := errors.New("no token: AADSTS7000222: The provided client secret keys are expired")
 	tr := f.transport(func(c *Config) { c.Tokens = brokenTokens{cause} })
 	out := tr.Deliver(t.Context(), scanOf(t, head+"\r\n", "a@corp.test", "b@corp.test"))
 	if kinds(out) != "Deferred/Upstream Deferred/Upstream" || out[0].Text != cause.Error() || !errors.Is(out[0].Cause, cause) || len(f.requests()) != 0 {

@@ -281,7 +281,7 @@ func TestTokenStaysAtHome(t *testing.T) {
 		"another authority":  {plan.TLSStartTLS, "", "AUTH XOAUTH2", "tok", nil, "TLS: "},
 		"not offered":        {plan.TLSStartTLS, "ca", "AUTH PLAIN", "tok", nil, "it has PLAIN, we have XOAUTH2"},
 		"too long":           {plan.TLSStartTLS, "ca", "AUTH XOAUTH2", strings.Repeat("t", 10_000), nil, "has 10000 octets"},
-		"there is no token":  {plan.TLSStartTLS, "ca", "AUTH XOAUTH2", "", errors.New("no token: the client secret has expired"), "AUTH XOAUTH2: no token: the client secret has expired"},
+		"there is no token":  {plan.TLSStartTLS, "ca", "AUTH XOAUTH2", "", errors.New("no token: AADSTS7000222: expired"), "AUTH XOAUTH2: no token: AADSTS7000222: expired"},
 		"user of a fake RFC": {plan.TLSStartTLS, "ca", "AUTH XOAUTH2", "tok", nil, "control character"},
 	} {
 		t.Run(name, func(t *testing.T) {
