@@ -79,7 +79,7 @@ func (d *Delivery) Update(p *plan.Plan) error {
 	next := map[string]*route{}
 	var made []upstream.Transport
 	for name, u := range p.Upstreams {
-		keys := &keyring{}
+		keys := &keyring{last: secrets.Last{Upstream: name, Log: d.Log}}
 		if have := d.upstreams[name]; have != nil {
 			keys = have.keys
 			if sameWay(have.plan, u) {

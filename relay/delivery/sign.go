@@ -21,6 +21,7 @@ import (
 // keyring keeps the keys of one upstream as they were read last: to read an RSA
 // key takes longer than to sign with it.
 type keyring struct {
+	last   secrets.Last
 	mu     sync.Mutex
 	of     [sha256.Size]byte // what signer was made of; zero: nothing yet
 	signer *dkim.Signer
@@ -41,19 +42,33 @@ func (e *keyError) Unwrap() error { return e.err }
 var errNoSecret = fmt.Errorf("it is %w: create it, with a private key as %s or %s", secrets.ErrNotFound, dkim.RSAKey, dkim.Ed25519Key)
 
 // signer gives what the upstream's mail is signed with; nil: it is not signed.
-// The Secret is read at each attempt, so that a new key is used at once.
+// The Secret is read at each attempt, so that a new key is used at once, and the
+// keys before stay in use until the new ones are there whole.
 func (d *Delivery) signer(r *route) (*dkim.Signer, error) {
 	p := r.plan.DKIM
 	if p == nil {
 		return nil, nil
 	}
-	data, err := d.Secrets().Get(p.Secret)
-	if errors.Is(err, secrets.ErrNotFound) {
+	var out *dkim.Signer
+	err := r.keys.last.Use(d.Secrets(), p.Secret, func(src secrets.Source) error {
+		data, err := src.Get(p.Secret)
+		if err == nil {
+			out, err = d.signerOf(r, data)
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, secrets.ErrNotFound):
 		return nil, &keyError{p.Secret, errNoSecret}
-	}
-	if err != nil {
+	case err != nil:
 		return nil, &keyError{p.Secret, err}
 	}
+	return out, nil
+}
+
+// signerOf gives the signer of a Secret's keys.
+func (d *Delivery) signerOf(r *route, data map[string][]byte) (*dkim.Signer, error) {
+	p := r.plan.DKIM
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%q %q %t %t\n", p.Domain, p.Selector, p.Reissued, p.Single)
 	for _, name := range slices.Sorted(maps.Keys(data)) {
@@ -67,7 +82,7 @@ func (d *Delivery) signer(r *route) (*dkim.Signer, error) {
 	}
 	keys, err := dkim.Keys(data)
 	if err != nil {
-		return nil, &keyError{p.Secret, err}
+		return nil, err
 	}
 	if p.Single {
 		keys = keys[:1] // RSA's is the first, and all verifiers know it

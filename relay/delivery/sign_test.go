@@ -211,6 +211,28 @@ func TestKeysRotate(t *testing.T) {
 	}
 }
 
+// While a Secret is half written the keys before sign; once it is gone nothing
+// leaves.
+func TestKeysHalfWritten(t *testing.T) {
+	r := newRig(t)
+	f := r.signs("out", "copier.test", "OutsideDomain")
+	m := r.stored("A", head, body)
+	good := map[string][]byte{dkim.RSAKey: keyPEM(t, dkim.RSAKey)}
+	for i, data := range []map[string][]byte{good, {dkim.RSAKey: good[dkim.RSAKey][:60]}, {}} {
+		r.hasKeys(data)
+		if o := r.attempt("out", m); o.Kind != upstream.Accepted {
+			t.Fatalf("attempt %d: %v", i, o)
+		}
+		if got := signatures(t, good, f.all()[i].data); !slices.Equal(got, []string{"copier.test"}) {
+			t.Errorf("attempt %d: %q", i, got)
+		}
+	}
+	r.hasSecrets(secrets.Map{})
+	if o := r.attempt("out", m); o.Kind != upstream.Deferred || o.Scope != upstream.ScopeUpstream {
+		t.Errorf("without the Secret: %v", o)
+	}
+}
+
 func TestSigningStopsWithItsContext(t *testing.T) {
 	r := newRig(t)
 	f := r.signs("out", "copier.test", "OutsideDomain")

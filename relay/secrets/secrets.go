@@ -47,27 +47,6 @@ func Key(s Source, name, key string) (string, error) {
 	return strings.TrimRight(string(v), "\r\n"), nil
 }
 
-// Once gives each Secret of s as it was when it was asked for first, so that keys
-// that are asked for one after the other are of one version of it. It is for one
-// use, by one goroutine.
-func Once(s Source) Source { return &once{s, Map{}} }
-
-type once struct {
-	from Source
-	held Map
-}
-
-func (o *once) Get(name string) (map[string][]byte, error) {
-	if d, ok := o.held[name]; ok {
-		return d, nil
-	}
-	d, err := o.from.Get(name)
-	if err == nil {
-		o.held[name] = d
-	}
-	return d, err
-}
-
 // String, GoString and LogValue keep what a Map holds out of logs and errors
 // that somebody formats it into by mistake.
 func (m Map) String() string { return fmt.Sprintf("%d secrets", len(m)) }

@@ -104,6 +104,7 @@ func TestUpstreamFigures(t *testing.T) {
 	say := func(c status.Check) { r.node.set("copiers-0", func(i *instance) { i.check = c }) }
 	say(c)
 	r.kubectl(withLogin + "\n---\n" + office + "\n---\n" + copiers())
+	r.ready("copiers")
 	r.conditionOf("MailUpstream smarthost", "CredentialsValid=True/Valid", r.upstream("smarthost"), "warning: the account is in the sandbox")
 	if q := must[v1alpha1.MailUpstream](r, "smarthost").Status.Quota; q == nil || *q != (v1alpha1.UpstreamQuota{MessagesPerSecond: "1.5", DailyLimit: 200, DailyUsed: 7}) {
 		t.Errorf("quota %+v", q)

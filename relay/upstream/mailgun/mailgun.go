@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -39,6 +40,7 @@ const batch = 1000
 type Transport struct {
 	c      Config
 	client *httpapi.Client
+	last   secrets.Last // of the API key
 }
 
 // New makes a transport; the error says what is wrong with the endpoint.
@@ -49,7 +51,7 @@ func New(c Config) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Transport{c, client}, nil
+	return &Transport{c: c, client: client}, nil
 }
 
 // Capabilities tells that addresses and header have to be ASCII; the size is the
@@ -60,18 +62,25 @@ func (t *Transport) Capabilities() upstream.Capabilities { return upstream.Capab
 func (t *Transport) Close() error { return t.client.Close() }
 
 // key is read at each attempt, so that a new one is used at once.
-func (t *Transport) key() (string, error) {
+func (t *Transport) key() (key string, err error) {
 	name := t.c.Mailgun.Secret
-	key, err := secrets.Key(t.c.Secrets(), name, "apiKey")
-	if err != nil {
-		return "", fmt.Errorf("no API key: %w", err)
-	}
-	for i := range len(key) {
-		if key[i] <= ' ' || key[i] > '~' {
-			return "", fmt.Errorf("secret %q: apiKey holds a blank or a character that no key has: put the key alone there", name)
+	err = t.last.Use(t.c.Secrets(), name, func(src secrets.Source) error {
+		now, err := secrets.Key(src, name, "apiKey")
+		if err != nil {
+			return err
 		}
+		for i := range len(now) {
+			if now[i] <= ' ' || now[i] > '~' {
+				return fmt.Errorf("secret %q: apiKey holds a blank or a character that no key has: put the key alone there", name)
+			}
+		}
+		key = now
+		return nil
+	})
+	if errors.Is(err, secrets.ErrNotFound) {
+		err = fmt.Errorf("no API key: %w", err)
 	}
-	return key, nil
+	return key, err
 }
 
 // login is the header of a request: Basic authentication as "api" (RFC 7617).

@@ -204,6 +204,20 @@ func TestKey(t *testing.T) {
 	if len(s.calls) > 0 {
 		t.Errorf("%q", s.calls)
 	}
+	// The key before is used until the new one is there whole.
+	now := secrets.Map{"mailgun": {"apiKey": []byte(sendingKey)}}
+	tr := s.transport(t, "", func(c *Config) { c.Secrets = func() secrets.Source { return now } })
+	for i, want := range []string{"Accepted", "Accepted", "Deferred/Upstream"} {
+		switch i {
+		case 1:
+			now = secrets.Map{"mailgun": {"other": []byte("x")}}
+		case 2:
+			now = secrets.Map{}
+		}
+		if got := kinds(tr.Deliver(t.Context(), message(t, "a@corp.test"))); got != want {
+			t.Errorf("step %d: %s, want %s", i, got, want)
+		}
+	}
 }
 
 func TestCheck(t *testing.T) {

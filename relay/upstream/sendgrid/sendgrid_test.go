@@ -265,7 +265,8 @@ func TestStopped(t *testing.T) {
 	}
 }
 
-// A key that is missing or spoilt makes nothing bounce; a new one is used at once.
+// A key that is missing or spoilt makes nothing bounce; a new one is used at once,
+// and the one before until the new one is there whole.
 func TestKey(t *testing.T) {
 	s := apifake.Start(t, conformance.None, provider(inAnHour))
 	all := secrets.Map{}
@@ -274,7 +275,7 @@ func TestKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tr.Close()
-	for _, c := range []struct{ key, want string }{{"", "Deferred/Upstream"}, {"SG.x y", "Deferred/Upstream"}, {"SG.old", "Failed/Upstream"}, {key + "\n", "Accepted"}} {
+	for _, c := range []struct{ key, want string }{{"", "Deferred/Upstream"}, {"SG.x y", "Deferred/Upstream"}, {"SG.old", "Failed/Upstream"}, {key + "\n", "Accepted"}, {"SG.half x", "Accepted"}, {"SG.old", "Failed/Upstream"}} {
 		if c.key != "" {
 			all["sendgrid"] = map[string][]byte{"apiKey": []byte(c.key)}
 		}

@@ -26,12 +26,14 @@ func (s *session) authenticate(ctx context.Context) error {
 		return s.authenticateByToken(ctx)
 	}
 	name := a.Secret
-	src := secrets.Once(s.t.c.Secrets())
-	user, err := s.user(src)
-	if err != nil {
+	var user, password string
+	err := s.t.login.Use(s.t.c.Secrets(), name, func(src secrets.Source) (err error) {
+		if user, err = s.user(src); err != nil {
+			return err
+		}
+		password, err = secrets.Key(src, name, cmp.Or(a.PasswordKey, "password"))
 		return err
-	}
-	password, err := secrets.Key(src, name, cmp.Or(a.PasswordKey, "password"))
+	})
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/md5"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -127,6 +128,35 @@ func TestRotatedPassword(t *testing.T) {
 		}
 		if got := brief(tr.Deliver(t.Context(), message(t, text))); got != c.want {
 			t.Errorf("%v: got %s, want %s", c.data, got, c.want)
+		}
+	}
+}
+
+// What was read whole stays in use while the Secrets are half written; what is
+// taken away does not.
+func TestHalfWrittenSecrets(t *testing.T) {
+	p := newPKI(t, "mx.test")
+	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH PLAIN"}, answer: login}
+	tr := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", CertSecret: "client", Auth: &plan.SMTPAuth{Secret: "login"}}))
+	tr.Close() // so that each message has a connection of its own
+	if got := brief(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
+		t.Fatal(got)
+	}
+	whole := maps.Clone(p.secrets)
+	for name, half := range map[string]map[string][]byte{
+		"login": {"username": []byte("new")}, "ca": {"ca.crt": []byte("-----BEGIN CERT")}, "client": {"tls.crt": whole["client"]["tls.crt"], "tls.key": []byte("x")},
+	} {
+		p.secrets[name] = half
+		if got := brief(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
+			t.Errorf("half of %s: %s", name, got)
+		}
+		delete(p.secrets, name)
+		if got := brief(tr.Deliver(t.Context(), message(t, text))); got != "Deferred/Upstream" {
+			t.Errorf("%s was taken away: %s", name, got)
+		}
+		p.secrets[name] = whole[name]
+		if got := brief(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
+			t.Errorf("%s is whole again: %s", name, got)
 		}
 	}
 }

@@ -228,36 +228,51 @@ func (s *session) handshake(ctx context.Context) error {
 // tlsConfig reads the certificates anew each time, so that a rotated Secret is
 // used.
 func (t *Transport) tlsConfig() (*tls.Config, error) {
-	o, src := &t.c.SMTP, secrets.Once(t.c.Secrets())
+	o, src := &t.c.SMTP, t.c.Secrets()
 	c := &tls.Config{ServerName: cmp.Or(o.ServerName, o.Host), MinVersion: cmp.Or(o.MinimumTLS, tls.VersionTLS12)} //nolint:gosec // what is older has to be asked for
 	if o.TLS == plan.TLSOpportunistic {
 		c.InsecureSkipVerify = true //nolint:gosec // verifying gains nothing where the alternative is clear text
 	}
 	if o.CASecret != "" {
-		ca, err := secrets.Key(src, o.CASecret, "ca.crt")
-		if err != nil {
+		if err := t.ca.Use(src, o.CASecret, func(src secrets.Source) error {
+			ca, err := secrets.Key(src, o.CASecret, "ca.crt")
+			if err != nil {
+				return err
+			}
+			c.RootCAs = x509.NewCertPool()
+			if !c.RootCAs.AppendCertsFromPEM([]byte(ca)) {
+				return fmt.Errorf("secret %q: ca.crt holds no certificate in PEM form", o.CASecret)
+			}
+			return nil
+		}); err != nil {
 			return nil, err
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM([]byte(ca)) {
-			return nil, fmt.Errorf("secret %q: ca.crt holds no certificate in PEM form", o.CASecret)
 		}
 	}
 	if o.CertSecret == "" {
 		return c, nil
 	}
-	crt, err := secrets.Key(src, o.CertSecret, "tls.crt")
+	err := t.cert.Use(src, o.CertSecret, func(src secrets.Source) (err error) {
+		c.Certificates, err = clientCertificate(src, o.CertSecret)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	key, err := secrets.Key(src, o.CertSecret, "tls.key")
+	return c, nil
+}
+
+func clientCertificate(src secrets.Source, name string) ([]tls.Certificate, error) {
+	crt, err := secrets.Key(src, name, "tls.crt")
+	if err != nil {
+		return nil, err
+	}
+	key, err := secrets.Key(src, name, "tls.key")
 	if err != nil {
 		return nil, err
 	}
 	cert, err := tls.X509KeyPair([]byte(crt), []byte(key))
 	if err != nil { // its words may hold parts of the key
-		return nil, fmt.Errorf("secret %q: tls.crt and tls.key are no pair of certificate and key in PEM form", o.CertSecret)
+		return nil, fmt.Errorf("secret %q: tls.crt and tls.key are no pair of certificate and key in PEM form", name)
 	}
-	c.Certificates = []tls.Certificate{cert}
-	return c, nil
+	return []tls.Certificate{cert}, nil
 }

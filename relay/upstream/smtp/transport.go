@@ -102,6 +102,8 @@ type Transport struct {
 	utf8 atomic.Bool  // SMTPUTF8
 	took atomic.Bool  // the server accepted a token of ours before
 
+	login, ca, cert secrets.Last // what the Secrets held
+
 	mu     sync.Mutex
 	idle   []*session
 	closed bool
@@ -112,6 +114,9 @@ type Transport struct {
 func New(c Config) *Transport {
 	c.setDefaults()
 	t := &Transport{c: c}
+	for _, l := range []*secrets.Last{&t.login, &t.ca, &t.cert} {
+		l.Upstream, l.Log = c.Name, c.Log
+	}
 	t.own = t.target()
 	return t
 }

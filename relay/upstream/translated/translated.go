@@ -84,6 +84,7 @@ type Transport struct {
 	c      Config
 	s      *Service
 	client *httpapi.Client
+	last   secrets.Last // of the API key
 }
 
 // New makes a transport; the error says what is wrong with the endpoint.
@@ -94,7 +95,7 @@ func New(c Config, s *Service) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Transport{c, s, client}, nil
+	return &Transport{c: c, s: s, client: client}, nil
 }
 
 // Capabilities tells that addresses have to be ASCII. What a message is as a
@@ -122,17 +123,24 @@ func (t *Transport) Get(ctx context.Context, path string) (*httpapi.Response, *u
 }
 
 // key is read at each attempt, so that a new one is used at once.
-func (t *Transport) key() (string, error) {
-	key, err := secrets.Key(t.c.Secrets(), t.c.Secret, "apiKey")
-	if err != nil {
-		return "", fmt.Errorf("no API key: %w", err)
-	}
-	for i := range len(key) {
-		if key[i] <= ' ' || key[i] > '~' {
-			return "", fmt.Errorf("the API key in Secret %q holds a blank or a character that no key has", t.c.Secret)
+func (t *Transport) key() (key string, err error) {
+	err = t.last.Use(t.c.Secrets(), t.c.Secret, func(src secrets.Source) error {
+		now, err := secrets.Key(src, t.c.Secret, "apiKey")
+		if err != nil {
+			return err
 		}
+		for i := range len(now) {
+			if now[i] <= ' ' || now[i] > '~' {
+				return fmt.Errorf("the API key in Secret %q holds a blank or a character that no key has", t.c.Secret)
+			}
+		}
+		key = now
+		return nil
+	})
+	if errors.Is(err, secrets.ErrNotFound) {
+		err = fmt.Errorf("no API key: %w", err)
 	}
-	return key, nil
+	return key, err
 }
 
 // attempt is one call of Deliver.
