@@ -64,3 +64,52 @@ func TestDependenciesAreExplained(t *testing.T) {
 		}
 	}
 }
+
+// Every threat that SECURITY.md names has tests, and those are there.
+func TestThreatsHaveTests(t *testing.T) {
+	t.Parallel()
+	root := env.Root(t)
+	doc, err := os.ReadFile(filepath.Join(root, "SECURITY.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, dir := range []string{"relay", "controllers", "test"} {
+		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, e os.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case e.Name() == "node_modules":
+				return filepath.SkipDir
+			case !strings.HasSuffix(path, "_test.go"):
+				return nil
+			}
+			b, err := os.ReadFile(path)
+			all.Write(b)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, table, _ := strings.Cut(string(doc), "| threat |")
+	rows := 0
+	for line := range strings.Lines(table) {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| what holds") {
+			continue
+		}
+		rows++
+		named := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`").FindAllStringSubmatch(line, -1)
+		if len(named) == 0 {
+			t.Errorf("no test: %s", line)
+		}
+		for _, m := range named {
+			if !strings.Contains(all.String(), "\nfunc "+m[1]+"(") {
+				t.Errorf("%s is not there: %s", m[1], line)
+			}
+		}
+	}
+	if rows < 17 {
+		t.Errorf("%d rows", rows)
+	}
+}
