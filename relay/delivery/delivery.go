@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -371,13 +372,26 @@ func ascii(head []byte, m *upstream.Message) bool {
 func identity(s *plan.Sender, q *queue.Message) message.Identity {
 	id := message.Identity{
 		Domain: s.Domain, LocalPart: cmp.Or(q.Identity.LocalPart, s.LocalPart), DisplayName: cmp.Or(q.Identity.DisplayName, s.DisplayName),
-		Device: cmp.Or(q.Client.User, q.Client.HELO, q.Client.Addr.String()), ReplyTo: s.ReplyTo && q.ReplyToAllowed,
+		Device: device(&q.Client), ReplyTo: s.ReplyTo && q.ReplyToAllowed,
 		Always: s.Rewrite == "Always" || q.ForceIdentity || q.Identity.LocalPart != "" || q.Identity.DisplayName != "", Never: s.Rewrite == "Never" && !q.ForceIdentity,
 	}
 	if id.Never {
 		id.Always = false
 	}
 	return id
+}
+
+// device is what a recipient may be told of who sent a message: its login or its
+// name, and its address where that is no secret.
+func device(c *queue.Client) string {
+	helo, address := c.HELO, c.Addr.String()
+	if c.Redacted {
+		address = "a device"
+		if _, err := netip.ParseAddr(strings.TrimPrefix(strings.Trim(helo, "[]"), "IPv6:")); err == nil {
+			helo = ""
+		}
+	}
+	return cmp.Or(c.User, helo, address)
 }
 
 // header reads the stored header without the empty line. Its size is bounded

@@ -197,6 +197,30 @@ func TestTheRulesIdentityComesFirst(t *testing.T) {
 
 // A sender that the rule does not allow leaves under the upstream's identity or
 // not at all (senders.otherwise: Rewrite).
+// What a rewritten sender says of the device shows no inside address where the
+// listener's Received does not.
+func TestDeviceOfARedactedListener(t *testing.T) {
+	inside := netip.MustParseAddr("10.20.3.7")
+	for want, c := range map[string]queue.Client{
+		"mfp-1":        {User: "mfp-1", HELO: "NPI1", Addr: inside, Redacted: true},
+		"NPI1":         {HELO: "NPI1", Addr: inside, Redacted: true},
+		"a device":     {HELO: "[10.20.3.7]", Addr: inside, Redacted: true},
+		"10.20.3.7":    {Addr: inside},
+		"[10.20.3.8]":  {HELO: "[10.20.3.8]", Addr: inside},
+		"copier floor": {HELO: "copier floor", Addr: inside, Redacted: true},
+	} {
+		if got := device(&c); got != want {
+			t.Errorf("%+v: %q, want %q", c, got, want)
+		}
+	}
+	if got := device(&queue.Client{HELO: "10.20.3.7", Addr: inside, Redacted: true}); got != "a device" {
+		t.Error(got)
+	}
+	if got := device(&queue.Client{HELO: "[IPv6:fd00::7]", Addr: inside, Redacted: true}); got != "a device" {
+		t.Error(got)
+	}
+}
+
 func TestASenderThatIsNotAllowedNeverLeavesAsItIs(t *testing.T) {
 	r := newRig(t)
 	plain := r.has("plain", nil)

@@ -51,7 +51,9 @@ type Client struct {
 	Hidden bool   `json:"hidden,omitempty"`
 	HELO   string `json:"helo,omitempty"`
 	User   string `json:"user,omitempty"` // authenticated as; empty: not
-	TLS    uint16 `json:"tls,omitempty"`  // crypto/tls version; 0: clear text
+	// Redacted: nobody outside is to see Addr (the listener's receivedHeader).
+	Redacted bool   `json:"redacted,omitempty"`
+	TLS      uint16 `json:"tls,omitempty"` // crypto/tls version; 0: clear text
 }
 
 // Recipient is one recipient of a message.

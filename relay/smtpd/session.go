@@ -122,6 +122,9 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	d := p.Policies.AtMail(s.client(), sender)
 	s.count(d)
 	if d.Reply != nil {
+		if *d.Reply == *reply.AuthRequired() && s.listener.Auth.Mode == plan.AuthNone { // no login could be taken here
+			return s.refuse("MAIL", reply.NoRule(s.conn.Addr.Addr().Unmap().String()), explain(d)+"; a login would help, and the listener takes none (authentication.mode)")
+		}
 		return s.refuse("MAIL", d.Reply, explain(d))
 	}
 	if domain, ok := p.SendsAs(sender); !ok && !d.Force {

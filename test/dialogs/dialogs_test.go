@@ -119,7 +119,9 @@ func play(t *testing.T, path string) {
 	d := load(t, path)
 	folder := t.TempDir()
 	manifests := manifests
-	for key, line := range map[string]string{"listener": "    tls: {mode: StartTLS}\n", "rule": "    senders: {allowed: [\"*@copier.example\"]}\n"} {
+	for line, key := range map[string]string{
+		"    tls: {mode: StartTLS}\n": "listener", "    senders: {allowed: [\"*@copier.example\"]}\n": "rule", "    match: {clientNetworks: [127.0.0.0/8]}\n": "rule",
+	} {
 		field, _, _ := strings.Cut(strings.TrimSpace(line), ":")
 		if slices.ContainsFunc(d.Header[key], func(s string) bool { return strings.HasPrefix(s, field+":") }) {
 			manifests = strings.Replace(manifests, line, "", 1) // the file has its own
