@@ -435,3 +435,23 @@ func TestClose(t *testing.T) {
 		mustToken(t, s, "token-3")
 	})
 }
+
+// Who is asked to wait does not ask before.
+func TestRetryAfter(t *testing.T) {
+	bubble(t, func(t *testing.T, srv *server, v *vault) {
+		srv.answer = refuse(429, "", "")
+		s := newSource(t, srv, v)
+		for _, c := range []struct {
+			after time.Duration
+			want  int
+		}{{0, 1}, {30 * time.Second, 1}, {31 * time.Second, 2}} {
+			time.Sleep(c.after)
+			if _, err := s.Token(t.Context()); err == nil || !strings.Contains(err.Error(), "too often") {
+				t.Errorf("%v", err)
+			}
+			if srv.count() != c.want {
+				t.Errorf("after %s: %d requests, want %d", c.after, srv.count(), c.want)
+			}
+		}
+	})
+}

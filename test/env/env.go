@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -81,12 +82,19 @@ const (
 	lastPort  = 32000
 )
 
-// FreePort gives a loopback port on which nothing listens. Another process may
-// take it before the caller does: servers are started in a loop.
+// given are the ports that FreePort gave to somebody in this process: one relay
+// with two listeners must not be told the same twice.
+var given sync.Map
+
+// FreePort gives a loopback port on which nothing listens, and none twice. Another
+// process may take it before the caller does: servers are started in a loop.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	for range 1000 {
 		port := firstPort + rand.IntN(lastPort-firstPort)
+		if _, taken := given.LoadOrStore(port, true); taken {
+			continue
+		}
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			continue
