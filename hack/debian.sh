@@ -49,6 +49,14 @@ install_packages() { # install_packages PACKAGE...
   return "$status"
 }
 
+# download PACKAGE: its file into the current folder, with the lists brought up to
+# date where they are too old for that.
+download() {
+  local sudo=()
+  ((EUID == 0)) || sudo=(sudo)
+  apt-get download -q "$1" || { "${sudo[@]}" apt-get update -qq && apt-get download -q "$1"; }
+}
+
 # unpack_packages DIR PACKAGE...: puts the files of each package below
 # DIR/PACKAGE, without installing it: no script of it runs.
 unpack_packages() {
@@ -59,7 +67,7 @@ unpack_packages() {
     echo "$me: unpacking $package" >&2
     mkdir -p "$dir"
     tmp=$(mktemp -d "$dir/.$package.XXXXXX")
-    if (cd "$tmp" && apt-get download -q "$package" && dpkg -x ./*.deb . && rm ./*.deb) >"$tmp.log" 2>&1; then
+    if (cd "$tmp" && download "$package" && dpkg -x ./*.deb . && rm ./*.deb) >"$tmp.log" 2>&1; then
       touch "$tmp/.unpacked"
       rm -rf "${dir:?}/$package" "$tmp.log"
       mv "$tmp" "$dir/$package"
