@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/plan"
@@ -91,28 +90,14 @@ func (q *Queue) candidates(it *item, i int) []*lane {
 	return nil
 }
 
+// matches asks the plan's rule. A client that a load balancer hides is in no
+// network.
 func (r *route) matches(m *Message, to *envelope.Address) bool {
-	if len(r.RecipientDomains) > 0 && !matchDomain(r.RecipientDomains, to.Domain) {
-		return false
+	client := m.Client.Addr
+	if m.Client.Hidden {
+		client = netip.Addr{}
 	}
-	if len(r.Networks) > 0 && (m.Client.Hidden || !slices.ContainsFunc(r.Networks, func(n netip.Prefix) bool { return n.Contains(m.Client.Addr.Unmap()) })) {
-		return false
-	}
-	return len(r.Senders) == 0 || envelope.MatchAny(r.Senders, m.Sender)
-}
-
-func matchDomain(domains []string, domain string) bool {
-	key := envelope.DomainKey(domain)
-	for _, d := range domains {
-		if sub, ok := strings.CutPrefix(d, "*"); ok {
-			if len(key) > len(sub) && strings.HasSuffix(key, sub) {
-				return true
-			}
-		} else if d == key {
-			return true
-		}
-	}
-	return false
+	return r.Matches(client, m.Sender, *to)
 }
 
 // choice is what choose finds.

@@ -2,6 +2,7 @@ package secrets
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 )
@@ -42,6 +43,29 @@ func (l *Last) Use(src Source, name string, use func(Source) error) error {
 	}
 	l.keep(name, before, err)
 	return nil
+}
+
+// APIKey gives a key of the Secret name that is sent in a field of a request's
+// header: visible ASCII only, since a blank or a line end there is a mistake of who
+// pasted it, or would be another field.
+func (l *Last) APIKey(src Source, name, key string) (value string, err error) {
+	err = l.Use(src, name, func(src Source) error {
+		now, err := Key(src, name, key)
+		if err != nil {
+			return err
+		}
+		for i := range len(now) {
+			if now[i] <= ' ' || now[i] > '~' {
+				return fmt.Errorf("secret %q: %s holds a blank or a character that no key has: put the key alone there", name, key)
+			}
+		}
+		value = now
+		return nil
+	})
+	if errors.Is(err, ErrNotFound) {
+		err = fmt.Errorf("no API key: %w", err)
+	}
+	return value, err
 }
 
 // keep remembers a version; nil: there is none any more. problem is why it is not

@@ -11,7 +11,6 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -62,25 +61,8 @@ func (t *Transport) Capabilities() upstream.Capabilities { return upstream.Capab
 func (t *Transport) Close() error { return t.client.Close() }
 
 // key is read at each attempt, so that a new one is used at once.
-func (t *Transport) key() (key string, err error) {
-	name := t.c.Mailgun.Secret
-	err = t.last.Use(t.c.Secrets(), name, func(src secrets.Source) error {
-		now, err := secrets.Key(src, name, "apiKey")
-		if err != nil {
-			return err
-		}
-		for i := range len(now) {
-			if now[i] <= ' ' || now[i] > '~' {
-				return fmt.Errorf("secret %q: apiKey holds a blank or a character that no key has: put the key alone there", name)
-			}
-		}
-		key = now
-		return nil
-	})
-	if errors.Is(err, secrets.ErrNotFound) {
-		err = fmt.Errorf("no API key: %w", err)
-	}
-	return key, err
+func (t *Transport) key() (string, error) {
+	return t.last.APIKey(t.c.Secrets(), t.c.Mailgun.Secret, "apiKey")
 }
 
 // login is the header of a request: Basic authentication as "api" (RFC 7617).

@@ -123,25 +123,7 @@ func (t *Transport) Get(ctx context.Context, path string) (*httpapi.Response, *u
 }
 
 // key is read at each attempt, so that a new one is used at once.
-func (t *Transport) key() (key string, err error) {
-	err = t.last.Use(t.c.Secrets(), t.c.Secret, func(src secrets.Source) error {
-		now, err := secrets.Key(src, t.c.Secret, "apiKey")
-		if err != nil {
-			return err
-		}
-		for i := range len(now) {
-			if now[i] <= ' ' || now[i] > '~' {
-				return fmt.Errorf("the API key in Secret %q holds a blank or a character that no key has", t.c.Secret)
-			}
-		}
-		key = now
-		return nil
-	})
-	if errors.Is(err, secrets.ErrNotFound) {
-		err = fmt.Errorf("no API key: %w", err)
-	}
-	return key, err
-}
+func (t *Transport) key() (string, error) { return t.last.APIKey(t.c.Secrets(), t.c.Secret, "apiKey") }
 
 // attempt is one call of Deliver.
 type attempt struct {
