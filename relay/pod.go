@@ -21,7 +21,6 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/admin/access"
-	"github.com/printerrelay/printer-relay/relay/plan"
 )
 
 // maxControl bounds a file that the operator writes, in octets.
@@ -97,24 +96,29 @@ func ephemeralCertificate() (tls.Certificate, error) {
 
 // load reads the configuration as this instance is to run it: one that is
 // drained takes no new mail. The plans keep their Hash: it is the operator's.
-func (p *Process) load() (*Configuration, error) {
-	c, err := LoadConfiguration(p.Manifests, p.Name)
-	drains, derr := p.isDrained()
-	p.mu.Lock()
-	was := p.drained
-	p.drained = drains
-	p.mu.Unlock()
-	if drains != was {
-		p.Log.Info("instance "+p.Instance, "drained", drains)
-	}
-	if c != nil && drains {
+// The configuration is nil where none can be had; drained holds all the same.
+func (p *Process) load() (c *Configuration, drained bool, err error) {
+	c, err = LoadConfiguration(p.Manifests, p.Name)
+	drained, derr := p.isDrained()
+	if c != nil && drained {
 		for i, pl := range c.Plans {
-			closed := *pl
-			closed.Intake = plan.IntakeRefuse
-			c.Plans[i] = &closed
+			c.Plans[i] = refusing(pl)
 		}
 	}
-	return c, errors.Join(err, derr)
+	return c, drained, errors.Join(err, derr)
+}
+
+// becomes tells that the instance is drained, or no longer. To be called when
+// what was loaded runs: who sees it drained must find its intake closed, and who
+// sees it ready must find it open.
+func (p *Process) becomes(drained bool) {
+	p.mu.Lock()
+	was := p.drained
+	p.drained = drained
+	p.mu.Unlock()
+	if drained != was {
+		p.Log.Info("instance "+p.Instance, "drained", drained)
+	}
 }
 
 // isDrained tells whether the operator has this instance drained. Without its

@@ -74,7 +74,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	c, err := p.load()
+	c, drained, err := p.load()
 	if err != nil {
 		return err
 	}
@@ -108,6 +108,7 @@ func Run(ctx context.Context, o Options) error {
 		if err := p.start(c); err != nil {
 			return err
 		}
+		p.becomes(drained)
 		p.enter("")
 		trim(p.Log)
 		return p.watch(ctx, seen)

@@ -44,16 +44,17 @@ func (p *Process) watch(ctx context.Context, seen string) error {
 		case now == seen && (again.IsZero() || time.Now().Before(again)):
 			continue
 		}
-		c, err := p.load()
+		c, drained, err := p.load()
 		if after, ferr := p.fingerprint(); ferr != nil || after != now {
 			last = after // it changed while it was read: this may be some of each
 			continue
 		}
 		if c != nil {
-			err = errors.Join(err, p.reload(c))
+			err = errors.Join(err, p.reload(c, drained))
 		} else {
-			err = errors.Join(err, p.renewMounted())
+			err = errors.Join(err, p.renewMounted(drained))
 		}
+		p.becomes(drained)
 		seen, again = now, time.Time{}
 		if err != nil {
 			again = time.Now().Add(retryReload)
@@ -67,7 +68,7 @@ func (p *Process) watch(ctx context.Context, seen string) error {
 // has no plan goes on with its last good one; but its Secrets are renewed
 // whatever else is wrong, so that no broken file keeps a revoked password alive,
 // and it takes no new mail if a policy or an upstream was taken away.
-func (p *Process) reload(c *Configuration) error {
+func (p *Process) reload(c *Configuration, drained bool) error {
 	p.warn(c)
 	before := p.where
 	p.remember(c)
@@ -76,7 +77,6 @@ func (p *Process) reload(c *Configuration) error {
 	for _, in := range p.instances {
 		running[in.Key()] = in
 	}
-	drained := p.drained
 	p.mu.Unlock()
 
 	wanted := map[string]bool{}
@@ -142,12 +142,12 @@ func (p *Process) secretsFor(c *Configuration, in *instance, before map[string]s
 
 // renewMounted takes mounted Secrets anew where the manifests cannot be read at
 // all.
-func (p *Process) renewMounted() error {
+func (p *Process) renewMounted(drained bool) error {
 	if p.Secrets == "" {
 		return nil
 	}
 	p.mu.Lock()
-	instances, drained := slices.Clone(p.instances), p.drained
+	instances := slices.Clone(p.instances)
 	p.mu.Unlock()
 	var errs []error
 	for _, in := range instances {

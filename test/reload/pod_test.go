@@ -87,9 +87,16 @@ func TestAsInAPod(t *testing.T) {
 	}
 	u.Script(rig.Script{})
 	eventually(t, &log, "the queue is delivered", func() bool { return len(u.Messages()) == 1 })
-	put(t, filepath.Join(control, access.InstancesFile), `{"draining": ["office-1"]}`)
-	eventually(t, &log, "it takes mail again", func() bool { code, _ := readyz(); return code == http.StatusOK })
-	rig.QueueID(t, send(rig.Connect(t, port)))
+	for range 4 { // ready is said when the intake is open, drained when it is closed, not a moment before
+		put(t, filepath.Join(control, access.InstancesFile), `{"draining": ["office-1"]}`)
+		eventually(t, &log, "it takes mail again", func() bool { code, _ := readyz(); return code == http.StatusOK })
+		rig.QueueID(t, send(rig.Connect(t, port)))
+		put(t, filepath.Join(control, access.InstancesFile), `{"draining": ["office-0"]}`)
+		eventually(t, &log, "it is drained again", func() bool { code, _ := readyz(); return code == http.StatusServiceUnavailable })
+		late := rig.Connect(t, port)
+		late.Want("250", "EHLO mfp")
+		late.Want("421 4.3.2 PR-009", "MAIL FROM:<mfp@copier.test>")
+	}
 }
 
 func eventually(t *testing.T, log fmt.Stringer, what string, ok func() bool) {
