@@ -83,7 +83,8 @@ cluster-down: ## End it; nothing is left
 	@hack/cluster/cluster.sh down
 
 .PHONY: bench
-bench: test-deps ## Measure throughput and memory beside Postfix
+bench: ## Measure throughput and memory beside Postfix
+	@hack/test-deps.sh opendkim=opendkim
 	go test -tags bench -v -run '^TestBench$$' -count=1 -timeout 60m ./test/bench $(BENCHFLAGS)
 
 .PHONY: bench-operator

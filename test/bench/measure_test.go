@@ -25,15 +25,21 @@ type result struct {
 }
 
 // measure sends a load through s and waits until sink has all of it.
-func measure(t *testing.T, l load, s system, sink *postfix.Sink) result {
+func measure(t *testing.T, l load, s system, sink *sink, k *keys) result {
 	t.Helper()
 	send := func(messages, sessions, size int) {
-		before := sink.Count()
-		out, err := postfix.Source{Port: s.port, Messages: messages, Sessions: sessions, Size: size, From: "copier@example.test", To: "inbox@example.test"}.Send(t)
-		if err != nil {
-			t.Fatalf("smtp-source: %v\n%s\n%s", err, out, s.says())
+		before := sink.count()
+		var out string
+		var err error
+		if k == nil {
+			out, err = postfix.Source{Port: s.port, Messages: messages, Sessions: sessions, Size: size, From: "copier@example.test", To: "inbox@example.test"}.Send(t)
+		} else {
+			out, err = startSource(t, s.port, k, messages, sessions, size, 0)
 		}
-		env.Eventually(t, "all is delivered", s.says, func() bool { return sink.Count() >= before+messages })
+		if err != nil {
+			t.Fatalf("the source: %v\n%s\n%s", err, out, s.says())
+		}
+		env.Eventually(t, "all is delivered", s.says, func() bool { return sink.count() >= before+messages })
 	}
 	send(100, 10, 4<<10) // so that every daemon runs and every connection is open
 	peak := watchMemory(s.root)
@@ -87,6 +93,14 @@ func stat(pid string) []string {
 	return strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // the name may hold anything
 }
 
+// memory is what a group has now, what is shared counted once.
+func memory(group int) (sum int64) {
+	for _, pid := range members(group) {
+		sum += pss(pid)
+	}
+	return sum
+}
+
 // watchMemory looks at a group's memory until peak is called.
 func watchMemory(group int) (peak func() int64) {
 	stop, done := make(chan struct{}), make(chan int64)
@@ -95,11 +109,7 @@ func watchMemory(group int) (peak func() int64) {
 		tick := time.NewTicker(200 * time.Millisecond)
 		defer tick.Stop()
 		for {
-			var now int64
-			for _, pid := range members(group) {
-				now += pss(pid)
-			}
-			most = max(most, now)
+			most = max(most, memory(group))
 			select {
 			case <-tick.C:
 			case <-stop:
