@@ -135,7 +135,7 @@ func idle(t *testing.T) {
 	defer snk.stop()
 	s := startRelay(t, snk.port, nil)
 	defer s.stop()
-	before := memory(s.root)
+	before := memory(s.groups)
 	var open []*dialogue
 	for range connections {
 		d, err := dial(env.Loopback(s.port), "")
@@ -144,7 +144,7 @@ func idle(t *testing.T) {
 		}
 		open = append(open, d)
 	}
-	with := memory(s.root)
+	with := memory(s.groups)
 	for _, d := range open {
 		if err := d.say(250, "NOOP"); err != nil {
 			t.Fatal(err)

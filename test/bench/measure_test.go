@@ -42,20 +42,20 @@ func measure(t *testing.T, l load, s system, sink *sink, k *keys) result {
 		env.Eventually(t, "all is delivered", s.says, func() bool { return sink.count() >= before+messages })
 	}
 	send(100, 10, 4<<10) // so that every daemon runs and every connection is open
-	peak := watchMemory(s.root)
-	cpu, begun := cpuTime(t, s.root), time.Now()
+	peak := watchMemory(s.groups)
+	cpu, begun := cpuTime(t, s.groups), time.Now()
 	send(l.messages, l.sessions, l.size)
-	return result{took: time.Since(begun), cpu: cpuTime(t, s.root) - cpu, pss: peak()}
+	return result{took: time.Since(begun), cpu: cpuTime(t, s.groups) - cpu, pss: peak()}
 }
 
 // clockTick is USER_HZ, which is 100 on every Linux that Go knows.
 const clockTick = 10 * time.Millisecond
 
-// cpuTime is what the processes of a group, and those of their children that
+// cpuTime is what the processes of groups, and those of their children that
 // have ended, have used until now (proc_pid_stat(5)).
-func cpuTime(t *testing.T, group int) (sum time.Duration) {
+func cpuTime(t *testing.T, groups []int) (sum time.Duration) {
 	t.Helper()
-	for _, pid := range members(group) {
+	for _, pid := range members(groups) {
 		f := stat(pid)
 		for _, i := range []int{11, 12, 13, 14} { // utime stime cutime cstime
 			if i < len(f) {
@@ -70,14 +70,14 @@ func cpuTime(t *testing.T, group int) (sum time.Duration) {
 	return sum
 }
 
-// members are the processes of a group; none for group 0.
-func members(group int) (pids []string) {
-	if group == 0 {
+// members are the processes of the groups.
+func members(groups []int) (pids []string) {
+	if len(groups) == 0 {
 		return nil
 	}
 	all, _ := filepath.Glob("/proc/[0-9]*") // the pattern is well-formed
 	for _, dir := range all {
-		if f := stat(filepath.Base(dir)); len(f) > 2 && f[2] == strconv.Itoa(group) {
+		if f := stat(filepath.Base(dir)); len(f) > 2 && slices.ContainsFunc(groups, func(g int) bool { return f[2] == strconv.Itoa(g) }) {
 			pids = append(pids, filepath.Base(dir))
 		}
 	}
@@ -93,23 +93,23 @@ func stat(pid string) []string {
 	return strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // the name may hold anything
 }
 
-// memory is what a group has now, what is shared counted once.
-func memory(group int) (sum int64) {
-	for _, pid := range members(group) {
+// memory is what groups have now, what is shared counted once.
+func memory(groups []int) (sum int64) {
+	for _, pid := range members(groups) {
 		sum += pss(pid)
 	}
 	return sum
 }
 
-// watchMemory looks at a group's memory until peak is called.
-func watchMemory(group int) (peak func() int64) {
+// watchMemory looks at the memory of groups until peak is called.
+func watchMemory(groups []int) (peak func() int64) {
 	stop, done := make(chan struct{}), make(chan int64)
 	go func() {
 		var most int64
 		tick := time.NewTicker(200 * time.Millisecond)
 		defer tick.Stop()
 		for {
-			most = max(most, memory(group))
+			most = max(most, memory(groups))
 			select {
 			case <-tick.C:
 			case <-stop:

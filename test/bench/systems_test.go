@@ -14,10 +14,10 @@ import (
 
 // system is what stands between smtp-source and smtp-sink.
 type system struct {
-	port int
-	root int // its process and group ID; 0: nothing stands between
-	stop func()
-	says func() string
+	port   int
+	groups []int // its process groups; none: nothing stands between
+	stop   func()
+	says   func() string
 }
 
 // starters, in the order in which every round runs them; keys: with all.
@@ -58,12 +58,12 @@ in_flow_delay = 0
 default_destination_concurrency_limit = %d
 initial_destination_concurrency = %d
 `, upstreamConnections, upstreamConnections)
-	stop := func() {}
+	stop, groups := func() {}, []int(nil)
 	if k == nil {
 		extra += "smtpd_tls_security_level = none\nsmtp_tls_security_level = none\n"
 	} else {
 		milter := startOpenDKIM(t, k)
-		stop = milter.Stop
+		stop, groups = milter.Stop, []int{milter.Pid()}
 		checks := filepath.Join(k.dir, "mime")
 		env.WriteFile(t, checks, "/^Content-Type:.*name=.*\\.(exe|zip)/ REJECT not allowed\n")
 		extra += fmt.Sprintf(`
@@ -78,12 +78,12 @@ smtpd_milters = unix:%s
 `, k.cert, k.key, k.ca, checks, milterSocket(k))
 	}
 	p := postfix.Start(t, postfix.Options{RelayPort: sink, Extra: extra})
-	return system{port: p.Port, root: p.Pid(), stop: func() { p.Stop(); stop() }, says: p.Log}
+	return system{port: p.Port, groups: append(groups, p.Pid()), stop: func() { p.Stop(); stop() }, says: p.Log}
 }
 
 func milterSocket(k *keys) string { return filepath.Join(k.dir, "opendkim.sock") }
 
-// startOpenDKIM is what signs for Postfix. Its CPU time is not counted.
+// startOpenDKIM is what signs for Postfix.
 func startOpenDKIM(t *testing.T, k *keys) *env.Process {
 	conf := filepath.Join(k.dir, "opendkim.conf")
 	env.WriteFile(t, conf, fmt.Sprintf(`Domain example.test
@@ -182,7 +182,7 @@ func startRelay(t *testing.T, sink int, k *keys) system {
 			"--bind", "127.0.0.1", "--admin", "")
 		env.Eventually(t, "the relay greets", p.Output, func() bool { return !p.Running() || env.Greets(env.Loopback(port)) })
 		if p.Running() {
-			return system{port: port, root: p.Pid(), stop: func() { p.Stop(); os.RemoveAll(dir) }, says: func() string { return p.Tail(2000) }} //nolint:errcheck // the test's end removes it
+			return system{port: port, groups: []int{p.Pid()}, stop: func() { p.Stop(); os.RemoveAll(dir) }, says: func() string { return p.Tail(2000) }} //nolint:errcheck // the test's end removes it
 		}
 		said = p.Output()
 	}
