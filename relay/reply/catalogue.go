@@ -6,11 +6,39 @@ import "fmt"
 // with a code that does not change (docs/replies.md explains them), fits a
 // copier's panel, and names nothing internal.
 
+// maxLine is the octets of a whole reply, so that a panel of 80 columns shows
+// the codes too.
+const maxLine = 79
+
 func refuse(code int, e1, e2, e3 int, pr int, format string, a ...any) *Reply {
-	return &Reply{
-		Code: code, Enhanced: [3]int{e1, e2, e3},
-		Text: fmt.Sprintf("PR-%03d ", pr) + Line(fmt.Sprintf(format, a...), 70),
+	r := &Reply{Code: code, Enhanced: [3]int{e1, e2, e3}}
+	head := fmt.Sprintf("PR-%03d ", pr)
+	r.Text = head + fit(maxLine-len(r.String())-len(head), format, a...)
+	return r
+}
+
+// fit formats within n octets. What is too long is the value that a client sent or
+// an administrator chose: it is cut, and the words around it stay.
+func fit(n int, format string, a ...any) string {
+	text := Line(fmt.Sprintf(format, a...), maxLine)
+	for i := range a {
+		if value, ok := a[i].(string); ok && len(text) > n {
+			a[i] = Line(value, 2*maxLine)
+			over := len(fmt.Sprintf(format, a...)) - n
+			a[i] = clip(a[i].(string), max(0, len(a[i].(string))-over))
+			text = Line(fmt.Sprintf(format, a...), maxLine)
+		}
 	}
+	return Line(text, n)
+}
+
+// clip cuts s to n octets, and says so.
+func clip(s string, n int) string {
+	const dots = "..."
+	if len(s) <= n {
+		return s
+	}
+	return Line(s, max(0, n-len(dots))) + dots[:min(n, len(dots))]
 }
 
 // Session and connection.
@@ -201,6 +229,15 @@ func NotStored() *Reply { return refuse(451, 4, 3, 0, 61, "Could not store the s
 
 // NotRelayed stands in for "queued" where nothing may be kept.
 func NotRelayed() *Reply { return refuse(451, 4, 4, 1, 62, "Mail server did not take it, send again") }
+
+// Remote passes on how the mail server behind the relay refused (acknowledge:
+// Relayed), in its words as far as they fit; the log has all of them.
+func Remote(code int, enhanced [3]int, words string) *Reply {
+	r := refuse(554, 5, 0, 0, 63, "Mail server says: %s", words)
+	r.Code, r.Enhanced = code, enhanced
+	r.Text = clip(r.Text, maxLine-len(r.String())+len(r.Text))
+	return r
+}
 
 // octets writes n for a person: exact below 10 kB, else with three digits.
 func octets(n int64) string {

@@ -125,10 +125,8 @@ func (s *Server) refused(listener string) func(*wire.Conn, string, *reply.Reply,
 
 // code is a refusal's own code, for a metric's label.
 func code(r *reply.Reply) string {
-	if len(r.Text) >= len("PR-000") && strings.HasPrefix(r.Text, "PR-") {
-		return r.Text[:len("PR-000")]
-	}
-	return "upstream" // its words, not ours
+	pr, _, _ := strings.Cut(r.Text, " ")
+	return pr
 }
 
 func (s *Server) session(l *listener, c *gosmtp.Conn) *session {

@@ -166,7 +166,7 @@ func (s *session) submit(tx *transaction, w *spool.Writer, m *queue.Message) err
 	case queue.Accepted:
 		return &gosmtp.SMTPError{Code: 250, EnhancedCode: gosmtp.EnhancedCode{2, 0, 0}, Message: "Relayed as " + m.ID}
 	case queue.Refused:
-		return s.refuse("DATA", remote(result.First()), "every recipient was refused by the upstream")
+		return s.refuse("DATA", remote(result.First()), "every recipient was refused by the upstream: "+reply.Line(result.First().String(), 600))
 	}
 	return s.queued(tx, m)
 }
@@ -199,17 +199,17 @@ func (s *session) queued(tx *transaction, m *queue.Message) error {
 	return s.refuse("DATA", reply.NotRelayed(), "the upstream did not take it at once, and the spool is ephemeral")
 }
 
-// remote passes on an upstream's refusal in its own words.
+// remote passes on an upstream's refusal.
 func remote(o upstream.Outcome) *reply.Reply {
-	r := &reply.Reply{Code: 554, Enhanced: [3]int{5, 0, 0}, Text: reply.Line(o.Text, 200)}
-	if o.Code/100 == 5 && o.Code != 521 {
-		r.Code = o.Code
+	code, enhanced := 554, [3]int{5, 0, 0}
+	if o.Code/100 == 5 && o.Code >= 550 { // those below speak of commands that the device did not send
+		code = o.Code
 	}
 	var e [3]int
-	if n, err := fmt.Sscanf(o.Enhanced, "%d.%d.%d", &e[0], &e[1], &e[2]); n == 3 && err == nil && e[0] == 5 {
-		r.Enhanced = e
+	if n, err := fmt.Sscanf(o.Enhanced, "%d.%d.%d", &e[0], &e[1], &e[2]); n == 3 && err == nil && e[0] == 5 && e[1] >= 0 && e[2] >= 0 {
+		enhanced = e
 	}
-	return r
+	return reply.Remote(code, enhanced, o.Text)
 }
 
 // received is the Received field of this hop (RFC 5321 4.4), folded.
