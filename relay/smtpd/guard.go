@@ -3,6 +3,7 @@ package smtpd
 import (
 	"hash/maphash"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +19,8 @@ type guard struct {
 	mu      sync.Mutex
 	clients map[netip.Prefix]*guessing
 	users   map[uint64]*guessing // by a hash of the name: who guesses chooses the names
+	dirty   bool                 // who logged in is not saved yet
+	saved   time.Time
 }
 
 type guessing struct {
@@ -43,17 +46,18 @@ func (g *guard) failed(now time.Time, client netip.Addr, user string) time.Durat
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c := entry(&g.clients, envelope.Device(client), now)
-	u := entry(&g.users, maphash.String(userSeed, user), now)
+	u := entry(&g.users, maphash.String(userSeed, strings.ToLower(user)), now) // as logins are found: mfp, Mfp and MFP are one
 	return max(c.fail(now), u.fail(now))
 }
 
-// passed notes that somebody logged in. The user's failures stay counted: the
-// device of one and the guesser of another may be meant.
+// passed notes that somebody logged in. Failures stay counted: they cost time only
+// who fails, and else whoever knows one password could guess at others for free.
 func (g *guard) passed(now time.Time, client netip.Addr) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c := entry(&g.clients, envelope.Device(client), now)
-	c.good, c.failures = now, 0
+	g.dirty = g.dirty || now.Sub(c.good) > trustMemory/24
+	c.good = now
 }
 
 // locked tells whether a client is turned away.

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,7 +68,24 @@ type Server struct {
 // New makes a server without listeners; Update opens them.
 func New(c Config) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Server{Config: c, verify: newVerifier(), ctx: ctx, cancel: cancel, listeners: map[string]*listener{}}
+	s := &Server{Config: c, verify: newVerifier(), ctx: ctx, cancel: cancel, listeners: map[string]*listener{}}
+	if err := s.guard.restore(time.Now(), c.State); err != nil {
+		c.Log.Warn("who logged in before the restart is not known", "cause", err)
+	}
+	return s
+}
+
+// loggedIn notes from where, now and then on the volume too.
+func (s *Server) loggedIn(client netip.Addr) {
+	now := time.Now()
+	s.guard.passed(now, client)
+	s.saveLogins(now, false)
+}
+
+func (s *Server) saveLogins(now time.Time, last bool) {
+	if err := s.guard.save(now, s.State, last); err != nil {
+		s.Log.Warn("who logged in will not be known behind a restart", "cause", err)
+	}
 }
 
 // Plan is the one that runs.
@@ -221,4 +239,5 @@ func (s *Server) Shutdown(ctx context.Context) {
 	defer stop()
 	s.wg.Wait()
 	s.cancel()
+	s.saveLogins(time.Now(), true)
 }
