@@ -190,6 +190,9 @@ func (s *Server) open(p *plan.Plan) (map[string]net.Listener, error) {
 func (s *Server) certificates(l *listener, lp *plan.Listener, hostname string, src secrets.Source) (cfg *tls.Config, problem string) {
 	cfg, err := tlsConfig(lp, hostname, s.State, src)
 	if err == nil {
+		if lp.TLS.Profile == "Legacy" && cfg != nil && !slices.ContainsFunc(cfg.Certificates, isRSA) {
+			s.Log.Warn("devices that need profile Legacy need an RSA key too, and no certificate of the listener has one", "listener", lp.Name, "certificates", lp.TLS.Certificates)
+		}
 		return cfg, ""
 	}
 	problem = fmt.Sprintf("listener %q: no certificate: %v", lp.Name, err)
