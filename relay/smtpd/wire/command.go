@@ -50,21 +50,40 @@ func (c *Conn) next() ([]byte, error) {
 }
 
 // authLine is one response of an AUTH exchange, with the padding that copiers
-// leave off. A lenient listener joins base64 that was wrapped as in a message.
+// leave off.
 func (c *Conn) authLine(raw []byte) []byte {
-	const wrapped = 76 // RFC 2045 6.8
-	line := bytes.TrimSpace(raw)
-	for c.Settings.Lenient && len(line) > 0 && len(line)%wrapped == 0 && len(line) < authLine && line[len(line)-1] != '=' && bytes.IndexByte(c.buf[c.r:c.w], '\n') >= 0 {
-		more, _, err := c.readLine()
-		if err != nil {
-			break
-		}
-		line = append(line, bytes.TrimSpace(more)...)
+	line := bytes.Clone(bytes.TrimSpace(raw)) // of its own: what stands behind it in the buffer is the next line
+	if c.Settings.Lenient {
+		line = c.unwrap(line, 0)
 	}
 	if hasControl(line) {
 		line = []byte("!") // not base64: go-smtp refuses it
 	}
 	return append(padBase64(line), '\r', '\n')
+}
+
+// unwrap joins base64 that a device has wrapped over lines, as in a message; it
+// begins at start. A line of just that length may be all there is: then nothing
+// more comes, for a while.
+func (c *Conn) unwrap(line []byte, start int) []byte {
+	const wrapped = 76 // RFC 2045 6.8
+	for n := len(line) - start; n > 0 && n%wrapped == 0 && n < authLine && line[len(line)-1] != '=' && c.more(); n = len(line) - start {
+		more, _, err := c.readLine()
+		if err != nil {
+			break // it shows again at the next line
+		}
+		line = append(line, bytes.TrimSpace(more)...)
+	}
+	return line
+}
+
+// initial is where the initial response of an AUTH command begins; 0: there is none.
+func initial(line []byte) int {
+	f := bytes.Fields(line)
+	if len(f) != 3 || !bytes.EqualFold(f[0], []byte("AUTH")) {
+		return 0
+	}
+	return bytes.LastIndex(line, f[2])
 }
 
 // command judges one command line. It gives nil where it has answered itself.
@@ -77,6 +96,9 @@ func (c *Conn) command(raw []byte, bare bool) ([]byte, error) {
 	if bare && c.Settings.LineEndings == lineReject {
 		c.verb = ""
 		return nil, c.refuse(reply.BareLFCommand(), "bare LF behind a command")
+	}
+	if line := bytes.Clone(bytes.TrimSpace(raw)); lenient && initial(line) > 0 {
+		raw = c.unwrap(line, initial(line))
 	}
 	cmd, refusal := parse(raw, lenient, c.Settings.Domain)
 	c.verb = cmd.verb

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -129,16 +130,7 @@ func (c *Conn) endOfData() ([]byte, error) {
 // fill reads more of a command from the socket; limit is the longest line that
 // the buffer shall hold. The replies that wait go out before it blocks.
 func (c *Conn) fill(deadline time.Time, limit int) error {
-	if c.r > 0 {
-		copy(c.buf, c.buf[c.r:c.w])
-		c.w -= c.r
-		c.r = 0
-	}
-	if c.w == len(c.buf) {
-		grown := make([]byte, min(2*len(c.buf), limit+2))
-		copy(grown, c.buf)
-		c.buf = grown
-	}
+	c.room(limit)
 	if err := c.flush(); err != nil {
 		return err
 	}
@@ -165,6 +157,37 @@ func (c *Conn) fill(deadline time.Time, limit int) error {
 		}
 		return err
 	}
+}
+
+// room makes some for a read.
+func (c *Conn) room(limit int) {
+	if c.r > 0 {
+		copy(c.buf, c.buf[c.r:c.w])
+		c.w -= c.r
+		c.r = 0
+	}
+	if c.w == len(c.buf) {
+		grown := make([]byte, min(2*len(c.buf), limit+2))
+		copy(grown, c.buf)
+		c.buf = grown
+	}
+}
+
+// more tells whether another line is there, or comes soon.
+func (c *Conn) more() bool {
+	deadline := time.Now().Add(wrapTime)
+	for bytes.IndexByte(c.buf[c.r:c.w], '\n') < 0 {
+		if c.w-c.r > authLine {
+			return true // too long: the reader says so
+		}
+		c.room(authLine)
+		c.sock.SetReadDeadline(deadline) //nolint:errcheck // a closed socket says so when it is read
+		n, _ := c.sock.Read(c.buf[c.w:]) //nolint:errcheck // an error shows again at the next read
+		if c.w += n; n == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // goodbye says r and ends the connection.
