@@ -405,6 +405,7 @@ func (in *instance) State() admin.RelayState {
 	if open := in.probe.Problems(); len(open) > 0 {
 		st.Ready = false
 		st.Problems = append(st.Problems, open...)
+		st.OpenRelay = in.probe.Open()
 	}
 	if len(st.Listeners) == 0 {
 		st.Ready = false
