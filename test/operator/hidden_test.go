@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -68,8 +69,14 @@ func TestServiceHidesClients(t *testing.T) {
 	r.hidden("")
 	r.kubectl(copiers("service: {type: NodePort, externalTrafficPolicy: Cluster}"))
 	r.hidden("all")
-	r.kubectl(copiers("service: {externalTrafficPolicy: Local}"))
+	r.kubectl(copiers("service: {type: NodePort, externalTrafficPolicy: Local}"))
 	r.hidden("")
+	// Not before the Service shows them: versions grow over all objects.
+	if c, s := number(r, must[corev1.ConfigMap](r, "copiers-relay").ResourceVersion), number(r, must[corev1.Service](r, "copiers").ResourceVersion); c < s {
+		t.Errorf("the ConfigMap is of version %d, the Service that shows the clients of %d", c, s)
+	}
+	r.kubectl(copiers("service: {externalTrafficPolicy: Local}"))
+	r.ready("copiers")
 	r.addressesKnown("Unknown/ClusterNetworksUnknown")
 	edit(r, "copiers", func(s *corev1.Service) { s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyCluster })
 	r.eventually("the Service is repaired", func() string {
@@ -80,6 +87,15 @@ func TestServiceHidesClients(t *testing.T) {
 	if now := r.node.podOf("copiers-0").UID; now != pod {
 		t.Error("the Pod was replaced")
 	}
+}
+
+func number(r *rig, version string) int {
+	r.Helper()
+	n, err := strconv.Atoi(version)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return n
 }
 
 // nodeRights are those of config/rbac/nodes.yaml.

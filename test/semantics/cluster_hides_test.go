@@ -14,12 +14,13 @@ import (
 // client's own.
 func hiding(u *rig.Upstream, hidden, listener string) string {
 	m := manifests("", anyCorp, u.YAML("out", ""))
-	m = strings.Replace(m, "tls: {mode: None}", "tls: {mode: None}"+listener, 1)
+	m = strings.Replace(m, "tls: {mode: None}", "tls: {mode: StartTLS}, clientOverrides: [{name: lan, clientNetworks: [127.0.0.0/8], hideStartTLS: true}]"+listener, 1)
 	return strings.Replace(m, "metadata: {name: office}", fmt.Sprintf("metadata: {name: office, annotations: {printerrelay.dev/hidden-clients: %q}}", hidden), 1)
 }
 
-// connect gives a session that has said EHLO, behind a PROXY header if there is one.
-func connect(t *testing.T, r *rig.Relay, header string) func(string) string {
+// connect gives a session that has said EHLO, behind a PROXY header if there is one,
+// and what was offered to it.
+func connect(t *testing.T, r *rig.Relay, header string) (line func(string) string, ehlo string) {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", r.Port), rig.Wait)
 	if err != nil {
@@ -29,14 +30,15 @@ func connect(t *testing.T, r *rig.Relay, header string) func(string) string {
 	if err := conn.SetDeadline(time.Now().Add(rig.Wait)); err != nil {
 		t.Fatal(err)
 	}
-	line := say(t, conn)
+	line = say(t, conn)
 	if got := line(header); !strings.HasPrefix(got, "220 ") {
 		t.Fatal(got)
 	}
-	for got := line("EHLO copier.test"); !strings.HasPrefix(got, "250 "); {
-		got = line("")
+	for got := line("EHLO copier.test"); ; got = line("") {
+		if ehlo += got; strings.HasPrefix(got, "250 ") {
+			return line, ehlo
+		}
 	}
-	return line
 }
 
 // Who comes from an address of the cluster itself, or through a Service that hides
@@ -62,7 +64,10 @@ func TestAClientThatTheClusterHidesIsInNoNetwork(t *testing.T) {
 				listener = trust
 			}
 			r := rig.Start(t, hiding(u, tc.hidden, listener))
-			line := connect(t, r, tc.header)
+			line, ehlo := connect(t, r, tc.header)
+			if offered := strings.Contains(ehlo, "STARTTLS"); offered != (tc.want == refused) {
+				t.Errorf("the override counts: %v", !offered)
+			}
 			if got := line("MAIL FROM:<mfp@copier.test>"); !strings.HasPrefix(got, tc.want) {
 				t.Errorf("%s, want %s", got, tc.want)
 			}
@@ -77,7 +82,7 @@ func TestAClientThatTheClusterHidesIsInNoNetwork(t *testing.T) {
 func TestHiddenWhileConnected(t *testing.T) {
 	u := rig.StartUpstream(t, rig.Script{})
 	r := rig.Start(t, hiding(u, "", ""))
-	old := connect(t, r, "")
+	old, _ := connect(t, r, "")
 	mail := func(line func(string) string, want string) {
 		t.Helper()
 		if got := line("MAIL FROM:<mfp@copier.test>"); !strings.HasPrefix(got, want) {
@@ -95,5 +100,6 @@ func TestHiddenWhileConnected(t *testing.T) {
 	r.Write("relay.yaml", hiding(u, "", ""))
 	r.Eventually("it is not", applied(2))
 	mail(old, "550 5.7.1 PR-039")
-	mail(connect(t, r, ""), "250 ")
+	fresh, _ := connect(t, r, "")
+	mail(fresh, "250 ")
 }
