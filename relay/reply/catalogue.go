@@ -173,6 +173,12 @@ func SenderDomain(domain string) *Reply {
 	return refuse(550, 5, 7, 1, 38, "Sender must be in %s", domain)
 }
 
+// AddressHidden says that rules on networks let nobody in whose address the relay
+// does not see.
+func AddressHidden() *Reply {
+	return refuse(550, 5, 7, 1, 39, "Network hides this device, ask your IT")
+}
+
 // BadSender refuses a malformed reverse-path.
 func BadSender() *Reply { return refuse(501, 5, 1, 7, 40, "Sender address is malformed") }
 

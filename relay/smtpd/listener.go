@@ -47,7 +47,7 @@ func (s *Server) newListener(raw net.Listener) *listener {
 	l.smtp.ErrorLog = failures{s.Log}
 	limits := func() wire.Limits {
 		p := l.plan()
-		return wire.Limits{Connections: p.Connections, PerClient: p.ConnsPerClient, Proxies: p.ProxyNetworks}
+		return wire.Limits{Connections: p.Connections, PerClient: p.ConnsPerClient, Proxies: p.ProxyNetworks, Hides: s.Plan().HiddenClients.Hides}
 	}
 	some := &rate.Sometimes{Interval: time.Second}
 	l.wire = wire.New(raw, func(client netip.Addr) wire.Settings { return s.settings(l, client) }, limits, wire.Hooks{
@@ -138,7 +138,7 @@ func (s *Server) session(l *listener, c *gosmtp.Conn) *session {
 }
 
 // override is what one client gets in place of the listener's own; a client
-// that a proxy hides gets none.
+// whose address is hidden gets none.
 func override(l *plan.Listener, c *wire.Conn) *plan.ClientOverride {
 	if c.Hidden {
 		return nil

@@ -19,7 +19,7 @@ import (
 type Conn struct {
 	ID       string // of the session, for the log
 	Addr     netip.AddrPort
-	Hidden   bool // Addr is a load balancer's, which did not tell the client's
+	Hidden   bool // Addr is not the client's own: a load balancer's that did not tell it, or a node's
 	Settings Settings
 
 	l    *Listener
