@@ -161,7 +161,7 @@ func (w *sessionWorld) session(t *testing.T, in, sizes []byte, profile byte, han
 		said := b.talk(in, sizes, hangUp)
 		b.close()
 		if b.log.Len() > 0 {
-			t.Errorf("a fault in the session: %s", b.log.String())
+			t.Errorf("a fault in the session: %s\nsent: %q", b.log.String(), in)
 		}
 		b.judge(t, in, said, hangUp)
 		if err := b.spool.Close(); err != nil {
@@ -387,4 +387,3 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)
 type addressed struct{ net.Conn }
 
 func (addressed) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1234} }
-

@@ -53,7 +53,8 @@ func (c *Conn) next() ([]byte, error) {
 // leave off. A lenient listener joins base64 that was wrapped as in a message.
 func (c *Conn) authLine(raw []byte) []byte {
 	const wrapped = 76 // RFC 2045 6.8
-	line := bytes.Clone(bytes.TrimSpace(raw)) // it grows, and behind it in the buffer is what comes next
+	// A copy: it grows, and behind it in the buffer is what comes next.
+	line := bytes.Clone(bytes.TrimSpace(raw))
 	for c.Settings.Lenient && len(line) > 0 && len(line)%wrapped == 0 && len(line) < authLine && line[len(line)-1] != '=' && bytes.IndexByte(c.buf[c.r:c.w], '\n') >= 0 {
 		more, _, err := c.readLine()
 		if err != nil {
