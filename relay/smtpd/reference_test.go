@@ -71,7 +71,8 @@ type dialect struct{ lenient, bareLF bool }
 
 // transfer is one message as the client sent it, with what it was answered.
 type transfer struct {
-	data []byte // without dot-stuffing
+	data       []byte // without dot-stuffing
+	recipients int    // that were accepted for it
 	answer
 }
 
@@ -87,6 +88,7 @@ type conversation struct {
 	bare    bool // every line so far ended in bare LF
 	auth    bool // the next line is no command
 	ended   bool // the server closed, and was right to
+	to      int  // recipients of the message that comes
 }
 
 // follow gives the messages of a session, and an error where the answers do not
@@ -117,7 +119,8 @@ func (d dialect) follow(in []byte, said []answer) ([]transfer, error) {
 		if a, ok = c.take(); !ok {
 			return out, fmt.Errorf("no answer to the end of a message: %.80q", data)
 		}
-		out = append(out, transfer{data, a})
+		out = append(out, transfer{data, c.to, a})
+		c.to = 0
 	}
 	if len(c.answers) > 0 && (c.answers[0].code != "421" || len(c.answers) > 1) {
 		return out, fmt.Errorf("%d answers to nothing: %q", len(c.answers), c.answers[0].text)
@@ -134,6 +137,12 @@ func (c *conversation) take() (answer, bool) {
 	c.answers = c.answers[1:]
 	c.auth = a.code == "334"
 	c.ended = a.code == "221" || a.code == "421" || strings.HasPrefix(a.text, "220 2.")
+	switch a.text {
+	case "250 2.1.5 Recipient OK":
+		c.to++
+	case "250 2.1.0 Sender OK":
+		c.to = 0
+	}
 	return a, true
 }
 
@@ -161,6 +170,9 @@ func (c *conversation) line() (a answer, ok bool, err error) {
 	verb, _, _ := strings.Cut(strings.ToUpper(string(word)), " ")
 	if a, ok = c.take(); !ok {
 		return a, false, fmt.Errorf("no answer to %.80q", raw)
+	}
+	if verb == "BDAT" && !long && len(c.answers) > 0 {
+		return a, false, fmt.Errorf("a chunk was read as commands: %q", c.answers[0].text)
 	}
 	if len(c.answers) == 0 && a.code[0] == '5' && (verb == "DATA" || verb == "BDAT" || len(raw) > refTooLong) {
 		c.ended = true // what follows may be no commands: the server closes
