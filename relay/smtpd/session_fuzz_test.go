@@ -350,8 +350,8 @@ func (b *bench) compare(t *testing.T, transfers []transfer, stored map[string]ke
 		if err != nil || !bytes.HasSuffix(m.body, want.Bytes()) || !hop.Match(m.body[:max(0, len(m.body)-want.Len())]) {
 			t.Errorf("sent:   %q\nstored: %q\nwant:   a Received field and %q (%v)", tr.data, m.body, want.Bytes(), err)
 		}
-		if m.Size != int64(len(m.body)) || m.Held == "" {
-			t.Errorf("size %d of %d, held %q", m.Size, len(m.body), m.Held)
+		if head := int64(bytes.Index(m.body, []byte("\r\n\r\n")) + 4); m.Size != int64(len(m.body)) || m.HeaderSize != head || m.Held == "" {
+			t.Errorf("size %d of %d, header %d of %d, held %q", m.Size, len(m.body), m.HeaderSize, head, m.Held)
 		}
 		if envelope.DomainKey(m.Sender.Domain) != "copier.example" || len(m.Recipients) == 0 || len(m.Recipients) > min(3, tr.recipients) ||
 			slices.ContainsFunc(m.Recipients, func(r queue.Recipient) bool { return envelope.DomainKey(r.Address.Domain) != "corp.example" }) {

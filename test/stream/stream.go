@@ -18,6 +18,8 @@ type Maker struct {
 	// Name begins the local part of every recipient, and stands in every Subject: what
 	// arrives tells whose it is.
 	Name string
+	// Sender and Domain are those of the mail that a listener shall take.
+	Sender, Domain string
 	// Limit is the octets that the listener takes: some messages are longer. 0: none is.
 	Limit int
 
@@ -27,7 +29,7 @@ type Maker struct {
 
 // New gives a Maker for one session.
 func New(seed uint64, name string, limit int) *Maker {
-	return &Maker{Rand: rand.New(rand.NewPCG(seed, seed)), Name: name, Limit: limit}
+	return &Maker{Rand: rand.New(rand.NewPCG(seed, seed)), Name: name, Sender: "mfp@copier.example", Domain: "corp.example", Limit: limit}
 }
 
 func (m *Maker) one(of ...string) string { return of[m.IntN(len(of))] }
@@ -56,7 +58,7 @@ var lookAlikes = LookAlikes()
 // Evil is a whole second message, that a server which ended the first too early
 // would take for one.
 func (m *Maker) Evil() string {
-	lines := []string{"MAIL FROM:<evil@copier.example>", "RCPT TO:<" + m.Name + "-evil@corp.example>", "DATA", "From: <evil@copier.example>", "Subject: " + m.Name + " evil", "", "pay", "."}
+	lines := []string{"MAIL FROM:<" + m.Sender + ">", "RCPT TO:<" + m.Name + "-evil@" + m.Domain + ">", "DATA", "From: <" + m.Sender + ">", "Subject: " + m.Name + " evil", "", "pay", "."}
 	return strings.Join(lines, m.one("\r\n", "\r\n", "\n")) + "\r\n"
 }
 
@@ -89,9 +91,9 @@ func (m *Maker) transaction(b *strings.Builder) {
 	if m.chance(15) {
 		b.WriteString(m.command() + m.end())
 	}
-	b.WriteString("MAIL FROM:<mfp@copier.example>" + m.one("", "", "", " BODY=8BITMIME", " SIZE=100", " SIZE=99999999") + m.end())
+	b.WriteString("MAIL FROM:<" + m.Sender + ">" + m.one("", "", "", " BODY=8BITMIME", " SIZE=100", " SIZE=99999999") + m.end())
 	for n := range 1 + m.IntN(2) {
-		b.WriteString(fmt.Sprintf("RCPT TO:<%s-%d%d@corp.example>", m.Name, m.messages, n) + m.end())
+		b.WriteString(fmt.Sprintf("RCPT TO:<%s-%d%d@%s>", m.Name, m.messages, n, m.Domain) + m.end())
 	}
 	if m.chance(10) {
 		b.WriteString(m.command() + m.end())
@@ -111,7 +113,7 @@ func (m *Maker) transaction(b *strings.Builder) {
 
 // command is one that does not belong to a message.
 func (m *Maker) command() string {
-	return m.one("RSET", "NOOP", "NOOP x", "VRFY it", "EXPN x", "HELP", "FOO", "", " ", ".", "RCPT TO:<"+m.Name+"-x@corp.example>", "DATA", "MAIL FROM:<mfp@copier.example>",
+	return m.one("RSET", "NOOP", "NOOP x", "VRFY it", "EXPN x", "HELP", "FOO", "", " ", ".", "RCPT TO:<"+m.Name+"-x@"+m.Domain+">", "DATA", "MAIL FROM:<"+m.Sender+">",
 		"STARTTLS", "AUTH PLAIN AGEAYg==", "BDAT 0", "NOOP "+strings.Repeat("x", 2500), "NO\x00OP", "NOOP \xfc", "QUIT ", "DATA now", "EHLO y", "RCPT TO:<\r>")
 }
 
@@ -125,7 +127,7 @@ func (m *Maker) Message() string {
 func (m *Maker) message() string {
 	var b strings.Builder
 	m.messages++
-	for _, f := range []string{"From: <mfp@copier.example>", "To: <it@corp.example>", fmt.Sprintf("Subject: %s %d", m.Name, m.messages), "Date: Mon, 23 Nov 2026 10:00:00 +0000", "Message-ID: <" + m.Name + "@mfp>"} {
+	for _, f := range []string{"From: <" + m.Sender + ">", "To: <it@" + m.Domain + ">", fmt.Sprintf("Subject: %s %d", m.Name, m.messages), "Date: Mon, 23 Nov 2026 10:00:00 +0000", "Message-ID: <" + m.Name + "@mfp>"} {
 		if m.chance(95) {
 			b.WriteString(f + m.end())
 		}
