@@ -24,6 +24,7 @@ ADMIN     ?= 127.0.0.1:8080
 # make test, make fuzz, make test-crash
 TESTFLAGS   ?= -race -shuffle=on -timeout 40m
 FUZZTIME    ?= 10s
+FUZZ        ?=
 CRASH_KILLS ?= 300
 
 # make image
@@ -66,8 +67,8 @@ e2e: build test-deps ## Install the chart in a one-node cluster and run the tuto
 	@hack/e2e.sh
 
 .PHONY: fuzz
-fuzz: ## Run every fuzz target for FUZZTIME
-	@hack/fuzz.sh '$(FUZZTIME)'
+fuzz: ## Run the fuzz targets named like FUZZ, every one by default, for FUZZTIME each
+	@hack/fuzz.sh '$(FUZZTIME)' '$(FUZZ)'
 
 .PHONY: control-plane
 control-plane: ## Build kube-apiserver, etcd and kubectl for tests (once, some minutes; kept outside the checkout)

@@ -93,6 +93,11 @@ func (c *Conn) command(raw []byte, bare bool) ([]byte, error) {
 		c.failures++ // an answer would put the client out of step; silence must not be free
 		return nil, c.tooMany()
 	}
+	if isBDAT(raw) { // a chunk follows, which must not be read as commands
+		c.verb, c.linger = "BDAT", true
+		c.refused(reply.NotImplemented(), "BDAT was not offered")
+		return nil, c.goodbye(reply.NotImplemented())
+	}
 	if bare && c.Settings.LineEndings == lineReject {
 		c.verb = ""
 		return nil, c.refuse(reply.BareLFCommand(), "bare LF behind a command")
@@ -103,10 +108,6 @@ func (c *Conn) command(raw []byte, bare bool) ([]byte, error) {
 	cmd, refusal := parse(raw, lenient, c.Settings.Domain)
 	c.verb = cmd.verb
 	switch {
-	case refusal != nil && cmd.verb == "BDAT": // a chunk follows, which must not be read as commands
-		c.linger = true
-		c.refused(refusal, "BDAT was not offered")
-		return nil, c.goodbye(refusal)
 	case refusal != nil && refusal.Code == 421:
 		c.linger = true
 		c.refused(refusal, "another protocol")
@@ -135,6 +136,13 @@ func (c *Conn) command(raw []byte, bare bool) ([]byte, error) {
 		return nil, c.goodbye(reply.TooManyCommands())
 	}
 	return append(cmd.line, '\r', '\n'), nil
+}
+
+// isBDAT tells a chunk (RFC 3030), however malformed.
+func isBDAT(raw []byte) bool {
+	const word = "BDAT"
+	raw = bytes.TrimSpace(raw)
+	return len(raw) >= len(word) && strings.EqualFold(string(raw[:len(word)]), word) && (len(raw) == len(word) || raw[len(word)] <= ' ')
 }
 
 // refuse answers a command itself.
@@ -168,16 +176,18 @@ func (c *Conn) refused(r *reply.Reply, cause string) {
 // line. A line that is too long is dropped up to its end.
 func (c *Conn) readLine() (line []byte, bare bool, err error) {
 	deadline := time.Now().Add(c.Settings.Idle)
-	dropped := 0
+	dropped, cr := 0, false // cr: what was dropped ends in CR
 	for seen := 0; ; {
 		if i := bytes.IndexByte(c.buf[c.r+seen:c.w], '\n'); i >= 0 {
 			line = c.buf[c.r : c.r+seen+i]
 			c.r += seen + i + 1
-			if dropped > 0 || len(line) > c.limit(line) {
+			n := len(line)
+			crlf := n > 0 && line[n-1] == '\r' || n == 0 && cr
+			c.bareLF = c.bareLF && !crlf
+			switch {
+			case dropped > 0 || n > c.limit(line):
 				return nil, false, errLongLine
-			}
-			if n := len(line); n > 0 && line[n-1] == '\r' {
-				c.bareLF = false
+			case crlf:
 				return line[:n-1], false, nil
 			}
 			return line, true, nil
@@ -188,6 +198,7 @@ func (c *Conn) readLine() (line []byte, bare bool, err error) {
 			if dropped += seen; dropped > endlessLine {
 				return nil, false, errEndless
 			}
+			cr = c.buf[c.w-1] == '\r'
 			c.r, c.w, seen = 0, 0, 0
 		}
 		if err := c.fill(deadline, limit); err != nil {

@@ -96,7 +96,7 @@ func (c *Conn) Hangup() {
 // wire has said what there was to say. It implements net.Conn.
 func (c *Conn) Read(p []byte) (int, error) {
 	for len(c.line) == 0 {
-		if c.err != nil {
+		if c.err != nil || c.over() { // behind QUIT go-smtp has no session for what came along
 			return 0, io.EOF
 		}
 		var err error
@@ -113,6 +113,13 @@ func (c *Conn) Read(p []byte) (int, error) {
 	n := copy(p, c.line)
 	c.line = c.line[n:]
 	return n, nil
+}
+
+// over tells whether the connection was closed.
+func (c *Conn) over() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
 }
 
 // endOfData lets go-smtp's own DATA reader see an end: the session has taken
