@@ -38,7 +38,7 @@ type preamble struct {
 func (p preamble) encode() [preambleSize]byte {
 	var b [preambleSize]byte
 	copy(b[:], magic)
-	binary.BigEndian.PutUint64(b[8:], uint64(p.size))
+	binary.BigEndian.PutUint64(b[8:], uint64(p.size)) //nolint:gosec // no size is negative
 	binary.BigEndian.PutUint32(b[16:], p.crc)
 	binary.BigEndian.PutUint32(b[28:], crc32.Checksum(b[:28], castagnoli))
 	return b
@@ -58,7 +58,7 @@ func decodePreamble(b []byte) (preamble, error) {
 	if binary.BigEndian.Uint32(b[28:]) != crc32.Checksum(b[:28], castagnoli) {
 		return preamble{}, errors.New("the checksum of its preamble is wrong")
 	}
-	p := preamble{size: int64(binary.BigEndian.Uint64(b[8:])), crc: binary.BigEndian.Uint32(b[16:])}
+	p := preamble{size: int64(binary.BigEndian.Uint64(b[8:])), crc: binary.BigEndian.Uint32(b[16:])} //nolint:gosec // what is negative is refused below
 	if p.size < 0 {
 		return preamble{}, errors.New("its body length is negative")
 	}
@@ -67,7 +67,7 @@ func decodePreamble(b []byte) (preamble, error) {
 
 // appendRecord adds one record to b.
 func appendRecord(b, payload []byte) []byte {
-	b = binary.BigEndian.AppendUint32(b, uint32(len(payload)))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(payload))) //nolint:gosec // a record is some kilobytes
 	b = binary.BigEndian.AppendUint32(b, recordSum(b[len(b)-4:], payload))
 	return append(b, payload...)
 }

@@ -93,9 +93,9 @@ func encodeSlotHead(b []byte, id string) {
 	image := b[slotHead:]
 	clear(b[:slotHead])
 	copy(b, slotMagic)
-	binary.BigEndian.PutUint32(b[8:], uint32(len(image)))
+	binary.BigEndian.PutUint32(b[8:], uint32(len(image))) //nolint:gosec // at most a slot
 	binary.BigEndian.PutUint32(b[12:], crc32.Checksum(image, castagnoli))
-	b[16] = byte(len(id))
+	b[16] = byte(len(id)) //nolint:gosec // an ID is short
 	copy(b[17:], id)
 	binary.BigEndian.PutUint32(b[slotHead-4:], crc32.Checksum(b[:slotHead-4], castagnoli))
 }
