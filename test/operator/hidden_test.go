@@ -20,10 +20,12 @@ import (
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/controllers"
 	"github.com/printerrelay/printer-relay/controllers/render"
+	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/test/env"
 )
 
-// hidden is what the ConfigMap says of who is hidden, when every instance runs it.
+// hidden waits until the ConfigMap says that of who is hidden, the instance runs it, and
+// the status knows.
 func (r *rig) hidden(want string) {
 	r.Helper()
 	r.eventually("who is hidden: "+want, func() string {
@@ -36,8 +38,23 @@ func (r *rig) hidden(want string) {
 			return fmt.Sprintf("%q", got)
 		}
 		c := r.relay("copiers")
-		return conditionDiffers(c, c.Status.Conditions, "Programmed=True", nil)
+		if runs := r.node.runs("copiers-0"); c.Status.Instances[0].PlanHash != runs.Hash || written(&runs.HiddenClients) != want {
+			return fmt.Sprintf("it runs %+v", runs.HiddenClients)
+		}
+		return conditionDiffers(c, c.Status.Conditions, "Ready=True", nil)
 	})
+}
+
+// written as the annotation is.
+func written(h *plan.HiddenClients) string {
+	if h.All {
+		return "all"
+	}
+	var out []string
+	for _, n := range h.Networks {
+		out = append(out, strings.TrimSuffix(n.String(), "/32"))
+	}
+	return strings.Join(out, ",")
 }
 
 // addressesKnown waits for the condition.
@@ -235,7 +252,7 @@ func TestOpenRelay(t *testing.T) {
 	r.copiersReady()
 	events := func(reason string) int { return r.count("copiers", reason) }
 	r.node.set("copiers-0", func(i *instance) { i.openRelay, i.notReady = []string{"scans"}, true })
-	r.condition("copiers", "Ready=False/OpenRelay", `instance "copiers-0"`, "listener scans", "set spec.intake: Refuse", "report it")
+	r.condition("copiers", "Ready=False/OpenRelay", "0 of 1", `instance "copiers-0"`, "listener scans", "set spec.intake: Refuse", "report it")
 	r.happened("copiers", "Warning OpenRelay: ", `instance "copiers-0" would relay for anybody`, "listener scans")
 	r.rests(first, func() { r.nudge("copiers") })
 	first.stop()

@@ -287,6 +287,13 @@ func (i *instance) report(missing []string) *status.Report {
 	return out
 }
 
+// runs is the plan that an instance took up last.
+func (n *node) runs(name string) plan.Plan {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return *n.instance(name).runs
+}
+
 // intake of what an instance runs.
 func (n *node) intake(name string) plan.Intake {
 	n.mu.Lock()
