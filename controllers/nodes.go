@@ -20,7 +20,7 @@ import (
 
 // settleNodes is how long nodes may go on changing before relays are looked at:
 // a pool that grows brings many at once.
-const settleNodes = 2 * time.Second
+const settleNodes = 10 * time.Second
 
 // nodes know the addresses that are the cluster's own: those that Nodes have and
 // give to Pods, and networks that the command line names. Who comes from one may be
