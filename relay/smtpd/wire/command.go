@@ -67,7 +67,7 @@ func (c *Conn) authLine(raw []byte) []byte {
 // more comes, for a while.
 func (c *Conn) unwrap(line []byte, start int) []byte {
 	const wrapped = 76 // RFC 2045 6.8
-	for n := len(line) - start; n > 0 && n%wrapped == 0 && n < authLine && line[len(line)-1] != '=' && c.more(); n = len(line) - start {
+	for n := len(line) - start; n > 0 && n%wrapped == 0 && n < authLine && line[len(line)-1] != '=' && c.goesOn(); n = len(line) - start {
 		more, _, err := c.readLine()
 		if err != nil {
 			break // it shows again at the next line

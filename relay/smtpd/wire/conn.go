@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -180,12 +181,12 @@ func (c *Conn) room(limit int) {
 	}
 }
 
-// more tells whether another line is there, or comes soon.
-func (c *Conn) more() bool {
+// goesOn tells whether another line of base64 is there, or comes soon.
+func (c *Conn) goesOn() bool {
 	deadline := time.Now().Add(wrapTime)
 	for bytes.IndexByte(c.buf[c.r:c.w], '\n') < 0 {
 		if c.w-c.r > authLine {
-			return true // too long: the reader says so
+			return false // too long: the reader says so
 		}
 		c.room(authLine)
 		c.sock.SetReadDeadline(deadline) //nolint:errcheck // a closed socket says so when it is read
@@ -194,8 +195,13 @@ func (c *Conn) more() bool {
 			return false
 		}
 	}
-	return true
+	line, _, _ := bytes.Cut(c.buf[c.r:c.w], []byte{'\n'})
+	line = bytes.TrimSpace(line)
+	_, command := known[strings.ToUpper(string(line))]
+	return !command && len(line) > 0 && len(bytes.Trim(line, base64Alphabet)) == 0
 }
+
+const base64Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 
 // goodbye says r and ends the connection.
 func (c *Conn) goodbye(r *reply.Reply) error {

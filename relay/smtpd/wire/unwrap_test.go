@@ -74,3 +74,24 @@ func TestPaddingDoesNotTouchTheNextCommand(t *testing.T) {
 		}
 	}
 }
+
+// What is behind a login of just a line's length, and is a command, stays one.
+func TestACommandBehindALoginIsNotJoined(t *testing.T) {
+	exact := base64.StdEncoding.EncodeToString([]byte("\x00u\x00" + strings.Repeat("p", 54)))
+	for _, command := range []string{"MAIL FROM:<a@b.example>", "NOOP", "RSET", ""} {
+		for _, before := range []string{"AUTH PLAIN\r\n", "AUTH PLAIN "} {
+			r := start(t, lenient)
+			c := r.greeted()
+			c.cmd("EHLO x.test", "250")
+			c.write(before + exact + "\r\n" + command + "\r\nQUIT\r\n")
+			if strings.HasSuffix(before, "\n") {
+				c.want("334")
+			}
+			c.want("235")
+			if command != "" { // a lenient listener passes over an empty line
+				c.want("250")
+			}
+			c.want("221")
+		}
+	}
+}
