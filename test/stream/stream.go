@@ -55,6 +55,14 @@ func LookAlikes() []string {
 
 var lookAlikes = LookAlikes()
 
+// lookAlike is one of them, most often one that was used in earnest.
+func (m *Maker) lookAlike() string {
+	if m.chance(50) {
+		return m.one("\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r\n.\r", "\r.\r\n", "\n.\r", "\r\r\n.\r\r\n", "\r\n.\r\r\n", "\r\n\x00.\r\n")
+	}
+	return m.one(lookAlikes...)
+}
+
 // Evil is a whole second message, that a server which ended the first too early
 // would take for one.
 func (m *Maker) Evil() string {
@@ -107,7 +115,7 @@ func (m *Maker) transaction(b *strings.Builder) {
 	if m.chance(95) {
 		b.WriteString("\r\n.\r\n")
 	} else {
-		b.WriteString(m.one(lookAlikes...))
+		b.WriteString(m.lookAlike())
 	}
 }
 
@@ -137,10 +145,10 @@ func (m *Maker) message() string {
 		b.WriteString(m.text() + m.end())
 	}
 	for range m.IntN(3) {
-		b.WriteString(m.text() + m.one(lookAlikes...) + m.one("", m.Evil(), m.Evil()))
+		b.WriteString(m.text() + m.lookAlike() + m.one("", m.Evil(), m.Evil()))
 	}
 	if m.Limit > 0 && m.chance(7) {
-		b.WriteString(strings.Repeat("too large a scan for this listener to take\r\n", m.Limit/40) + m.one("", m.one(lookAlikes...)+m.Evil()))
+		b.WriteString(strings.Repeat("too large a scan for this listener to take\r\n", m.Limit/40) + m.one("", m.lookAlike()+m.Evil()))
 	}
 	return b.String()
 }
