@@ -125,11 +125,18 @@ func (m *Maker) command() string {
 		"STARTTLS", "AUTH PLAIN AGEAYg==", "BDAT 0", "NOOP "+strings.Repeat("x", 2500), "NO\x00OP", "NOOP \xfc", "QUIT ", "DATA now", "EHLO y", "RCPT TO:<\r>")
 }
 
-// Message is the text of one message, without its end of data; lines end in CRLF for
-// the most part.
+// Message is the text of one message, in which nothing is an end of data; lines end
+// in CRLF for the most part.
 func (m *Maker) Message() string {
 	m.line = "\r\n"
-	return m.message()
+	s := "\r\n" + m.message()
+	for strings.Contains(s, "\r\n.\r\n") {
+		s = strings.ReplaceAll(s, "\r\n.\r\n", "\r\n..\r\n")
+	}
+	if strings.HasSuffix(s, "\r\n.") {
+		s += "."
+	}
+	return s[len("\r\n"):]
 }
 
 func (m *Maker) message() string {
