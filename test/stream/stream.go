@@ -129,7 +129,31 @@ func (m *Maker) command() string {
 // in CRLF for the most part.
 func (m *Maker) Message() string {
 	m.line = "\r\n"
-	s := "\r\n" + m.message()
+	return endless(m.message())
+}
+
+// Orderly is a session of which only what stands in its messages is odd: commands and
+// headers are as they should be, and each message ends where it says.
+func (m *Maker) Orderly() string {
+	m.line = m.one("\r\n", "\r\n", "\r\n", "\n")
+	var b strings.Builder
+	b.WriteString("EHLO mfp.copier.example" + m.line)
+	for i := range 1 + m.IntN(3) {
+		b.WriteString("MAIL FROM:<" + m.Sender + ">" + m.line)
+		for n := range 1 + m.IntN(2) {
+			b.WriteString(fmt.Sprintf("RCPT TO:<%s-%d%d@%s>", m.Name, i, n, m.Domain) + m.line)
+		}
+		b.WriteString(strings.Join([]string{"DATA", "From: <" + m.Sender + ">", "Subject: " + m.Name, "Date: Mon, 23 Nov 2026 10:00:00 +0000", "Message-ID: <" + m.Name + "@mfp>", "", ""}, m.line))
+		var body strings.Builder
+		m.body(&body)
+		b.WriteString(endless(body.String()) + "\r\n.\r\n")
+	}
+	return b.String() + "QUIT" + m.line
+}
+
+// endless is a text in which nothing ends a message.
+func endless(text string) string {
+	s := "\r\n" + text
 	for strings.Contains(s, "\r\n.\r\n") {
 		s = strings.ReplaceAll(s, "\r\n.\r\n", "\r\n..\r\n")
 	}
@@ -148,6 +172,11 @@ func (m *Maker) message() string {
 		}
 	}
 	b.WriteString(m.end())
+	m.body(&b)
+	return b.String()
+}
+
+func (m *Maker) body(b *strings.Builder) {
 	for range m.IntN(8) {
 		b.WriteString(m.text() + m.end())
 	}
@@ -157,7 +186,6 @@ func (m *Maker) message() string {
 	if m.Limit > 0 && m.chance(7) {
 		b.WriteString(strings.Repeat("too large a scan for this listener to take\r\n", m.Limit/40) + m.one("", m.lookAlike()+m.Evil()))
 	}
-	return b.String()
 }
 
 // text is one line of a body, without its end.
