@@ -37,7 +37,8 @@ type server struct {
 func startPostfix(t *testing.T) *server {
 	t.Helper()
 	s := postfix.Start(t, postfix.Options{MessageSize: limit, Extra: strings.Join([]string{
-		"smtpd_forbid_bare_newline = normalize", "smtpd_forbid_bare_newline_exclusions =",
+		"smtpd_forbid_bare_newline = normalize", "smtpd_forbid_bare_newline_exclusions =", "smtpd_tls_security_level = none",
+		"enable_long_queue_ids = yes", // short ones are used again
 	}, "\n")})
 	return &server{"Postfix", s.Port, regexp.MustCompile(`(?m)^250 2\.0\.0 Ok: (?:[0-9]+ bytes )?queued as (\w+)\r$`), func(t *testing.T) [][]byte { return s.Raw(t) }, s.Log}
 }
