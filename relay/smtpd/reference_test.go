@@ -164,8 +164,16 @@ func (c *conversation) line() (a answer, ok bool, err error) {
 	if c.lenient && !c.auth && !long && len(word) == 0 {
 		return a, true, nil // an empty line is no command
 	}
-	if c.auth && c.lenient && len(word) > 0 && len(word)%76 == 0 && !long {
-		return a, false, errUnclear
+	if c.lenient && !long {
+		wrapped := word
+		if f := bytes.Fields(word); !c.auth && len(f) == 3 && strings.EqualFold(string(f[0]), "AUTH") {
+			wrapped = f[2]
+		} else if !c.auth {
+			wrapped = nil
+		}
+		if len(wrapped) > 0 && len(wrapped)%76 == 0 {
+			return a, false, errUnclear
+		}
 	}
 	verb, _, _ := strings.Cut(strings.ToUpper(string(word)), " ")
 	if a, ok = c.take(); !ok {

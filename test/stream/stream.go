@@ -55,6 +55,14 @@ func LookAlikes() []string {
 
 var lookAlikes = LookAlikes()
 
+// lookAlike is one of them, most often one that was used in earnest.
+func (m *Maker) lookAlike() string {
+	if m.chance(50) {
+		return m.one("\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r\n.\r", "\r.\r\n", "\n.\r", "\r\r\n.\r\r\n", "\r\n.\r\r\n", "\r\n\x00.\r\n")
+	}
+	return m.one(lookAlikes...)
+}
+
 // Evil is a whole second message, that a server which ended the first too early
 // would take for one.
 func (m *Maker) Evil() string {
@@ -107,7 +115,7 @@ func (m *Maker) transaction(b *strings.Builder) {
 	if m.chance(95) {
 		b.WriteString("\r\n.\r\n")
 	} else {
-		b.WriteString(m.one(lookAlikes...))
+		b.WriteString(m.lookAlike())
 	}
 }
 
@@ -117,11 +125,42 @@ func (m *Maker) command() string {
 		"STARTTLS", "AUTH PLAIN AGEAYg==", "BDAT 0", "NOOP "+strings.Repeat("x", 2500), "NO\x00OP", "NOOP \xfc", "QUIT ", "DATA now", "EHLO y", "RCPT TO:<\r>")
 }
 
-// Message is the text of one message, without its end of data; lines end in CRLF for
-// the most part.
+// Message is the text of one message, in which nothing is an end of data; lines end
+// in CRLF for the most part.
 func (m *Maker) Message() string {
 	m.line = "\r\n"
-	return m.message()
+	return endless(m.message())
+}
+
+// Orderly is a session of which only what stands in its messages is odd: commands and
+// headers are as they should be, and each message ends where it says.
+func (m *Maker) Orderly() string {
+	m.line = m.one("\r\n", "\r\n", "\r\n", "\n")
+	var b strings.Builder
+	b.WriteString("EHLO mfp.copier.example" + m.line)
+	for i := range 1 + m.IntN(3) {
+		b.WriteString("MAIL FROM:<" + m.Sender + ">" + m.line)
+		for n := range 1 + m.IntN(2) {
+			b.WriteString(fmt.Sprintf("RCPT TO:<%s-%d%d@%s>", m.Name, i, n, m.Domain) + m.line)
+		}
+		b.WriteString(strings.Join([]string{"DATA", "From: <" + m.Sender + ">", "Subject: " + m.Name, "Date: Mon, 23 Nov 2026 10:00:00 +0000", "Message-ID: <" + m.Name + "@mfp>", "", ""}, m.line))
+		var body strings.Builder
+		m.body(&body)
+		b.WriteString(endless(body.String()) + "\r\n.\r\n")
+	}
+	return b.String() + "QUIT" + m.line
+}
+
+// endless is a text in which nothing ends a message.
+func endless(text string) string {
+	s := "\r\n" + text
+	for strings.Contains(s, "\r\n.\r\n") {
+		s = strings.ReplaceAll(s, "\r\n.\r\n", "\r\n..\r\n")
+	}
+	if strings.HasSuffix(s, "\r\n.") {
+		s += "."
+	}
+	return s[len("\r\n"):]
 }
 
 func (m *Maker) message() string {
@@ -133,16 +172,20 @@ func (m *Maker) message() string {
 		}
 	}
 	b.WriteString(m.end())
+	m.body(&b)
+	return b.String()
+}
+
+func (m *Maker) body(b *strings.Builder) {
 	for range m.IntN(8) {
 		b.WriteString(m.text() + m.end())
 	}
 	for range m.IntN(3) {
-		b.WriteString(m.text() + m.one(lookAlikes...) + m.one("", m.Evil(), m.Evil()))
+		b.WriteString(m.text() + m.lookAlike() + m.one("", m.Evil(), m.Evil()))
 	}
 	if m.Limit > 0 && m.chance(7) {
-		b.WriteString(strings.Repeat("too large a scan for this listener to take\r\n", m.Limit/40) + m.one("", m.one(lookAlikes...)+m.Evil()))
+		b.WriteString(strings.Repeat("too large a scan for this listener to take\r\n", m.Limit/40) + m.one("", m.lookAlike()+m.Evil()))
 	}
-	return b.String()
 }
 
 // text is one line of a body, without its end.

@@ -29,7 +29,7 @@ import (
 )
 
 // sessionsEach is how many sessions are played with each profile of a listener.
-const sessionsEach = 12
+const sessionsEach = 40
 
 // limit is the octets that the listeners take: some messages are larger.
 const limit = 16 << 10
@@ -48,7 +48,7 @@ func smugglingByListener(t *testing.T, h Harness, u *Upstream) {
 		l := &r.plan.Listeners[i]
 		for n := range sessionsEach {
 			seed := uint64(i*sessionsEach + n)
-			c := &client{t: t, Maker: stream.New(seed, fmt.Sprintf("s%dx", seed), limit), profile: l.Compat}
+			c := &client{t: t, Maker: stream.New(seed, fmt.Sprintf("case-%d", seed), limit), profile: l.Compat}
 			c.Sender = sender
 			c.name = fmt.Sprintf("listener %s, seed %d", l.Name, seed)
 			said += c.play(r.addresses[l.Name])
@@ -63,8 +63,10 @@ func smugglingByListener(t *testing.T, h Harness, u *Upstream) {
 		case o.Kind != upstream.Failed || o.Scope != upstream.ScopeMessage: // else the type cannot carry it, and says so
 			t.Errorf("%s -> %s: %s", a.content[:min(200, len(a.content))], a.to, o)
 		}
-		if names := whose.FindAllString(a.content, -1); strings.Trim(strings.Join(names, ""), a.name) != "" || len(names) == 0 {
-			t.Errorf("what is for %s is of %q:\n%.2000q", a.to, names, a.content)
+		for _, name := range whose.FindAllString(a.content, -1) {
+			if name != a.name {
+				t.Errorf("what is for %s is of %s too:\n%.2000q", a.to, name, a.content)
+			}
 		}
 	}
 	if len(attempts) != said || len(taken) < said/2 || said < sessionsEach*len(r.plan.Listeners)/2 {
@@ -74,7 +76,7 @@ func smugglingByListener(t *testing.T, h Harness, u *Upstream) {
 }
 
 // whose finds the names of sessions.
-var whose = regexp.MustCompile(`s[0-9]+x`)
+var whose = regexp.MustCompile(`case-[0-9]+`)
 
 // match finds for each message that arrived the one that was sent, once.
 func match(t *testing.T, h Harness, got []Received, sent []attempt) {
@@ -270,7 +272,15 @@ func (c *client) play(address string) int {
 		c.t.Fatalf("%s: %v", c.name, err)
 	}
 	rest, _ := io.ReadAll(c.conn) //nolint:errcheck // what came before a reset counts too
-	return strings.Count(before+string(rest), "\r\n250 2.0.0 Queued as ")
+	told := strings.Count(before+string(rest), "\r\n250 2.0.0 Queued as ")
+	most := 1
+	if c.profile.Lenient {
+		most = 2 // it takes what comes behind the message at once
+	}
+	if before != "" && c.profile.LineEndings != "BareLF" && told > most {
+		c.t.Errorf("%s: it sent one message with look-alikes, and %d were taken", c.name, told)
+	}
+	return told
 }
 
 // inStep waits for the reply to each command up to DATA, as a strict listener wants
