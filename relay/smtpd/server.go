@@ -34,7 +34,7 @@ import (
 type Config struct {
 	Bind        string // address to listen on; empty: all
 	PortOffset  int    // added to each listener's port; a sum of 0 is any free port
-	State       string // folder for the self-signed certificate
+	State       string // folder for the self-signed certificate, and for who logged in
 	Spool       *spool.Spool
 	Queue       *queue.Queue
 	Limiter     *policy.Limiter

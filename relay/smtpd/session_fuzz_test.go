@@ -193,7 +193,7 @@ func (w *sessionWorld) open(t *testing.T, dir string, p *plan.Plan) *bench {
 		t.Fatal(err)
 	}
 	b.queue = queue.New(b.spool, queue.Options{Settings: queue.SettingsOf(p)})
-	b.server = New(Config{Spool: b.spool, Queue: b.queue, Limiter: policy.NewLimiter(), Metrics: w.metrics, Log: slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelError}))})
+	b.server = New(Config{State: t.TempDir(), Spool: b.spool, Queue: b.queue, Limiter: policy.NewLimiter(), Metrics: w.metrics, Log: slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelError}))})
 	b.server.plan.Store(p)
 	b.server.users.Store(&loginCache{src: w.secrets, log: b.server.Log})
 	b.l = b.server.newListener(b.raw)

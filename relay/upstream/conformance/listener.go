@@ -137,7 +137,7 @@ func startRelay(t *testing.T, transport upstream.Transport) *relayed {
 	}
 	q := queue.New(r.spool, queue.Options{Deliver: r, Settings: queue.SettingsOf(r.plan), Log: log})
 	set := metrics.New(prometheus.NewRegistry(), "conformance")
-	s := smtpd.New(smtpd.Config{Bind: "127.0.0.1", Spool: r.spool, Queue: q, Limiter: policy.NewLimiter(), Metrics: set, Log: log})
+	s := smtpd.New(smtpd.Config{Bind: "127.0.0.1", State: t.TempDir(), Spool: r.spool, Queue: q, Limiter: policy.NewLimiter(), Metrics: set, Log: log})
 	if err := s.Update(r.plan, secrets.Map{}); err != nil {
 		t.Fatal(err)
 	}
