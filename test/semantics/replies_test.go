@@ -47,6 +47,7 @@ var elsewhere = map[string]string{
 	"PR-016": "revoke_test.go TestAStricterListenerEndsOpenSessions",
 	"PR-017": "revoke_test.go TestCommandsWithoutAMessageEnd",
 	"PR-028": "../../relay/smtpd/auth_test.go TestPasswordsThatCannotBeCheckedInTimeAre454",
+	"PR-039": "cluster_hides_test.go TestAClientThatTheClusterHidesIsInNoNetwork",
 	"PR-061": "../../relay/smtpd/auth_test.go TestWhatCannotBeStoredIs451",
 }
 
