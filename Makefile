@@ -14,6 +14,7 @@ LDFLAGS  := -s -w -X github.com/printerrelay/printer-relay/relay/cli.version=$(V
 TOOL     := go tool -modfile=hack/tools/go.mod
 LINTTOOL := go tool -modfile=hack/tools/lint/go.mod
 DEPLOYTOOL := go tool -modfile=hack/tools/deploy/go.mod
+RELEASETOOL := go tool -modfile=hack/tools/release/go.mod
 
 # make run
 MANIFESTS ?= config/samples/standalone
@@ -28,8 +29,7 @@ FUZZ        ?=
 CRASH_KILLS ?= 300
 
 # make image
-CONTAINER_TOOL ?= docker
-IMAGE          ?= printer-relay:$(VERSION)
+IMAGE ?= printer-relay:$(VERSION)
 
 ##@ Try
 .PHONY: build
@@ -94,11 +94,12 @@ bench-operator: build control-plane ## Measure the operator with 2,000 PrinterRe
 
 ##@ Change
 .PHONY: generate
-generate: ## Generate what follows from api/, controllers/rbac.go and the chart's values
+generate: ## Generate what follows from api/, controllers/rbac.go, the alerts and the chart's values
 	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/v1alpha1
 	$(TOOL) controller-gen crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
 	$(TOOL) controller-gen applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/v1alpha1
 	$(TOOL) controller-gen rbac:roleName=printer-relay-operator paths=./controllers output:rbac:dir=config/rbac
+	@hack/generate-alerts.sh config/prometheus/alerts.yaml
 	@hack/generate-chart.sh charts/printer-relay
 
 .PHONY: fmt
@@ -126,11 +127,26 @@ install-tools: ## Build the pinned tools into Go's cache
 	$(DEPLOYTOOL) -n helm
 	$(DEPLOYTOOL) -n helm-docs
 	go tool -modfile=hack/tools/score/go.mod -n kube-score
+	$(RELEASETOOL) -n actionlint
+	$(RELEASETOOL) -n crane
+	$(RELEASETOOL) -n cyclonedx-gomod
 
 ##@ Ship
 .PHONY: image
-image: ## Build the container image
-	$(CONTAINER_TOOL) build --build-arg VERSION='$(VERSION)' -t '$(IMAGE)' .
+image: build ## Pack bin/printer-relay as a container image into bin/image.tar; prints its digest
+	@hack/image.sh '$(IMAGE)' bin/image.tar $(BIN)
+
+.PHONY: sbom
+sbom: build ## Write the bill of materials of bin/printer-relay (CycloneDX)
+	@hack/sbom.sh $(BIN) '$(VERSION)' $(BIN).cdx.json
+
+.PHONY: dist
+dist: ## Make all that a release ships, for all architectures, into dist/
+	@hack/dist.sh '$(VERSION)' dist
+
+.PHONY: reproducible
+reproducible: ## Make that twice of the last commit, in different surroundings, and compare
+	@hack/reproducible.sh
 
 .PHONY: chart
 chart: ## Package the Helm chart into bin/
@@ -143,7 +159,7 @@ manifests: ## Write bin/install.yaml, which installs the operator by kubectl
 
 .PHONY: clean
 clean: ## Remove what make build and make run wrote
-	rm -rf bin .state
+	rm -rf bin dist .state
 
 .PHONY: help
 help: ## Show this help

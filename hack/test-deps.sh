@@ -23,7 +23,8 @@ mapfile -t packages < <(
 install_packages "${packages[@]}"
 
 # Mail servers other than Postfix cannot be installed beside it: they are unpacked.
-unpack_packages "${XDG_CACHE_HOME:-$HOME/.cache}/printer-relay/debian" opensmtpd exim4-daemon-light
+# So is Prometheus, of which promtool is wanted and no service.
+unpack_packages "${XDG_CACHE_HOME:-$HOME/.cache}/printer-relay/debian" opensmtpd exim4-daemon-light prometheus
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
