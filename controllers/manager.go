@@ -149,6 +149,11 @@ func Run(ctx context.Context, o Options) error {
 	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("cache", synced(mgr.GetCache()))); err != nil {
 		return err
 	}
+	end, err := expose(ctx, mgr.GetClient())
+	if err != nil {
+		return err
+	}
+	defer end()
 	o.Log.Info("the operator begins", "namespaces", o.WatchNamespaces, "image", o.Image)
 	return mgr.Start(ctx)
 }
