@@ -19,7 +19,8 @@ func TestConditions(t *testing.T) {
 				{Type: "Ready", Status: metav1.ConditionFalse}, {Type: "Programmed", Status: metav1.ConditionFalse},
 			}},
 			{"MailUpstream", "office", "ses", []metav1.Condition{
-				{Type: "Ready", Status: metav1.ConditionTrue}, {Type: "DNSReady", Status: metav1.ConditionFalse},
+				{Type: "Ready", Status: metav1.ConditionTrue},
+				{Type: "DNSReady", Status: metav1.ConditionFalse},
 				{Type: "CredentialsValid", Status: metav1.ConditionUnknown},
 			}},
 			{Kind: "SenderPolicy", Namespace: "office", Name: "new"},
