@@ -11,7 +11,7 @@ import (
 func TestSessions(t *testing.T) {
 	w := newSessionWorld(t)
 	for profile := range byte(sessionProfiles) {
-		for n := range uint64(40) {
+		for n := range uint64(20) {
 			seed := uint64(profile)<<32 | n
 			m := stream.New(seed, "scan", 16<<10)
 			in, sizes := []byte(m.Session()), m.Pieces()
