@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"sync"
-	"syscall"
 )
 
 // bufferSize holds a small message whole, so that it is written at once.
@@ -25,6 +24,7 @@ type Writer struct {
 	crc   uint32
 	done  bool
 	wrote int64 // octets in the file
+	mark  uint64
 	err   error
 }
 
@@ -66,14 +66,6 @@ func (s *Spool) disclaim(id string) {
 	s.mu.Unlock()
 }
 
-// fullOr makes ErrFull of what a full volume says.
-func fullOr(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("%w: %w", ErrFull, err)
-	}
-	return fmt.Errorf("spool: %w", err)
-}
-
 // ID is the entry's.
 func (w *Writer) ID() string { return w.id }
 
@@ -112,9 +104,10 @@ func errDone(done bool) error {
 func (w *Writer) flush() error {
 	b := *w.buf
 	if w.f == nil {
+		w.mark = w.s.sync.mark()
 		f, err := openFile(w.s.path(w.id), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if err != nil {
-			return fullOr(err)
+			return w.s.disk(err)
 		}
 		w.f, b = f, b[slotHead:]
 	}
@@ -122,7 +115,7 @@ func (w *Writer) flush() error {
 	w.wrote += int64(n)
 	*w.buf = (*w.buf)[:0]
 	if err != nil {
-		return fullOr(err)
+		return w.s.disk(err)
 	}
 	return nil
 }
@@ -174,12 +167,13 @@ func (w *Writer) store(meta []byte) error {
 		copy((*w.buf)[slotHead:], head[:])
 		*w.buf = appendRecord(*w.buf, meta)
 		size := int64(len(*w.buf) - slotHead)
+		mark := w.s.sync.mark()
 		inSlot, err := w.s.slots.put(w.id, *w.buf)
 		if err != nil {
-			return fullOr(err)
+			return w.s.disk(err)
 		}
 		if inSlot {
-			return w.counted(size, w.s.syncSlots)
+			return w.counted(size, func() error { return w.s.syncSlots(mark) })
 		}
 		if err := w.flush(); err != nil {
 			return err
@@ -190,15 +184,10 @@ func (w *Writer) store(meta []byte) error {
 			return err
 		}
 		if _, err := w.f.WriteAt(head[:], 0); err != nil {
-			return fullOr(err)
+			return w.s.disk(err)
 		}
 	}
-	return w.counted(w.wrote, func() error {
-		if err := w.s.sync.wait(w.f); err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
-		return nil
-	})
+	return w.counted(w.wrote, func() error { return w.s.sync.wait(w.f, w.mark) })
 }
 
 // counted runs sync with the entry's octets counted: what looks at the spool
@@ -210,8 +199,9 @@ func (w *Writer) counted(size int64, sync func() error) error {
 	if err != nil {
 		w.s.entries.Add(-1)
 		w.s.bytes.Add(-size)
+		return w.s.disk(err)
 	}
-	return err
+	return nil
 }
 
 // Abort drops the entry. After Commit it does nothing.
