@@ -1,9 +1,3 @@
-// Package spool is the crash-safe store of messages: one message, one entry, in
-// a file of its own or, if it is small, in a slot of one that all share. It knows
-// octets, not mail. What Commit and Append acknowledged is
-// on stable storage; what Remove acknowledged is gone for certain.
-//
-// It imports the standard library and golang.org/x/sys only.
 package spool
 
 import (
@@ -99,7 +93,7 @@ func Open(dir string, o Options) (*Spool, error) {
 		s.lock.Close()
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	if err = syncDirs(dir, filepath.Dir(dir)); err == nil {
+	if err = syncAbove(dir); err == nil {
 		s.sync, err = newCommitter(s.dir, !o.NoSyncFS)
 	}
 	if err != nil {
@@ -115,6 +109,21 @@ func (s *Spool) Close() error {
 	s.sync.close()
 	s.slots.f.Close()
 	return s.lock.Close()
+}
+
+// syncAbove makes the folders from dir upwards last that a relay's first start
+// may have made: the spool's, the relay's, its namespace's and the state folder.
+// What holds those may be another's, or on a file system that is never written.
+func syncAbove(dir string) error {
+	relay := filepath.Dir(dir)
+	if err := syncDirs(dir, relay); err != nil {
+		return err
+	}
+	namespace := filepath.Dir(relay)
+	for _, d := range []string{namespace, filepath.Dir(namespace), filepath.Dir(filepath.Dir(namespace))} {
+		syncDirs(d) //nolint:errcheck // see above
+	}
+	return nil
 }
 
 // syncDirs makes the names of folders that were just created last.
@@ -332,6 +341,9 @@ func (s *Spool) setAside(name string, why error) error {
 	s.entries.Add(-1)
 	s.bytes.Add(-size)
 	s.say("spool entry moved to quarantine", name, to, why)
+	if err := syncDirs(s.quarantine); err != nil { // there, before it is gone here
+		return err
+	}
 	return s.sync.wait(nil, mark)
 }
 

@@ -133,7 +133,8 @@ func (w *Writer) flush() error {
 // And for one with a file of its own:
 //  1. The file was created under its final name. Its preamble is zero, so a
 //     start after a crash deletes it; nobody was told 250.
-//  2. Body, Meta and preamble are written. Without a sync the disk may hold any
+//  2. Body and Meta are written, and then the preamble: a kill between or during
+//     these writes leaves none. Without a sync the disk may hold any
 //     part of them; the checksums tell, and nobody was told 250.
 //  3. One sync makes the file's data, its size and its name durable: either
 //     fdatasync of the file and fsync of the folder, or syncfs of the volume for
@@ -163,9 +164,9 @@ func (w *Writer) store(meta []byte) error {
 		return fmt.Errorf("spool: the meta record has %d octets, more than %d", len(meta), maxRecord)
 	}
 	head := preamble{size: w.size, crc: w.crc}.encode()
+	*w.buf = appendRecord(*w.buf, meta)
 	if w.f == nil {
 		copy((*w.buf)[slotHead:], head[:])
-		*w.buf = appendRecord(*w.buf, meta)
 		size := int64(len(*w.buf) - slotHead)
 		mark := w.s.sync.mark()
 		inSlot, err := w.s.slots.put(w.id, *w.buf)
@@ -175,17 +176,13 @@ func (w *Writer) store(meta []byte) error {
 		if inSlot {
 			return w.counted(size, func() error { return w.s.syncSlots(mark) })
 		}
-		if err := w.flush(); err != nil {
-			return err
-		}
-	} else {
-		*w.buf = appendRecord(*w.buf, meta)
-		if err := w.flush(); err != nil {
-			return err
-		}
-		if _, err := w.f.WriteAt(head[:], 0); err != nil {
-			return w.s.disk(err)
-		}
+		clear((*w.buf)[slotHead:][:preambleSize]) // it comes last: a kill may cut the write
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if _, err := w.f.WriteAt(head[:], 0); err != nil {
+		return w.s.disk(err)
 	}
 	return w.counted(w.wrote, func() error { return w.s.sync.wait(w.f, w.mark) })
 }

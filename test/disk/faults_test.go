@@ -131,7 +131,7 @@ func TestAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer begun.Close()
-	for _, line := range []string{"MAIL FROM:<mfp@copier.test>", "RCPT TO:<now-begun@corp.example>", "DATA"} {
+	for _, line := range []string{"MAIL FROM:<mfp@copier.test>", "RCPT TO:<now-begun@example.test>", "DATA"} {
 		if answer, err := begun.Ask(line); err != nil || answer[0] > '3' {
 			t.Fatalf("%s: %s %v", line, answer, err)
 		}

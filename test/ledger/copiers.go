@@ -17,8 +17,9 @@ import (
 
 // Copiers send scans, and note which were acknowledged.
 type Copiers struct {
-	Kind func() string // of a recipient; nil: Now
-	Size func() int    // lines of a body; nil: up to 2,000
+	Kind  func() string // of a recipient; nil: Now
+	Size  func() int    // lines of a body; nil: up to 2,000
+	Pause time.Duration // the longest in the middle of a scan
 
 	// Receiving and Committing are the scans that are being sent, and those whose
 	// final dot was sent and that were not answered yet.
@@ -91,7 +92,7 @@ func (c *Copiers) Send(s *Session) (string, error) {
 	c.next++
 	id := fmt.Sprintf("%s-%d", kind, c.next)
 	c.mu.Unlock()
-	for _, line := range []string{"MAIL FROM:<mfp@copier.test>", "RCPT TO:<" + id + "@corp.example>", "DATA"} {
+	for _, line := range []string{"MAIL FROM:<mfp@copier.test>", "RCPT TO:<" + id + "@example.test>", "DATA"} {
 		if answer, err := s.Ask(line); err != nil || answer[0] > '3' {
 			return c.refusal(answer), err
 		}
@@ -102,6 +103,9 @@ func (c *Copiers) Send(s *Session) (string, error) {
 	half := len(message) / 2
 	err := s.write(message[:half])
 	if err == nil {
+		if c.Pause > 0 {
+			time.Sleep(time.Duration(rand.Int64N(int64(c.Pause))))
+		}
 		err = s.write(message[half:])
 	}
 	c.Receiving.Add(-1)

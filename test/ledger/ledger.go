@@ -60,3 +60,29 @@ func Sum(count map[int]int) int {
 	}
 	return n
 }
+
+// The phases that a relay can be in.
+const (
+	Receiving  = "receiving"  // a scan is on its way to it
+	Committing = "committing" // it has a scan as a whole, and did not say 250 yet
+	Delivering = "delivering" // a transaction with the upstream is open
+	Bouncing   = "bouncing"   // the upstream has refused a scan, and the notification is not there yet
+)
+
+// Phases gives those that a relay between c and u is in now.
+func Phases(c *Copiers, u *Upstream) (in []string) {
+	scans, notices := u.Open()
+	if c.Receiving.Load() > 0 {
+		in = append(in, Receiving)
+	}
+	if c.Committing.Load() > 0 {
+		in = append(in, Committing)
+	}
+	if scans > 0 {
+		in = append(in, Delivering)
+	}
+	if notices > 0 || u.Awaited() > 0 {
+		in = append(in, Bouncing)
+	}
+	return in
+}
