@@ -22,11 +22,12 @@ STATE     ?= .state
 BIND      ?= 127.0.0.1
 ADMIN     ?= 127.0.0.1:8080
 
-# make test, make fuzz, make test-crash
+# make test, make fuzz, make test-crash, make test-power
 TESTFLAGS   ?= -race -shuffle=on -timeout 40m
 FUZZTIME    ?= 10s
 FUZZ        ?=
 CRASH_KILLS ?= 300
+POWER_CUTS  ?= 30
 
 # make vulncheck; a copy is named as file:///DIR
 VULNDB ?= https://vuln.go.dev
@@ -51,7 +52,7 @@ test: test-deps control-plane ## Install and build what the tests need, and run 
 
 .PHONY: test-unit
 test-unit: control-plane ## Run the tests that need nothing but Go and a C compiler
-	go test $(TESTFLAGS) $$(go list ./... | grep -vE '/test/(differential|interop|judges|mx|postfix|vendorapi)$$')
+	go test $(TESTFLAGS) $$(go list ./... | grep -vE '/test/(differential|disk|interop|judges|mx|postfix|vendorapi)$$')
 
 .PHONY: test-interop
 test-interop: test-deps ## Run the tests with other people's mail clients and servers
@@ -60,6 +61,10 @@ test-interop: test-deps ## Run the tests with other people's mail clients and se
 .PHONY: test-crash
 test-crash: ## Kill the relay CRASH_KILLS times under load and look for lost mail
 	CRASH_KILLS=$(CRASH_KILLS) go test -count=1 -timeout 60m -v ./test/crash
+
+.PHONY: test-power
+test-power: test-deps ## Cut the power of the relay's volume POWER_CUTS times on ext4 and on xfs (as root)
+	POWER_CUTS=$(POWER_CUTS) go test -count=1 -timeout 60m -v -run '^TestPowerCutsLoseNothing$$' ./test/disk
 
 .PHONY: test-deps
 test-deps: ## Install the programs that the tests run (Debian packages, some from npm)

@@ -230,6 +230,9 @@ func ContentUnclear(why string) *Reply { return refuse(550, 5, 7, 1, 55, "Conten
 // SpoolFull refuses while there is no room (RFC 3463 X.3.1).
 func SpoolFull() *Reply { return refuse(452, 4, 3, 1, 60, "Relay storage is full, ask your IT") }
 
+// SpoolFails refuses while the volume does not take what is written to it.
+func SpoolFails() *Reply { return refuse(452, 4, 3, 0, 64, "Relay storage does not work, ask your IT") }
+
 // NotStored says that the message could not be kept; the log has the cause.
 func NotStored() *Reply { return refuse(451, 4, 3, 0, 61, "Could not store the scan, send again") }
 

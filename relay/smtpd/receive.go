@@ -86,10 +86,26 @@ func headerFits(p *plan.Plan, senders []envelope.Address) *reply.Reply {
 }
 
 func (s *session) notStored(err error) error {
-	if errors.Is(err, spool.ErrFull) || errors.Is(err, queue.ErrFull) {
-		return s.refuse("DATA", reply.SpoolFull(), err.Error())
+	return s.refuse("DATA", noRoom(err), err.Error())
+}
+
+// full tells whether a message of size octets must be refused.
+func (s *Server) full(size int64) error {
+	if s.Queue.Full() {
+		return queue.ErrFull
 	}
-	return s.refuse("DATA", reply.NotStored(), err.Error())
+	return s.Spool.Full(size)
+}
+
+// noRoom is what a client hears of a spool that does not take its message.
+func noRoom(err error) *reply.Reply {
+	switch {
+	case errors.Is(err, spool.ErrFailing):
+		return reply.SpoolFails()
+	case errors.Is(err, spool.ErrFull): // and queue.ErrFull
+		return reply.SpoolFull()
+	}
+	return reply.NotStored()
 }
 
 // message is what the queue keeps of it.

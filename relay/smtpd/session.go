@@ -136,8 +136,8 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	if limit := d.Rule.SizeLimit(s.listener.AdvertisedSize); opts.Size > limit {
 		return s.refuse("MAIL", reply.TooLarge(opts.Size, limit), "declared size")
 	}
-	if err := s.srv.Spool.Full(opts.Size); err != nil || s.srv.Queue.Full() {
-		return s.refuse("MAIL", reply.SpoolFull(), fmt.Sprint(err))
+	if err := s.srv.full(opts.Size); err != nil {
+		return s.refuse("MAIL", noRoom(err), err.Error())
 	}
 	s.set(&transaction{plan: p, sender: sender, decision: d, utf8: opts.UTF8, declared: opts.Size, start: time.Now()})
 	return nil

@@ -101,33 +101,6 @@ Canonicalization relaxed/relaxed
 	return p
 }
 
-const manifests = `apiVersion: printerrelay.dev/v1alpha1
-kind: PrinterRelay
-metadata: {name: bench}
-spec:
-  hostname: relay.example.test
-  upstreamRef: {name: sink}
-  senderPolicyRefs: [{name: lan}]
-  listeners: [{name: smtp, port: %d, tls: {mode: None}, limits: {connections: 1100, connectionsPerClient: 1100}}]
----
-apiVersion: printerrelay.dev/v1alpha1
-kind: MailUpstream
-metadata: {name: sink}
-spec:
-  type: SMTP
-  smtp: {host: 127.0.0.1, port: %d, tls: {mode: None}}
-  limits: {connections: %d}
----
-apiVersion: printerrelay.dev/v1alpha1
-kind: SenderPolicy
-metadata: {name: lan}
-spec:
-  rules:
-  - name: lan
-    match: {clientNetworks: [127.0.0.0/8]}
-    recipients: {allowed: ["*@example.test"]}
-`
-
 const manifestsWithAll = `apiVersion: printerrelay.dev/v1alpha1
 kind: PrinterRelay
 metadata: {name: bench}
