@@ -28,6 +28,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/spool"
+	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
 // Config is what New takes; all fields but Bind and PortOffset are required.
@@ -39,6 +40,7 @@ type Config struct {
 	Queue       *queue.Queue
 	Limiter     *policy.Limiter
 	CarriesUTF8 func() bool // every reachable upstream can carry SMTPUTF8; nil: none
+	Transcripts *transcript.Store
 	Metrics     *metrics.Set
 	Log         *slog.Logger
 }
