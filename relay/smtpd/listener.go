@@ -47,7 +47,7 @@ func (s *Server) newListener(raw net.Listener) *listener {
 	l.smtp.ErrorLog = failures{s.Log}
 	limits := func() wire.Limits {
 		p := l.plan()
-		return wire.Limits{Connections: p.Connections, PerClient: p.ConnsPerClient, Proxies: p.ProxyNetworks}
+		return wire.Limits{Connections: p.Connections, PerClient: p.ConnsPerClient, Proxies: p.ProxyNetworks, Known: s.known}
 	}
 	some := &rate.Sometimes{Interval: time.Second}
 	l.wire = wire.New(raw, func(client netip.Addr) wire.Settings { return s.settings(l, client) }, limits, wire.Hooks{
@@ -137,6 +137,13 @@ func (s *Server) session(l *listener, c *gosmtp.Conn) *session {
 	out := &session{srv: s, conn: wc, gs: c, own: l, listener: lp, override: override(lp, wc), log: s.Log}
 	wc.Attach(out)
 	return out
+}
+
+// known tells whether mail is expected from a client: a rule names its network,
+// or it logged in or sent something within a day.
+func (s *Server) known(client netip.Addr, hidden bool) bool {
+	now := time.Now()
+	return !hidden && s.Plan().Policies.Names(client) || s.senders.has(now, client) || s.guard.trusted.has(now, client)
 }
 
 // override is what one client gets in place of the listener's own; a client

@@ -50,11 +50,12 @@ const retireTime = time.Minute
 // use.
 type Server struct {
 	Config
-	verify *verifier
-	guard  guard
-	ctx    context.Context // ends when Shutdown gives up waiting
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	verify  *verifier
+	guard   guard
+	senders recent          // clients that a message was taken from
+	ctx     context.Context // ends when Shutdown gives up waiting
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
 
 	plan  atomic.Pointer[plan.Plan]
 	users atomic.Pointer[loginCache]

@@ -134,6 +134,9 @@ func (c *Conn) fill(deadline time.Time, limit int) error {
 		c.w -= c.r
 		c.r = 0
 	}
+	if c.w == 0 && c.body == nil && len(c.buf) > firstBuffer {
+		c.buf = make([]byte, firstBuffer) // who has nothing to say holds no more than at the start
+	}
 	if c.w == len(c.buf) {
 		grown := make([]byte, min(2*len(c.buf), limit+2))
 		copy(grown, c.buf)
