@@ -202,6 +202,14 @@ func NotStored() *Reply { return refuse(451, 4, 3, 0, 61, "Could not store the s
 // NotRelayed stands in for "queued" where nothing may be kept.
 func NotRelayed() *Reply { return refuse(451, 4, 4, 1, 62, "Mail server did not take it, send again") }
 
+// SpoolShare refuses a client that has its share of the storage (RFC 3463 X.3.1).
+func SpoolShare() *Reply {
+	return refuse(452, 4, 3, 1, 63, "Too many of your scans wait here, ask your IT")
+}
+
+// Busy says that as many messages come in as may (RFC 3463 X.3.2).
+func Busy() *Reply { return refuse(451, 4, 3, 2, 64, "Relay is busy, send again") }
+
 // octets writes n for a person: exact below 10 kB, else with three digits.
 func octets(n int64) string {
 	switch {

@@ -27,15 +27,25 @@ import (
 // receive takes the message of a transaction: into the spool, through the
 // rules, to the queue. 250 is said only after the queue has it on stable storage.
 func (s *session) receive(tx *transaction) error {
+	place, err := s.srv.places.take(s.srv.ctx, s.conn.Addr.Addr())
+	if err != nil {
+		return s.refuse("DATA", reply.Busy(), err.Error())
+	}
+	defer place()
+	limit := s.sizeLimit(tx)
+	in, err := s.srv.Queue.Begin(s.srv.ctx, s.account(), tx.declared, limit)
+	if err != nil {
+		return s.notStored(err)
+	}
+	defer in.End()
 	w, err := s.srv.Spool.Create(s.srv.Spool.NewID())
 	if err != nil {
 		return s.notStored(err)
 	}
 	defer w.Abort() // does nothing behind a Commit
 	rule := tx.decision.Rule
-	limit := s.sizeLimit(tx)
 	force := tx.decision.Force
-	facts, err := message.Intake(w, s.conn.Body(), message.IntakeOptions{
+	facts, err := message.Intake(in.Writer(s.srv.ctx, w), s.conn.Body(), message.IntakeOptions{
 		Reject: s.conn.Settings.LineEndings == "Reject", UTF8: tx.utf8, MaxSize: limit,
 		Received: s.received(tx, w.ID()), Hostname: tx.plan.Hostname, ID: w.ID(), Sender: tx.sender, Now: time.Now(),
 		Attachments: rule.Attachments,
@@ -85,7 +95,15 @@ func headerFits(p *plan.Plan, senders []envelope.Address) *reply.Reply {
 	return nil
 }
 
+// account is whom a message counts for in the spool.
+func (s *session) account() queue.Client {
+	return queue.Client{Addr: s.conn.Addr.Addr(), User: s.user}
+}
+
 func (s *session) notStored(err error) error {
+	if errors.Is(err, queue.ErrShare) {
+		return s.refuse("DATA", reply.SpoolShare(), err.Error())
+	}
 	if errors.Is(err, spool.ErrFull) || errors.Is(err, queue.ErrFull) {
 		return s.refuse("DATA", reply.SpoolFull(), err.Error())
 	}

@@ -29,7 +29,8 @@ import (
 	"github.com/printerrelay/printer-relay/relay/spool"
 )
 
-// Config is what New takes; all fields but Bind and PortOffset are required.
+// Config is what New takes; all fields but Bind, PortOffset and those that say what
+// 0 means are required.
 type Config struct {
 	Bind        string // address to listen on; empty: all
 	PortOffset  int    // added to each listener's port; a sum of 0 is any free port
@@ -37,6 +38,8 @@ type Config struct {
 	Spool       *spool.Spool
 	Queue       *queue.Queue
 	Limiter     *policy.Limiter
+	Connections int         // at once, of all listeners together; 0: what those have
+	Receiving   int         // messages that come in at once; 0: as many as there are connections
 	CarriesUTF8 func() bool // every reachable upstream can carry SMTPUTF8; nil: none
 	Metrics     *metrics.Set
 	Log         *slog.Logger
@@ -53,6 +56,7 @@ type Server struct {
 	verify  *verifier
 	guard   guard
 	senders recent          // clients that a message was taken from
+	places  places          // of messages that come in
 	ctx     context.Context // ends when Shutdown gives up waiting
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
@@ -68,7 +72,7 @@ type Server struct {
 // New makes a server without listeners; Update opens them.
 func New(c Config) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Server{Config: c, verify: newVerifier(), ctx: ctx, cancel: cancel, listeners: map[string]*listener{}}
+	return &Server{Config: c, verify: newVerifier(), places: newPlaces(c.Receiving), ctx: ctx, cancel: cancel, listeners: map[string]*listener{}}
 }
 
 // Plan is the one that runs.
@@ -111,7 +115,7 @@ func (s *Server) Update(p *plan.Plan, src secrets.Source) error {
 			l = s.newListener(opened[k])
 		}
 		cfg, problem := s.certificates(l, lp, p.Hostname, src)
-		keep[k], next[l] = l, &listenerState{lp, cfg, problem}
+		keep[k], next[l] = l, &listenerState{lp, s.connections(p, lp), cfg, problem}
 	}
 	s.users.Store(&loginCache{src: src, log: s.Log})
 	for l, st := range next {

@@ -136,6 +136,9 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	if err := s.srv.Spool.Full(opts.Size); err != nil || s.srv.Queue.Full() {
 		return s.refuse("MAIL", reply.SpoolFull(), fmt.Sprint(err))
 	}
+	if err := s.srv.Queue.Admits(s.account(), opts.Size); err != nil {
+		return s.refuse("MAIL", reply.SpoolShare(), err.Error())
+	}
 	s.set(&transaction{plan: p, sender: sender, decision: d, utf8: opts.UTF8, declared: opts.Size, start: time.Now()})
 	return nil
 }
