@@ -16,7 +16,8 @@ import (
 const (
 	smallest  = 64 << 10    // octets for which there must be room before a message begins
 	paceTime  = time.Minute // that a message may wait for room, in all: TCP has its client wait meanwhile
-	keptShare = 16          // the part of what is left that is kept for one whose size is not known
+	keptShare = 64          // the part of what is left that is kept for one whose size is not known
+	headRoom  = 16 << 10    // octets that intake may add to what was announced
 	perItem   = 1 << 10     // octets of memory that a message takes, about
 	perRcpt   = 400         // and each of its recipients, with what is known of the last attempt
 	perString = 16          // and each string of them, beside its octets
@@ -117,8 +118,8 @@ type Incoming struct {
 // waits, until ctx ends or for a minute. End must follow.
 func (q *Queue) Begin(ctx context.Context, c Client, announced, limit int64) (*Incoming, error) {
 	in := &Incoming{shares: &q.shares, account: c.account()}
-	want := announced
-	if want <= 0 {
+	want := announced + headRoom
+	if announced <= 0 {
 		want = min(limit, q.shares.spool.Left()/keptShare)
 	}
 	if err := in.take(ctx, max(want, smallest)); err != nil {
