@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -92,4 +93,66 @@ func TestAnIdleConnectionHoldsNoMoreThanAtTheStart(t *testing.T) {
 	if n := len(conn.buf); n > firstBuffer {
 		t.Errorf("it holds %d octets, want %d", n, firstBuffer)
 	}
+}
+
+// A client that only makes errors is cut off, whatever kind they are and whoever
+// finds them; a message counts them anew, and STARTTLS does not.
+func TestErrorsEndASession(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change      func(*rig)
+		line, reply string
+	}{
+		"no command":          {func(*rig) {}, "FOO", "500 5.5.2 PR-010"},
+		"a long line":         {func(*rig) {}, strings.Repeat("x", 3000), "500 5.5.2 PR-005"},
+		"a refused recipient": {func(*rig) {}, "RCPT TO:<no@d.example>", "550 5.7.1"},
+		"a failed login":      {func(*rig) {}, "AUTH PLAIN AHgAeQ==", "535 5.7.8"},
+		"bare LF":             {func(r *rig) { r.settings.LineEndings = "Reject" }, "NOOP\nNOOP", "500 5.5.2 PR-015"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, tc.change, withTLS)
+			c := r.greeted()
+			begin := func() {
+				c.cmd("EHLO copier.test", "250")
+				if strings.HasPrefix(tc.line, "RCPT") {
+					c.cmd("MAIL FROM:<a@b.example>", "250")
+				}
+			}
+			begin()
+			for range maxFailures - 1 {
+				c.cmd(tc.line, tc.reply)
+				if strings.HasPrefix(tc.line, "NOOP") {
+					c.want("250")
+				}
+			}
+			c.cmd("RSET", "250")
+			c.envelope()
+			c.write("x\r\n.\r\n")
+			c.want("250")
+			if strings.HasPrefix(tc.line, "RCPT") {
+				c.cmd("MAIL FROM:<a@b.example>", "250")
+			}
+			for range maxFailures - 1 {
+				c.cmd(tc.line, tc.reply)
+				if strings.HasPrefix(tc.line, "NOOP") {
+					c.want("250")
+				}
+			}
+			c.cmd("STARTTLS", "220")
+			c.conn = tls.Client(c.conn, clientTLS)
+			c.r.Reset(c.conn)
+			begin()
+			c.cmd(tc.line, tc.reply)
+			c.want("421 4.7.0 PR-004 ")
+			c.ended()
+		})
+	}
+}
+
+// Empty lines, to which a lenient listener says nothing, are not free either.
+func TestEmptyLinesEndASession(t *testing.T) {
+	r := start(t, lenient)
+	c := r.greeted()
+	c.write(strings.Repeat("\r\n", maxFailures))
+	c.want("421 4.7.0 PR-004 ")
+	c.ended()
 }
