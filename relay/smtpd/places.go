@@ -10,9 +10,9 @@ import (
 	"github.com/printerrelay/printer-relay/relay/share"
 )
 
-// placeTime is how long a client waits for a place behind its 354, while TCP holds
-// it back. RFC 5321 4.5.3.2.5 has clients wait three minutes.
-const placeTime = time.Minute
+// placeTime is how long a client waits for the reply to DATA where there is no place.
+// RFC 5321 4.5.3.2.4 has clients wait two minutes; devices are less patient.
+const placeTime = 30 * time.Second
 
 var errNoPlace = errors.New("as many messages come in as may (spec.pod.resources.limits.memory)")
 
@@ -27,13 +27,11 @@ func newPlaces(n int) places {
 	return places{share.New(func() int64 { return int64(n) })}
 }
 
-// take waits for a place; give gives it back.
+// take waits for a place until ctx ends; give gives it back.
 func (p places) take(ctx context.Context, client netip.Addr) (give func(), err error) {
 	if p.pool == nil {
 		return func() {}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, placeTime)
-	defer cancel()
 	device := envelope.Device(client).String()
 	if p.pool.Take(ctx, device, 1) != nil {
 		return nil, errNoPlace

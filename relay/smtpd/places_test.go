@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -27,8 +28,10 @@ func TestPlaces(t *testing.T) {
 			}
 			give = append(give, f)
 		}
+		ctx, cancel := context.WithTimeout(t.Context(), placeTime)
+		defer cancel()
 		begun := time.Now()
-		if _, err := p.take(t.Context(), greedy); !errors.Is(err, errNoPlace) || time.Since(begun) != placeTime {
+		if _, err := p.take(ctx, greedy); !errors.Is(err, errNoPlace) || time.Since(begun) != placeTime {
 			t.Errorf("a seventh of eight for one device: %v, after %s", err, time.Since(begun))
 		}
 		for range 2 {

@@ -27,25 +27,16 @@ import (
 // receive takes the message of a transaction: into the spool, through the
 // rules, to the queue. 250 is said only after the queue has it on stable storage.
 func (s *session) receive(tx *transaction) error {
-	place, err := s.srv.places.take(s.srv.ctx, s.conn.Addr.Addr())
-	if err != nil {
-		return s.refuse("DATA", reply.Busy(), err.Error())
+	w, limit, done, refused := s.begin(tx)
+	if refused != nil {
+		s.conn.Decline() // at once, not behind a scan that nobody will keep
+		return refused
 	}
-	defer place()
-	limit := s.sizeLimit(tx)
-	in, err := s.srv.Queue.Begin(s.srv.ctx, s.account(), tx.declared, limit)
-	if err != nil {
-		return s.notStored(err)
-	}
-	defer in.End()
-	w, err := s.srv.Spool.Create(s.srv.Spool.NewID())
-	if err != nil {
-		return s.notStored(err)
-	}
+	defer done()
 	defer w.Abort() // does nothing behind a Commit
 	rule := tx.decision.Rule
 	force := tx.decision.Force
-	facts, err := message.Intake(in.Writer(s.srv.ctx, w), s.conn.Body(), message.IntakeOptions{
+	facts, err := message.Intake(w.in, s.conn.Body(), message.IntakeOptions{
 		Reject: s.conn.Settings.LineEndings == "Reject", UTF8: tx.utf8, MaxSize: limit,
 		Received: s.received(tx, w.ID()), Hostname: tx.plan.Hostname, ID: w.ID(), Sender: tx.sender, Now: time.Now(),
 		Attachments: rule.Attachments,
@@ -81,7 +72,7 @@ func (s *session) receive(tx *transaction) error {
 	if refused := s.limit(tx, m); refused != nil {
 		return s.refuse("DATA", refused, fmt.Sprintf("rate limit of rule %s/%s", rule.Policy, rule.Name))
 	}
-	return s.submit(tx, w, m)
+	return s.submit(tx, w.Writer, m)
 }
 
 // headerFits refuses a sender of the header that every upstream would have to

@@ -66,7 +66,7 @@ func TestAScanThatHasBegunIsNotStarved(t *testing.T) {
 	c.Want("250", "RCPT TO:<%s>", to)
 	c.Want("354", "DATA")
 	c.Write(scan[:1_000_000]) // more than sockets hold: it has begun
-	for i := range 20 { // whoever else comes
+	for i := range 20 {       // whoever else comes
 		fill(t, r, fmt.Sprintf("127.0.1.%d", i))
 	}
 	c.Write(scan[1_000_000:] + "\r\n.\r\n")

@@ -156,3 +156,28 @@ func TestEmptyLinesEndASession(t *testing.T) {
 	c.want("421 4.7.0 PR-004 ")
 	c.ended()
 }
+
+// A session that declines a message answers DATA, in place of the 354, and stays in
+// step; a client that sent its message all the same is cut off.
+func TestDecline(t *testing.T) {
+	r := start(t, func(r *rig) { r.decline = true }, lenient)
+	c := r.greeted()
+	for range 2 {
+		c.cmd("EHLO copier.test", "250")
+		c.cmd("MAIL FROM:<a@b.example>", "250")
+		c.cmd("RCPT TO:<c@d.example>", "250")
+		c.cmd("DATA", "451 4.3.2 PR-064")
+		c.cmd("NOOP", "250")
+	}
+	drained := r.l.Drain() // no transaction is open
+	c.want("421 4.3.2")
+	c.ended()
+	<-drained
+
+	r = start(t, func(r *rig) { r.decline = true }, lenient)
+	c = r.greeted()
+	c.write("EHLO x.test\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\nRSET\r\nMAIL FROM:<evil@b.example>\r\n.\r\n")
+	for _, want := range []string{"250", "250", "250", "451 4.3.2 PR-064", ""} {
+		c.want(want)
+	}
+}
