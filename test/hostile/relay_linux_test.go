@@ -54,7 +54,7 @@ kind: MailUpstream
 metadata: {name: out}
 spec:
   type: Maildir
-  maildir: {path: %s}
+  maildir: {path: %q}
 `
 
 // relay is the real program.
@@ -121,14 +121,15 @@ func start(t *testing.T) *relay {
 			}
 			return up || !r.Running()
 		})
-		if up && r.Running() {
+		if up && r.Running() { // relay/footprint.go
+			env.Eventually(t, "what the start took is given back", r.Output, func() bool { return r.memory() < program })
 			return r
 		}
-		if !strings.Contains(r.Output(), "address already in use") {
-			break
+		if says := r.Output(); !strings.Contains(says, "address already in use") {
+			t.Fatalf("the relay does not start:\n%s", says)
 		}
 	}
-	t.Fatal("the relay does not start")
+	t.Fatal("no port is free")
 	return nil
 }
 

@@ -194,7 +194,7 @@ func (c *Conn) flushLocked() error {
 	}
 	c.sock.SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:errcheck // a closed socket says so when it is written
 	_, err := c.sock.Write(c.out)
-	c.out = c.out[:0]
+	c.out = nil // a connection is idle most of the time, and there may be thousands
 	return err
 }
 
