@@ -14,6 +14,7 @@ LDFLAGS  := -s -w -X github.com/printerrelay/printer-relay/relay/cli.version=$(V
 TOOL     := go tool -modfile=hack/tools/go.mod
 LINTTOOL := go tool -modfile=hack/tools/lint/go.mod
 DEPLOYTOOL := go tool -modfile=hack/tools/deploy/go.mod
+RELEASETOOL := go tool -modfile=hack/tools/release/go.mod
 
 # make run
 MANIFESTS ?= config/samples/standalone
@@ -21,14 +22,18 @@ STATE     ?= .state
 BIND      ?= 127.0.0.1
 ADMIN     ?= 127.0.0.1:8080
 
-# make test, make fuzz, make test-crash
+# make test, make fuzz, make test-crash, make test-power
 TESTFLAGS   ?= -race -shuffle=on -timeout 40m
 FUZZTIME    ?= 10s
+FUZZ        ?=
 CRASH_KILLS ?= 300
+POWER_CUTS  ?= 30
+
+# make vulncheck; a copy is named as file:///DIR
+VULNDB ?= https://vuln.go.dev
 
 # make image
-CONTAINER_TOOL ?= docker
-IMAGE          ?= printer-relay:$(VERSION)
+IMAGE ?= printer-relay:$(VERSION)
 
 ##@ Try
 .PHONY: build
@@ -47,15 +52,19 @@ test: test-deps control-plane ## Install and build what the tests need, and run 
 
 .PHONY: test-unit
 test-unit: control-plane ## Run the tests that need nothing but Go and a C compiler
-	go test $(TESTFLAGS) $$(go list ./... | grep -vE '/test/(interop|judges|mx|postfix|vendorapi)$$')
+	go test $(TESTFLAGS) $$(go list ./... | grep -vE '/test/(differential|disk|interop|judges|mx|postfix|vendorapi)$$')
 
 .PHONY: test-interop
 test-interop: test-deps ## Run the tests with other people's mail clients and servers
-	go test $(TESTFLAGS) ./test/postfix ./test/interop ./test/judges ./test/mx ./test/vendorapi
+	go test $(TESTFLAGS) ./test/postfix ./test/differential ./test/interop ./test/judges ./test/mx ./test/vendorapi
 
 .PHONY: test-crash
 test-crash: ## Kill the relay CRASH_KILLS times under load and look for lost mail
 	CRASH_KILLS=$(CRASH_KILLS) go test -count=1 -timeout 60m -v ./test/crash
+
+.PHONY: test-power
+test-power: test-deps ## Cut the power of the relay's volume POWER_CUTS times on ext4 and on xfs (as root)
+	POWER_CUTS=$(POWER_CUTS) go test -count=1 -timeout 60m -v -run '^TestPowerCutsLoseNothing$$' ./test/disk
 
 .PHONY: test-deps
 test-deps: ## Install the programs that the tests run (Debian packages, some from npm)
@@ -66,8 +75,8 @@ e2e: build test-deps ## Install the chart in a one-node cluster and run the tuto
 	@hack/e2e.sh
 
 .PHONY: fuzz
-fuzz: ## Run every fuzz target for FUZZTIME
-	@hack/fuzz.sh '$(FUZZTIME)'
+fuzz: ## Run the fuzz targets named like FUZZ, every one by default, for FUZZTIME each
+	@hack/fuzz.sh '$(FUZZTIME)' '$(FUZZ)'
 
 .PHONY: control-plane
 control-plane: ## Build kube-apiserver, etcd and kubectl for tests (once, some minutes; kept outside the checkout)
@@ -83,7 +92,8 @@ cluster-down: ## End it; nothing is left
 	@hack/cluster/cluster.sh down
 
 .PHONY: bench
-bench: test-deps ## Measure throughput and memory beside Postfix
+bench: ## Measure throughput and memory beside Postfix
+	@hack/test-deps.sh opendkim=opendkim
 	go test -tags bench -v -run '^TestBench$$' -count=1 -timeout 60m ./test/bench $(BENCHFLAGS)
 
 .PHONY: bench-operator
@@ -92,11 +102,12 @@ bench-operator: build control-plane ## Measure the operator with 2,000 PrinterRe
 
 ##@ Change
 .PHONY: generate
-generate: ## Generate what follows from api/, controllers/rbac.go and the chart's values
+generate: ## Generate what follows from api/, controllers/rbac.go, the alerts and the chart's values
 	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/v1alpha1
 	$(TOOL) controller-gen crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
 	$(TOOL) controller-gen applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/v1alpha1
 	$(TOOL) controller-gen rbac:roleName=printer-relay-operator paths=./controllers output:rbac:dir=config/rbac
+	@hack/generate-alerts.sh config/prometheus/alerts.yaml
 	@hack/generate-chart.sh charts/printer-relay
 
 .PHONY: fmt
@@ -112,8 +123,8 @@ verify: ## Fail if generated files, format, go.mod or lint are not as they shoul
 	@hack/verify.sh
 
 .PHONY: vulncheck
-vulncheck: ## Look up known vulnerabilities in what the module calls (asks vuln.go.dev)
-	$(LINTTOOL) govulncheck ./...
+vulncheck: ## Look up known vulnerabilities in what the module calls, at VULNDB
+	$(LINTTOOL) govulncheck -db '$(VULNDB)' ./...
 
 .PHONY: install-tools
 install-tools: ## Build the pinned tools into Go's cache
@@ -124,11 +135,26 @@ install-tools: ## Build the pinned tools into Go's cache
 	$(DEPLOYTOOL) -n helm
 	$(DEPLOYTOOL) -n helm-docs
 	go tool -modfile=hack/tools/score/go.mod -n kube-score
+	$(RELEASETOOL) -n actionlint
+	$(RELEASETOOL) -n crane
+	$(RELEASETOOL) -n cyclonedx-gomod
 
 ##@ Ship
 .PHONY: image
-image: ## Build the container image
-	$(CONTAINER_TOOL) build --build-arg VERSION='$(VERSION)' -t '$(IMAGE)' .
+image: build ## Pack bin/printer-relay as a container image into bin/image.tar; prints its digest
+	@hack/image.sh '$(IMAGE)' bin/image.tar $(BIN)
+
+.PHONY: sbom
+sbom: build ## Write the bill of materials of bin/printer-relay (CycloneDX)
+	@hack/sbom.sh $(BIN) '$(VERSION)' $(BIN).cdx.json
+
+.PHONY: dist
+dist: ## Make all that a release ships, for all architectures, into dist/
+	@hack/dist.sh '$(VERSION)' dist
+
+.PHONY: reproducible
+reproducible: ## Make that twice of the last commit, in different surroundings, and compare
+	@hack/reproducible.sh
 
 .PHONY: chart
 chart: ## Package the Helm chart into bin/
@@ -141,7 +167,7 @@ manifests: ## Write bin/install.yaml, which installs the operator by kubectl
 
 .PHONY: clean
 clean: ## Remove what make build and make run wrote
-	rm -rf bin .state
+	rm -rf bin dist .state
 
 .PHONY: help
 help: ## Show this help

@@ -181,7 +181,7 @@ func (d *domains) keep(key types.NamespacedName, c *domainCheck, found []senderd
 	}
 	changed = !reflect.DeepEqual(c.records, found)
 	c.records = found
-	again += time.Duration(rand.Int64N(int64(again)/5 + 1)) // not all at the same time
+	again += time.Duration(rand.Int64N(int64(again)/5 + 1)) //nolint:gosec // no secret: so that not all ask at the same time
 	c.due = time.Now().Add(again)
 	return changed, again
 }

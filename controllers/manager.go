@@ -57,16 +57,20 @@ type Options struct {
 	MetricsNamespaces []string
 	ClusterDomain     string
 	LeaderElect       bool
-	Metrics           string // address; empty: none
-	MetricsAuth       string // MetricsTokenReview or MetricsNone
-	Probes            string // address; empty: none
-	Pprof             string // address of Go's profiles; empty: none
-	CheckDNS          bool   // ask DNS about sender domains
+	Metrics           string   // address; empty: none
+	MetricsAuth       string   // MetricsTokenReview or MetricsNone
+	Probes            string   // address; empty: none
+	Pprof             string   // address of Go's profiles; empty: none
+	CheckDNS          bool     // ask DNS about sender domains
+	ClusterNetworks   []string // of nodes and Pods, besides what Nodes say
 	Log               *slog.Logger
 
 	// LookEvery is how often the issuer's keys are read, and cert-manager is looked
 	// for; 0: lookEvery.
 	LookEvery time.Duration
+	// SettleNodes is how long nodes may go on changing before that counts; 0:
+	// settleNodes.
+	SettleNodes time.Duration
 	// FiguresEvery is how often a status is written for its figures alone; 0:
 	// figuresEvery.
 	FiguresEvery time.Duration
@@ -116,6 +120,17 @@ func Run(ctx context.Context, o Options) error {
 	if err := around.first(ctx); err != nil {
 		return err
 	}
+	declared, err := declaredNetworks(o.ClusterNetworks)
+	if err != nil {
+		return err
+	}
+	nodes := &nodes{
+		live: mgr.GetAPIReader(), cache: mgr.GetCache(), declared: declared, every: around.every, settle: cmp.Or(o.SettleNodes, settleNodes), log: o.Log,
+		dirty: make(chan struct{}, 1),
+	}
+	if err := nodes.first(ctx); err != nil {
+		return err
+	}
 	tokens := &instances.ServiceAccountTokens{ServiceAccounts: api.CoreV1().ServiceAccounts(o.Namespace), Name: o.ServiceAccount}
 	if o.Instances == nil {
 		o.Instances = instances.NewReader(tokens)
@@ -124,16 +139,21 @@ func Run(ctx context.Context, o Options) error {
 	if o.Resolver == nil && o.CheckDNS {
 		o.Resolver = senderdns.NewResolver("")
 	}
-	s := &setup{Options: o, mgr: mgr, around: around, tokens: tokens}
+	s := &setup{Options: o, mgr: mgr, around: around, nodes: nodes, tokens: tokens}
 	if err := s.reconcilers(ctx); err != nil {
 		return err
 	}
-	if err := mgr.Add(around); err != nil {
+	if err := errors.Join(mgr.Add(around), mgr.Add(nodes)); err != nil {
 		return err
 	}
 	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("cache", synced(mgr.GetCache()))); err != nil {
 		return err
 	}
+	end, err := expose(ctx, mgr.GetClient())
+	if err != nil {
+		return err
+	}
+	defer end()
 	o.Log.Info("the operator begins", "namespaces", o.WatchNamespaces, "image", o.Image)
 	return mgr.Start(ctx)
 }
@@ -186,6 +206,7 @@ func (o *Options) cache() cache.Options {
 		DefaultTransform:     strip,
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.PrinterRelay{}: everything, &v1alpha1.MailUpstream{}: everything, &v1alpha1.SenderPolicy{}: everything,
+			&corev1.Node{}: everything, // read only where the operator may
 		},
 	}
 	if len(o.WatchNamespaces) > 0 {
@@ -207,6 +228,10 @@ func strip(in any) (any, error) {
 	}
 	if pod, ok := in.(*corev1.Pod); ok {
 		pod.Spec = corev1.PodSpec{}
+	}
+	if node, ok := in.(*corev1.Node); ok {
+		stripNode(node)
+		return in, nil
 	}
 	apply.Reduce(in, fieldManager)
 	delete(o.GetAnnotations(), corev1.LastAppliedConfigAnnotation)

@@ -45,6 +45,7 @@ type relays struct {
 
 	written   written // statuses
 	sightings *sightings
+	nodes     *nodes
 	news      func(ctx context.Context, relay *v1alpha1.PrinterRelay) // its sighting is new
 }
 
@@ -53,6 +54,8 @@ type pass struct {
 	*relays
 	relay *v1alpha1.PrinterRelay
 
+	cluster     clusterView
+	hidden      plan.HiddenClients // by the cluster
 	upstreams   map[string]*v1alpha1.MailUpstream
 	policies    map[string]*v1alpha1.SenderPolicy
 	plan        *plan.Plan // nil: the spec does not compile
@@ -82,7 +85,7 @@ func (r *relays) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 	if kept, err := p.finalizer(ctx); !kept || err != nil {
 		return ctrl.Result{}, err
 	}
-	for _, step := range []func(context.Context) error{p.resolve, p.compile, p.look, p.render} {
+	for _, step := range []func(context.Context) error{p.resolve, p.look, p.hide, p.compile, p.render} {
 		if err := step(ctx); err != nil {
 			return ctrl.Result{}, err
 		}
@@ -150,8 +153,23 @@ func (p *pass) find(ctx context.Context, name string, o client.Object) (bool, er
 	return err == nil, client.IgnoreNotFound(err)
 }
 
+// hide finds out whose addresses the cluster hides. A Service that still hides them
+// counts until it is changed: the relay's configuration may be there first.
+func (p *pass) hide(ctx context.Context) (err error) {
+	if p.cluster, err = p.nodes.view(ctx); err != nil {
+		return err
+	}
+	is := p.there.service
+	p.hidden = plan.HiddenClients{
+		All:      render.HidesClients(&p.relay.Spec.Service) || is != nil && is.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyCluster,
+		Networks: p.cluster.networks,
+	}
+	return nil
+}
+
 func (p *pass) compile(context.Context) error {
-	compiled, found := plan.Compile(plan.Input{Relay: p.relay, Upstreams: p.upstreams, Policies: p.policies})
+	relay := plan.WithHidden(p.relay, p.hidden, p.policies)
+	compiled, found := plan.Compile(plan.Input{Relay: relay, Upstreams: p.upstreams, Policies: p.policies})
 	p.diagnostics = found
 	if !found.Failed() {
 		p.plan = compiled
@@ -168,7 +186,7 @@ func (p *pass) render(ctx context.Context) error {
 	}
 	in := render.Input{
 		Settings: p.settings(), Relay: p.relay, Plan: p.plan, Upstreams: p.upstreams, Policies: p.policies,
-		Last: last, Refuse: len(status.Missing(p.relay, p.upstreams, p.policies)) > 0,
+		Hidden: p.hidden, Last: last, Refuse: len(status.Missing(p.relay, p.upstreams, p.policies)) > 0,
 	}
 	switch {
 	case p.relay.DeletionTimestamp != nil: // nothing new is made for a relay that goes

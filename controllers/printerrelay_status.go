@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ func (p *pass) report(ctx context.Context) (v1alpha1.PrinterRelayStatus, error) 
 	now := time.Now()
 	next := status.Of(status.Relay{
 		Object: p.relay, Now: now,
-		Upstreams: p.upstreams, Policies: p.policies, Diagnostics: p.diagnostics, Failures: p.failures, CertManager: settings.CertManager,
+		Upstreams: p.upstreams, Policies: p.policies, Diagnostics: p.diagnostics, Failures: p.failures, CertManager: settings.CertManager, Clients: p.clients(),
 		Plan: p.set.Plan, Service: p.there.service, ClusterDomain: p.clusterDomain, Instances: p.instancesSeen(),
 	})
 	before, known := p.sightings.get(p.key())
@@ -35,6 +36,7 @@ func (p *pass) report(ctx context.Context) (v1alpha1.PrinterRelayStatus, error) 
 		if known {
 			p.turnedUpstreams(before.unwell, seen.unwell)
 		}
+		p.turnedOpen(before.open, seen.open, known)
 	}
 	old := p.relay.Status
 	if !status.Changed(old, next, now.Sub(status.LastWrite(p.relay, fieldManager)) >= p.figuresEvery) {
@@ -49,14 +51,44 @@ func (p *pass) report(ctx context.Context) (v1alpha1.PrinterRelayStatus, error) 
 	return next, nil
 }
 
+// clients is what is known of their addresses.
+func (p *pass) clients() status.Clients {
+	declared := len(p.nodes.declared) > 0
+	out := status.Clients{Hidden: p.hidden.All, Nodes: p.cluster.nodes || declared, Pods: true}
+	for _, pod := range p.there.pods {
+		if a, err := netip.ParseAddr(pod.Status.PodIP); err == nil && !p.cluster.owns(a) {
+			out.Pods = false
+		}
+	}
+	return out
+}
+
 // transition makes an event of a change of Ready.
 func (p *pass) transition(old, next []metav1.Condition) {
 	was, is := meta.FindStatusCondition(old, v1alpha1.ConditionReady), meta.FindStatusCondition(next, v1alpha1.ConditionReady)
 	if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason {
 		return
 	}
+	if is.Reason == v1alpha1.ReasonOpenRelay {
+		return // turnedOpen has said it
+	}
 	moving := meta.IsStatusConditionTrue(next, v1alpha1.ConditionReconciling)
 	p.event(eventType(is.Status == metav1.ConditionFalse && !moving), is.Reason, actionReconcile, "%s", is.Message)
+}
+
+// turnedOpen makes an event of each instance that finds itself an open relay, and of
+// the end of it: once, also by an operator that started since.
+func (p *pass) turnedOpen(before, now map[string]string, known bool) {
+	ready := meta.FindStatusCondition(p.relay.Status.Conditions, v1alpha1.ConditionReady)
+	told := !known && ready != nil && ready.Reason == v1alpha1.ReasonOpenRelay
+	for _, name := range slices.Sorted(maps.Keys(now)) {
+		if before[name] != now[name] && !told {
+			p.event(corev1.EventTypeWarning, v1alpha1.ReasonOpenRelay, actionReconcile, "instance %q would relay for anybody, as it found by trying (listener %s): set spec.intake: Refuse, and report it (SECURITY.md)", name, now[name])
+		}
+	}
+	if len(now) == 0 && (len(before) > 0 || told && len(p.there.reports) > 0) {
+		p.event(corev1.EventTypeNormal, "OpenRelayEnded", actionReconcile, "no instance would relay for anybody any more")
+	}
 }
 
 // turnedUpstreams makes an event of each upstream by which mail no longer passes, or
@@ -108,10 +140,26 @@ func (p *pass) sighting(before sighting) sighting {
 			s.reports = append(s.reports, i.Report.Upstreams...)
 		}
 	}
+	s.open = p.openRelays(before.open)
 	slices.Sort(s.missingSecrets)
 	s.missingSecrets = slices.Compact(s.missingSecrets)
 	s.judge(before.unwell)
 	return s
+}
+
+// openRelays are the instances that would relay for anybody. One that does not tell
+// is what it was before.
+func (p *pass) openRelays(before map[string]string) map[string]string {
+	out := map[string]string{}
+	for _, i := range p.instancesSeen() {
+		switch {
+		case i.Report != nil && len(i.Report.OpenRelay) > 0:
+			out[i.Name] = strings.Join(i.Report.OpenRelay, ", ")
+		case i.Report == nil && before[i.Name] != "":
+			out[i.Name] = before[i.Name]
+		}
+	}
+	return out
 }
 
 // counts says how many messages a queue has.

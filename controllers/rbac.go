@@ -22,6 +22,9 @@ package controllers
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 
+// Nodes, which are in no namespace, are in a ClusterRole of their own
+// (config/rbac/nodes.yaml): without it the operator does without.
+
 // In its own namespace, which need not be one that it watches: one leader, with an
 // event when it changes, and tokens of its own ServiceAccount for the relays' admin ports.
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;list;watch;create;update;patch;delete,namespace=printer-relay-system

@@ -24,6 +24,7 @@ import (
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/controllers/apply"
 	"github.com/printerrelay/printer-relay/controllers/instances"
+	"github.com/printerrelay/printer-relay/relay/plan"
 )
 
 // setup wires the reconcilers to the manager: what makes each look again.
@@ -31,6 +32,7 @@ type setup struct {
 	Options
 	mgr    ctrl.Manager
 	around *surroundings
+	nodes  *nodes
 	tokens *instances.ServiceAccountTokens
 }
 
@@ -50,7 +52,7 @@ func (s *setup) reconcilers(ctx context.Context) error {
 		apply:     &apply.Applier{Client: c, Live: s.mgr.GetAPIReader(), Manager: fieldManager},
 		forgotten: s.tokens.Forget, events: s.mgr.GetEventRecorder(fieldManager), clusterDomain: s.ClusterDomain, figuresEvery: s.FiguresEvery,
 		self: &corev1.ObjectReference{APIVersion: "v1", Kind: "ServiceAccount", Namespace: s.Namespace, Name: s.ServiceAccount}, log: s.Log,
-		sightings: seen,
+		sightings: seen, nodes: s.nodes,
 		news: func(_ context.Context, relay *v1alpha1.PrinterRelay) {
 			toUpstreams.add(relay.Namespace, named(relay, "MailUpstream"))
 			toPolicies.add(relay.Namespace, named(relay, "SenderPolicy"))
@@ -62,6 +64,7 @@ func (s *setup) reconcilers(ctx context.Context) error {
 	}
 	certificates := &certificates{mgr: s.mgr, controller: built}
 	s.around.changed = func(ctx context.Context) { s.everything(ctx, &toRelays, certificates) }
+	s.nodes.changed = func(ctx context.Context, before, now clusterView) { s.nodesChanged(ctx, &toRelays, before, now) }
 	if err := certificates.watch(s.around.settings().CertManager); err != nil {
 		return err
 	}
@@ -127,6 +130,33 @@ func (s *setup) everything(ctx context.Context, to *nudges, c *certificates) {
 	}
 	for i := range list.Items {
 		to.add(list.Items[i].Namespace, []string{list.Items[i].Name})
+	}
+}
+
+// nodesChanged lets the relays be looked at again for which it makes a difference:
+// mostly none, since rules name the copiers' networks.
+func (s *setup) nodesChanged(ctx context.Context, to *nudges, before, now clusterView) {
+	c := s.mgr.GetClient()
+	var list v1alpha1.PrinterRelayList
+	if err := c.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		s.Log.Error("the PrinterRelays cannot be listed", "cause", err)
+		return
+	}
+	for i := range list.Items {
+		r := &list.Items[i]
+		policies := map[string]*v1alpha1.SenderPolicy{}
+		for _, name := range named(r, "SenderPolicy") {
+			p := &v1alpha1.SenderPolicy{}
+			if err := c.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: name}, p); err == nil {
+				policies[name] = p
+			}
+		}
+		text := func(v clusterView) string {
+			return plan.WithHidden(r, plan.HiddenClients{Networks: v.networks}, policies).Annotations[v1alpha1.AnnotationHiddenClients]
+		}
+		if before.nodes != now.nodes || text(before) != text(now) {
+			to.add(r.Namespace, []string{r.Name})
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ type sighting struct {
 	missingSecrets      []string // as the instances say
 	reports             []status.UpstreamReport
 	unwell              map[string]string // upstreams by which an instance cannot hand mail over, and why
+	open                map[string]string // instances that would relay for anybody -> the listeners
 }
 
 // judge finds what is unwell. An upstream of which no instance tells is what it was

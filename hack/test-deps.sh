@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests run and that are not there yet: Debian
 # packages, and packages from npm. Does nothing, at once, if all is there.
-# Starts no service; Postfix stays without a configuration.
+# More can be named as PROGRAM=PACKAGE. Starts no service; Postfix stays without a configuration.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
@@ -13,7 +13,8 @@ me=test-deps
 
 mapfile -t packages < <(
   lacking gcc=gcc curl=curl openssl=openssl python3=python3 swaks=swaks msmtp=msmtp postfix=postfix \
-    dovecot=dovecot-core node=nodejs npm=npm knotd=knot unbound=unbound ip=iproute2 nmap=nmap testssl=testssl.sh
+    dovecot=dovecot-core node=nodejs npm=npm knotd=knot unbound=unbound ip=iproute2 nmap=nmap testssl=testssl.sh \
+    gnutls-cli=gnutls-bin strace=strace mkfs.ext4=e2fsprogs mkfs.xfs=xfsprogs mount=mount setpriv=util-linux "$@"
   # What swaks needs for TLS, gcc for the race detector, python3-dkim for Ed25519,
   # and the libraries of the programs that are only unpacked.
   not_installed libc6-dev ca-certificates libnet-ssleay-perl libio-socket-ssl-perl python3-dkim python3-nacl python3-botocore \
@@ -22,7 +23,8 @@ mapfile -t packages < <(
 install_packages "${packages[@]}"
 
 # Mail servers other than Postfix cannot be installed beside it: they are unpacked.
-unpack_packages "${XDG_CACHE_HOME:-$HOME/.cache}/printer-relay/debian" opensmtpd exim4-daemon-light
+# So is Prometheus, of which promtool is wanted and no service.
+unpack_packages "${XDG_CACHE_HOME:-$HOME/.cache}/printer-relay/debian" opensmtpd exim4-daemon-light prometheus
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -36,6 +36,7 @@ generated() {
 installed() {
   "${tool[@]}" controller-gen rbac:roleName=printer-relay-operator paths=./controllers output:rbac:dir="$tmp/rbac" &&
     diff -u config/rbac/role.yaml "$tmp/rbac/role.yaml" &&
+    hack/generate-alerts.sh "$tmp/alerts.yaml" && diff -u config/prometheus/alerts.yaml "$tmp/alerts.yaml" &&
     cp -r charts/printer-relay "$tmp/chart" && hack/generate-chart.sh "$tmp/chart" &&
     diff -ru charts/printer-relay "$tmp/chart"
 }
@@ -59,6 +60,7 @@ step "generated files" "run make generate, commit what changes" generated
 step "generated roles and chart" "run make generate, commit what changes" installed
 step "format" "run make fmt" formatted
 step "tests that sleep" "wait for what happens, or use testing/synctest" awake
+step "workflows" "see above" go tool -modfile=hack/tools/release/go.mod actionlint
 step "go.mod" "run go mod tidy" go mod tidy -diff
 step "imports and lint" "see above" go tool -modfile=hack/tools/lint/go.mod golangci-lint run
 

@@ -7,6 +7,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/preflight"
+	"github.com/printerrelay/printer-relay/relay/selfprobe"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
@@ -32,6 +33,16 @@ func unwell(name string, r preflight.Result, now time.Time) string {
 		return fmt.Sprintf("the credential of upstream %s expires on %s: put a new one into its Secret", name, r.Expires.UTC().Format(time.DateOnly))
 	}
 	return ""
+}
+
+// exposed puts into a state what the self-probe found: a relay that would relay for
+// anybody takes no mail, as far as whoever sends it there goes by its readiness.
+func exposed(st *admin.RelayState, probe *selfprobe.Runner) {
+	if open := probe.Open(); len(open) > 0 {
+		st.Ready = false
+		st.OpenRelay = open
+		st.Problems = append(st.Problems, probe.Problems()...)
+	}
 }
 
 // healthState is a result as the admin port gives it; nil: there is none.

@@ -404,10 +404,7 @@ func (in *instance) State() admin.RelayState {
 		st.Ready = false
 		st.Problems = append(st.Problems, err.Error())
 	}
-	if open := in.probe.Problems(); len(open) > 0 {
-		st.Ready = false
-		st.Problems = append(st.Problems, open...)
-	}
+	exposed(&st, in.probe)
 	if len(st.Listeners) == 0 {
 		st.Ready = false
 		st.Problems = append(st.Problems, "no listener is open")

@@ -13,6 +13,9 @@ const (
 	ConditionProgrammed = "Programmed"
 	// ConditionDurable is True if what was acknowledged survives the loss of the Pod.
 	ConditionDurable = "Durable"
+	// ConditionClientAddressesKnown is True if rules on networks see the address of
+	// the client itself, and not that of a node or Pod in between.
+	ConditionClientAddressesKnown = "ClientAddressesKnown"
 	// ConditionReconciling is present and True while a change is being applied (kstatus).
 	ConditionReconciling = "Reconciling"
 	// ConditionStalled is present and True while nothing can be applied without a person (kstatus).
@@ -37,6 +40,8 @@ const (
 	ReasonPersistent = "Persistent"
 	// ReasonValid: CredentialsValid is True.
 	ReasonValid = "Valid"
+	// ReasonKnown: ClientAddressesKnown is True.
+	ReasonKnown = "Known"
 	// ReasonPending: it is not known yet, or not there yet.
 	ReasonPending = "Pending"
 	// ReasonUnknown: nobody can tell.
@@ -71,6 +76,12 @@ const (
 	ReasonVolumePending = "VolumePending"
 	// ReasonVolumeLost: a volume is gone, with what was on it.
 	ReasonVolumeLost = "VolumeLost"
+	// ReasonOpenRelay: an instance found that it would relay for anybody.
+	ReasonOpenRelay = "OpenRelay"
+	// ReasonAddressesHidden: the cluster hides every client's address.
+	ReasonAddressesHidden = "AddressesHidden"
+	// ReasonClusterNetworksUnknown: which addresses are nodes' and Pods' cannot be told.
+	ReasonClusterNetworksUnknown = "ClusterNetworksUnknown"
 	// ReasonEphemeral: the spool goes with the Pod.
 	ReasonEphemeral = "Ephemeral"
 	// ReasonSuspended: spec.suspend keeps mail in the queue.
@@ -104,6 +115,12 @@ const AnnotationConfigVersion = "printerrelay.dev/config-version"
 // send by it, of all relays together: a rate that the provider tells is theirs
 // together. Its limits in those manifests are one instance's share already.
 const AnnotationSharers = "printerrelay.dev/sharers"
+
+// AnnotationHiddenClients of a PrinterRelay has the addresses that are not a client's
+// own, with commas between: networks, addresses, or "all". Clients with one are in no
+// network. In a relay's manifests the operator adds those of the cluster's nodes and
+// Pods.
+const AnnotationHiddenClients = "printerrelay.dev/hidden-clients"
 
 // Finalizer keeps a PrinterRelay until its queue is drained or kept as declared.
 const Finalizer = "printerrelay.dev/queue"

@@ -147,7 +147,7 @@ const (
 	UpstreamMechanismLogin       UpstreamMechanism = "Login"
 	UpstreamMechanismCRAMMD5     UpstreamMechanism = "CRAMMD5"
 	UpstreamMechanismXOAuth2     UpstreamMechanism = "XOAuth2"
-	UpstreamMechanismOAuthBearer UpstreamMechanism = "OAuthBearer"
+	UpstreamMechanismOAuthBearer UpstreamMechanism = "OAuthBearer" //nolint:gosec // a name
 )
 
 // SMTPUpstreamAuthentication is how the relay authenticates at a smarthost.

@@ -126,7 +126,7 @@ func report(st admin.State, relay types.NamespacedName) (*status.Report, error) 
 
 func reportOf(r *admin.RelayState, phase string) *status.Report {
 	out := &status.Report{
-		PlanHash: r.PlanHash, Ready: r.Ready && phase == "", Problems: r.Problems, MissingSecrets: r.MissingSecrets,
+		PlanHash: r.PlanHash, Ready: r.Ready && phase == "", Problems: r.Problems, MissingSecrets: r.MissingSecrets, OpenRelay: r.OpenRelay[:min(len(r.OpenRelay), maxListeners)],
 		Drained: phase == admin.PhaseDrained && r.Intake == "Refuse",
 		Queue: status.QueueReport{
 			Waiting: r.Queue.Pending + r.Queue.Deferred, Held: r.Queue.Held, Failed: r.Queue.Failed,
@@ -144,6 +144,9 @@ func reportOf(r *admin.RelayState, phase string) *status.Report {
 	}
 	return out
 }
+
+// maxListeners that a relay can have.
+const maxListeners = 8
 
 // maxKeys that an upstream can sign with: one RSA, one Ed25519.
 const maxKeys = 2

@@ -83,6 +83,8 @@ func TestReport(t *testing.T) {
 		"is starting":            {func(s *admin.State) { s.Phase = "starting" }, func(r *status.Report) { r.Ready = false }},
 		"drained, takes mail":    {func(s *admin.State) { s.Phase = admin.PhaseDrained }, func(r *status.Report) { r.Ready = false }},
 		"drained":                {func(s *admin.State) { s.Phase, s.Relays[1].Intake = admin.PhaseDrained, "Refuse" }, func(r *status.Report) { r.Ready, r.Drained = false, true }},
+		"is an open relay":       {func(s *admin.State) { s.Relays[1].OpenRelay = []string{"a"} }, func(r *status.Report) { r.OpenRelay = []string{"a"} }},
+		"names too many":         {func(s *admin.State) { s.Relays[1].OpenRelay = strings.Fields(strings.Repeat("a ", 1000)) }, func(r *status.Report) { r.OpenRelay = strings.Fields(strings.Repeat("a ", 8)) }},
 		"refuses for its policy": {func(s *admin.State) { s.Relays[1].Intake = "Refuse" }, func(*status.Report) {}},
 	} {
 		t.Run(name, func(t *testing.T) {

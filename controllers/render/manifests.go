@@ -53,7 +53,7 @@ func source(in Input) (manifests, error) {
 	if in.Plan == nil {
 		return lastSource(in)
 	}
-	m := manifests{plan: in.Plan, relay: in.Relay}
+	m := manifests{plan: in.Plan, relay: plan.WithHidden(in.Relay, in.Hidden, in.Policies)}
 	for _, name := range slices.Sorted(maps.Keys(in.Plan.Upstreams)) {
 		u := in.Upstreams[name]
 		if u == nil {
@@ -83,13 +83,16 @@ func lastSource(in Input) (manifests, error) {
 		m.relay.Spec.Intake = v1alpha1.IntakeRefuse
 	}
 	m.relay.Spec.Replicas = in.Relay.Spec.Replicas
-	input := plan.Input{Relay: m.relay, Upstreams: map[string]*v1alpha1.MailUpstream{}, Policies: map[string]*v1alpha1.SenderPolicy{}}
+	input := plan.Input{Upstreams: map[string]*v1alpha1.MailUpstream{}, Policies: map[string]*v1alpha1.SenderPolicy{}}
 	for _, u := range m.upstreams {
 		input.Upstreams[u.Name] = u
 	}
 	for _, p := range m.policies {
 		input.Policies[p.Name] = p
 	}
+	m.relay.Annotations = in.Relay.Annotations // who is hidden now
+	m.relay = plan.WithHidden(m.relay, in.Hidden, input.Policies)
+	input.Relay = m.relay
 	compiled, diagnostics := plan.Compile(input)
 	if diagnostics.Failed() {
 		return manifests{}, nil
@@ -167,10 +170,16 @@ func newChunk(kind string, o metav1.Object, spec any) (chunk, error) {
 
 // compiled are the annotations that are part of the plan.
 func compiled(all map[string]string) map[string]string {
-	if n, ok := all[v1alpha1.AnnotationSharers]; ok {
-		return map[string]string{v1alpha1.AnnotationSharers: n}
+	var out map[string]string
+	for _, name := range []string{v1alpha1.AnnotationSharers, v1alpha1.AnnotationHiddenClients} {
+		if v, ok := all[name]; ok {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[name] = v
+		}
 	}
-	return nil
+	return out
 }
 
 // chunks are the objects in their order: the relay, its upstreams by name, its

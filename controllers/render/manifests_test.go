@@ -3,6 +3,7 @@ package render
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -119,6 +120,62 @@ func TestWithoutAPlan(t *testing.T) {
 				t.Errorf("plan %+v, want intake %s", set.Plan, tt.intake)
 			}
 		})
+	}
+}
+
+// Who is hidden stands in the manifests as Compile reads it, and of nodes that no rule
+// has to do with nothing does. A relay that goes on by its last configuration takes
+// the newest of it.
+func TestManifestsHoldWhoIsHidden(t *testing.T) {
+	full := minimal(t)
+	plain := objects(t, full).ConfigMap.Data[ManifestsKey]
+	hidden := func(in Input, networks string, all bool) (*Set, string) {
+		t.Helper()
+		in.Hidden = plan.HiddenClients{All: all, Networks: plan.Networks([]netip.Prefix{netip.MustParsePrefix(networks)})}
+		if in.Plan != nil {
+			p, found := plan.Compile(plan.Input{Relay: plan.WithHidden(in.Relay, in.Hidden, in.Policies), Upstreams: in.Upstreams, Policies: in.Policies})
+			if found.Failed() {
+				t.Fatal(found)
+			}
+			in.Plan = p
+		}
+		set := objects(t, in)
+		text := set.ConfigMap.Data[ManifestsKey]
+		m, err := parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		policies := map[string]*v1alpha1.SenderPolicy{}
+		for _, p := range m.policies {
+			policies[p.Name] = p
+		}
+		upstreams := map[string]*v1alpha1.MailUpstream{}
+		for _, u := range m.upstreams {
+			upstreams[u.Name] = u
+		}
+		if p, found := plan.Compile(plan.Input{Relay: m.relay, Upstreams: upstreams, Policies: policies}); found.Failed() || p.Hash != set.Plan.Hash {
+			t.Errorf("the relay makes plan %s of it, the operator %s: %v", p.Hash, set.Plan.Hash, found)
+		}
+		return set, text
+	}
+	if _, text := hidden(full, "192.168.77.0/24", false); text != plain {
+		t.Errorf("nodes elsewhere change the manifests:\n%s", text)
+	}
+	set, text := hidden(full, "0.0.0.0/0", false)
+	if set.Plan.Hash == full.Plan.Hash || len(set.Plan.HiddenClients.Networks) == 0 || !strings.Contains(text, "printerrelay.dev/hidden-clients: ") {
+		t.Errorf("plan %+v of\n%s", set.Plan.HiddenClients, text)
+	}
+	set, all := hidden(full, "192.168.77.0/24", true)
+	if !set.Plan.HiddenClients.All || !strings.Contains(all, "printerrelay.dev/hidden-clients: all\n") {
+		t.Errorf("plan %+v of\n%s", set.Plan.HiddenClients, all)
+	}
+	gone := Input{Settings: testSettings(), Relay: full.Relay, Last: plain, Refuse: true}
+	if set, _ := hidden(gone, "192.168.77.0/24", true); !set.Plan.HiddenClients.All {
+		t.Error("the last configuration does not hide them")
+	}
+	gone.Last = all
+	if set, text := hidden(gone, "192.168.77.0/24", false); set.Plan.HiddenClients.All || strings.Contains(text, "hidden-clients") {
+		t.Errorf("the last configuration hides them still:\n%s", text)
 	}
 }
 

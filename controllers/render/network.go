@@ -63,6 +63,12 @@ func serviceType(s *v1alpha1.Service) corev1.ServiceType {
 // external tells whether the Service is reached from outside the cluster.
 func external(s *v1alpha1.Service) bool { return serviceType(s) != corev1.ServiceTypeClusterIP }
 
+// HidesClients tells whether connections through the Service come from a node's
+// address in place of the client's.
+func HidesClients(s *v1alpha1.Service) bool {
+	return external(s) && s.ExternalTrafficPolicy != corev1.ServiceExternalTrafficPolicyLocal
+}
+
 // networkPolicy lets copiers in to the listeners, and the operator and metrics
 // to the admin and probes ports. The kubelet's probes come from the node, which no
 // NetworkPolicy keeps out.

@@ -230,3 +230,24 @@ func TestEphemeralSpool(t *testing.T) {
 		}
 	}
 }
+
+// Local alone keeps a client's address, and a Service inside the cluster changes none.
+func TestHidesClients(t *testing.T) {
+	for _, tc := range []struct {
+		kind   corev1.ServiceType
+		policy corev1.ServiceExternalTrafficPolicy
+		want   bool
+	}{
+		{corev1.ServiceTypeLoadBalancer, corev1.ServiceExternalTrafficPolicyLocal, false},
+		{corev1.ServiceTypeLoadBalancer, corev1.ServiceExternalTrafficPolicyCluster, true},
+		{corev1.ServiceTypeLoadBalancer, "", true}, // the API server's default is Cluster
+		{"", corev1.ServiceExternalTrafficPolicyCluster, true},
+		{corev1.ServiceTypeNodePort, corev1.ServiceExternalTrafficPolicyLocal, false},
+		{corev1.ServiceTypeNodePort, corev1.ServiceExternalTrafficPolicyCluster, true},
+		{corev1.ServiceTypeClusterIP, corev1.ServiceExternalTrafficPolicyCluster, false},
+	} {
+		if got := HidesClients(&v1alpha1.Service{Type: tc.kind, ExternalTrafficPolicy: tc.policy}); got != tc.want {
+			t.Errorf("%s %s: %v", tc.kind, tc.policy, got)
+		}
+	}
+}

@@ -26,7 +26,7 @@ const ContainerName = "relay"
 const (
 	manifestsPath = "/etc/printer-relay/manifests"
 	controlPath   = "/etc/printer-relay/control"
-	secretsPath   = "/etc/printer-relay/secrets"
+	secretsPath   = "/etc/printer-relay/secrets" //nolint:gosec // a path
 	statePath     = "/var/lib/printer-relay"
 )
 

@@ -47,6 +47,10 @@ type Input struct {
 	Upstreams map[string]*v1alpha1.MailUpstream // by name; at least those that Plan names
 	Policies  map[string]*v1alpha1.SenderPolicy // by name; at least those that Relay names
 
+	// Hidden are the clients that the cluster hides; Plan is compiled with them
+	// (plan.WithHidden).
+	Hidden plan.HiddenClients
+
 	// Last is relay.yaml of the ConfigMap as it is, or empty. Without a Plan the
 	// relay goes on by it; with Refuse, which is for missing references, it
 	// takes no new mail while it does.

@@ -18,7 +18,7 @@ const expiresSoon = 14 * 24 * time.Hour
 
 // What instances found, at the beginning of a message.
 const (
-	credentialRefused = "the credential is refused"
+	credentialRefused = "the credential is refused" //nolint:gosec // words
 	notReached        = "it cannot be reached"
 )
 

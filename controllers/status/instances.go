@@ -23,6 +23,7 @@ const (
 	silent                // it does not answer
 	broken                // it should be ready and is not
 	stuck                 // Kubernetes has given up
+	open                  // it would relay for anybody
 )
 
 // state is an instance, judged.
@@ -42,6 +43,8 @@ func (i state) reason() string {
 		return v1alpha1.ReasonDraining
 	case silent:
 		return v1alpha1.ReasonUnreachable
+	case open:
+		return v1alpha1.ReasonOpenRelay
 	case steady, broken, stuck:
 	}
 	return v1alpha1.ReasonInstanceNotReady
@@ -57,6 +60,8 @@ func (s *relay) judge(i Instance) state {
 	}
 	refused := refusal(i.Deployment)
 	switch {
+	case openRelay(i.Report) != "":
+		return is(open, "%s", openRelay(i.Report))
 	case i.Draining:
 		return is(draining, "%s", s.left(i))
 	case i.Deployment == nil:
@@ -216,7 +221,7 @@ func (s *relay) instances() []v1alpha1.InstanceStatus {
 // queueOf is a report as status. The oldest message's arrival is reckoned from
 // its age: as long as it is about the same it is the same.
 func (s *relay) queueOf(q QueueReport, old *v1alpha1.QueueStatus) *v1alpha1.QueueStatus {
-	out := &v1alpha1.QueueStatus{Messages: int32(q.Waiting), Held: int32(q.Held), Failed: int32(q.Failed)}
+	out := &v1alpha1.QueueStatus{Messages: int32(q.Waiting), Held: int32(q.Held), Failed: int32(q.Failed)} //nolint:gosec // messages on a volume
 	if q.Waiting == 0 {
 		return out
 	}

@@ -23,6 +23,7 @@ func Of(in Relay) v1alpha1.PrinterRelayStatus {
 	c.set(v1alpha1.ConditionResolvedRefs, refs)
 	c.set(v1alpha1.ConditionProgrammed, programmed)
 	c.set(v1alpha1.ConditionDurable, s.durable())
+	c.set(v1alpha1.ConditionClientAddressesKnown, s.clientAddressesKnown())
 	switch {
 	case ready.status == "True":
 	case s.stalled(accepted):

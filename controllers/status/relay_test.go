@@ -35,7 +35,7 @@ func healthy() Relay {
 	p := &v1alpha1.SenderPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "mail", Name: "office", Generation: 1}}
 	p.Spec.Rules = []v1alpha1.Rule{{Name: "floor-3", Action: "Allow", Match: v1alpha1.RuleMatch{ClientNetworks: []v1alpha1.CIDR{"10.20.3.0/24"}}, Recipients: v1alpha1.RuleRecipients{Allowed: []v1alpha1.AddressPattern{"*@corp.example"}}}}
 	in := Relay{
-		Object: r, Now: now, CertManager: true,
+		Object: r, Now: now, CertManager: true, Clients: Clients{Nodes: true, Pods: true},
 		Upstreams: map[string]*v1alpha1.MailUpstream{"ses": u},
 		Policies:  map[string]*v1alpha1.SenderPolicy{"office": p},
 		Service: &corev1.Service{
@@ -51,11 +51,18 @@ func healthy() Relay {
 
 // recompile sets what Compile says of the input.
 func (in *Relay) recompile() {
-	p, found := plan.Compile(plan.Input{Relay: in.Object, Upstreams: in.Upstreams, Policies: in.Policies})
+	p, found := plan.Compile(plan.Input{Relay: plan.WithHidden(in.Object, plan.HiddenClients{All: in.Clients.Hidden}, in.Policies), Upstreams: in.Upstreams, Policies: in.Policies})
 	in.Diagnostics = found
 	if !found.Failed() {
 		in.Plan = p
 	}
+}
+
+// hide is what externalTrafficPolicy: Cluster does.
+func (in *Relay) hide() {
+	in.Clients.Hidden = true
+	in.recompile()
+	in.Instances = []Instance{in.instance("office-0"), in.instance("office-1")}
 }
 
 // instance that is ready and runs the plan.
@@ -128,7 +135,7 @@ func TestRelayConditions(t *testing.T) {
 	}{
 		"all well": {func(*Relay) {}, want{
 			"Ready": "True/Ready: 2 instances take mail", "Accepted": "True/Accepted", "ResolvedRefs": "True/Resolved", "Programmed": "True/Programmed: every instance",
-			"Durable": "True/Persistent", "Reconciling": steady, "Stalled": steady,
+			"Durable": "True/Persistent", "ClientAddressesKnown": "True/Known: rules on networks see the client's own address", "Reconciling": steady, "Stalled": steady,
 		}},
 		"a warning": {func(in *Relay) { in.Object.Spec.Delivery.Bounce.Postmaster = nil; in.recompile() }, want{
 			"Accepted": "True/Accepted: warning: PrinterRelay mail/office: spec.delivery.bounce.postmaster: is not set",
@@ -288,6 +295,43 @@ func TestRelayConditions(t *testing.T) {
 		"intake Hold":   {func(in *Relay) { in.Object.Spec.Intake = v1alpha1.IntakeHold }, want{"Ready": "True/Ready: spec.intake: Hold keeps it until it is released"}},
 		"intake Refuse": {func(in *Relay) { in.Object.Spec.Intake = v1alpha1.IntakeRefuse }, want{"Ready": "True/Ready: spec.intake: Refuse: no new mail is taken"}},
 		"upstream down": {func(in *Relay) { in.Instances[0].Report.Upstreams[0].Down = true }, want{"Ready": "True/Ready: mail for MailUpstream \"ses\" waits: see its status"}},
+
+		// Who clients are
+		"the Service hides clients": {func(in *Relay) { in.hide() }, want{
+			"Ready":                "True/Ready: clients' addresses are hidden, so that rules on networks let nobody in: see condition ClientAddressesKnown",
+			"Accepted":             "True/Accepted: warning: SenderPolicy mail/office: spec.rules[0].match.clientNetworks: match nobody",
+			"ClientAddressesKnown": `False/AddressesHidden: Service "office" has externalTrafficPolicy: Cluster, which puts a node's address in place of each client's: rules on networks let nobody in, those that reject networks reject everybody, and routes and overrides by networks do not count; set spec.service.externalTrafficPolicy: Local, or let devices log in and name them in match.users`,
+		}},
+		"it hides clients that log in": {func(in *Relay) {
+			in.Policies["office"].Spec.Rules[0].Match = v1alpha1.RuleMatch{Users: []string{"mfp"}}
+			in.hide()
+		}, want{"Ready": "True/Ready: 2 instances take mail", "Accepted": "True/Accepted: the spec is accepted", "ClientAddressesKnown": "False/AddressesHidden: no rule or route names networks, so nothing depends on it"}},
+		"a person says that they are hidden": {func(in *Relay) {
+			in.Object.Annotations = map[string]string{v1alpha1.AnnotationHiddenClients: "all"}
+			in.recompile()
+			in.Instances = []Instance{in.instance("office-0"), in.instance("office-1")}
+		}, want{"ClientAddressesKnown": "False/AddressesHidden: the annotation printerrelay.dev/hidden-clients says that"}},
+		"Nodes are not known": {func(in *Relay) { in.Clients = Clients{} }, want{
+			"Ready":                "True/Ready",
+			"ClientAddressesKnown": "Unknown/ClusterNetworksUnknown: the operator may not list Nodes, so that clients with a node's or a Pod's address are taken for what rules on networks say: bind the ClusterRole printer-relay-operator-nodes to it, or name the networks of nodes and Pods with the operator's --cluster-networks (clusterNetworks of the chart)",
+		}},
+		"Pods' networks are not known": {func(in *Relay) { in.Clients.Pods = false }, want{
+			"Ready": "True/Ready", "ClientAddressesKnown": "Unknown/ClusterNetworksUnknown: an instance's Pod has an address that is in no podCIDR of the Nodes",
+		}},
+
+		// It found itself open.
+		"an open relay": {func(in *Relay) {
+			down(&in.Instances[1])
+			in.Instances[1].Report = &Report{PlanHash: in.Plan.Hash, OpenRelay: []string{"scans"}, Problems: []string{"listener scans is an open relay"}}
+		}, want{
+			"Ready":      `False/OpenRelay: 1 of 2 instances take mail: instance "office-1" would relay for anybody, as it found by trying (listener scans): set spec.intake: Refuse, and report it (SECURITY.md)`,
+			"Programmed": "False/OpenRelay", "Stalled": steady, "Reconciling": steady,
+		}},
+		"an open relay is the worst": {func(in *Relay) {
+			in.Instances[0].Report.OpenRelay = []string{"scans"}
+			down(&in.Instances[1])
+			progressing(&in.Instances[1], corev1.ConditionFalse, "ProgressDeadlineExceeded")
+		}, want{"Ready": `False/OpenRelay: instance "office-0" would relay`, "Stalled": "True/OpenRelay"}},
 
 		// Durable
 		"ephemeral": {func(in *Relay) {

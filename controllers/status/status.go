@@ -26,6 +26,7 @@ type Relay struct {
 	Diagnostics plan.Diagnostics // of Compile
 	Failures    []Failure        // what could not be rendered or applied
 	CertManager bool             // the kind Certificate of cert-manager is installed
+	Clients     Clients
 
 	Plan          *plan.Plan      // what every instance is to run (render.Set); nil: nothing can run
 	Service       *corev1.Service // nil: not there
@@ -60,6 +61,7 @@ type Report struct {
 	Connections    int      // open at its listeners
 	Problems       []string // for people
 	MissingSecrets []string // names
+	OpenRelay      []string // listeners that would relay for anybody
 	Listeners      []ListenerReport
 	Upstreams      []UpstreamReport
 	Queue          QueueReport

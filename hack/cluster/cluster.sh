@@ -6,8 +6,8 @@
 #   cluster.sh down               end it; nothing is left
 #   cluster.sh status             its components; fails if one is not alive
 #   cluster.sh kubectl ARGS...    kubectl, as administrator
-#   cluster.sh image REFERENCE    pack bin/printer-relay like the Dockerfile does, and load it
-#   cluster.sh load TAR...        load images (what `docker save` writes)
+#   cluster.sh image REFERENCE    pack bin/printer-relay as releases do, and load it
+#   cluster.sh load TAR...        load images (what `docker save` or mkimage writes)
 #   cluster.sh node CMD...        run CMD on the node
 #   cluster.sh client CMD...      run CMD on a client in the node's LAN, 172.31.0.2
 #   cluster.sh client-N CMD...    the same for 172.31.0.N
@@ -159,7 +159,7 @@ build() {
   bin=$("$here/build.sh" etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns)
   visible XDG_CACHE_HOME "$bin"
   ln -s "$bin" "$run/bin/kubernetes"
-  (cd "$checkout" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$run/bin/" ./hack/cluster/cmd/...)
+  (cd "$checkout" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$run/bin/" ./hack/mkimage ./hack/cluster/cmd/...)
 }
 
 make_node() {
@@ -215,19 +215,17 @@ load() { # load TAR...
   done
 }
 
-# pack REFERENCE PROGRAM [FLAGS OF MKIMAGE...]
-pack() {
-  local reference=$1 program=$2 tar=$run/image.tar
-  shift 2
-  "$run/bin/mkimage" -ref "$reference" -o "$tar" "$@" "$program"
-  load "$tar"
-  rm "$tar"
+pack() { # pack REFERENCE PROGRAM
+  "$run/bin/mkimage" -ref "$1" -o "$run/image.tar" "$2" >/dev/null
+  load "$run/image.tar"
+  rm "$run/image.tar"
 }
 
-image() { # image REFERENCE: what the Dockerfile makes
+image() { # image REFERENCE: what a release ships
   [[ -x $checkout/bin/printer-relay ]] || fail "bin/printer-relay is not there: run make build"
-  pack "$1" "$checkout/bin/printer-relay" -folder /var/lib/printer-relay \
-    -file /etc/ssl/certs/ca-certificates.crt:/etc/ssl/certs/ca-certificates.crt
+  "$checkout/hack/image.sh" "$1" "$run/image.tar" "$checkout/bin/printer-relay" >/dev/null
+  load "$run/image.tar"
+  rm "$run/image.tar"
 }
 
 up() {

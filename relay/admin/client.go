@@ -64,11 +64,11 @@ func (c *Client) call(ctx context.Context, method, path string, q url.Values) (i
 	if c.relay != "" {
 		q.Set("relay", c.relay)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.addr+path+"?"+q.Encode(), nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.addr+path+"?"+q.Encode(), nil) //nolint:gosec // the administrator names the address
 	if err != nil {
 		return nil, fmt.Errorf("admin port %q: want host:port", c.addr)
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.http.Do(req) //nolint:gosec // the same
 	if err != nil {
 		return nil, fmt.Errorf("no relay answers at %s: start it, or name its admin port with --admin, or the folder of one that does not run with --state (%w)", c.addr, err)
 	}

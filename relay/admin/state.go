@@ -27,11 +27,13 @@ type RelayState struct {
 	Intake    string   `json:"intake"`             // what is done with new mail now: Accept, Hold or Refuse
 	Problems  []string `json:"problems,omitempty"` // what keeps it from being ready, or from being wholly well
 	// MissingSecrets are the names of those that the plan refers to and that are not there.
-	MissingSecrets []string        `json:"missingSecrets,omitempty"`
-	Listeners      []ListenerState `json:"listeners"`
-	Upstreams      []UpstreamState `json:"upstreams"`
-	Queue          QueueState      `json:"queue"`
-	Spool          SpoolState      `json:"spool"`
+	MissingSecrets []string `json:"missingSecrets,omitempty"`
+	// OpenRelay are the names of listeners that would relay for anybody, as the relay found by trying.
+	OpenRelay []string        `json:"openRelay,omitempty"`
+	Listeners []ListenerState `json:"listeners"`
+	Upstreams []UpstreamState `json:"upstreams"`
+	Queue     QueueState      `json:"queue"`
+	Spool     SpoolState      `json:"spool"`
 }
 
 // ListenerState is one listener of a relay.

@@ -213,6 +213,23 @@ func explainsTheRelay(t *testing.T, yaml string) {
 	}
 }
 
+// explainsTheHidden: who has an address that is not its own is in no network, and the
+// answer says so.
+func explainsTheHidden(t *testing.T, yaml string) {
+	t.Helper()
+	with := strings.Replace(yaml, "metadata: {name: office}", "metadata: {name: office, annotations: {printerrelay.dev/hidden-clients: 10.20.9.0/28}}", 1)
+	if with == yaml {
+		t.Fatal("the manifests have no metadata to annotate")
+	}
+	dir := folder(t, "office.yaml", with)
+	for client, words := range map[string]string{"10.20.9.9": "the client's address is hidden", "10.20.9.19": "MAIL: Allow by"} {
+		r := command(t, "explain", "-f", dir, "--client", client, "--from", "mfp@copier.test", "--to", "a@corp.example")
+		if r.code != 0 || !strings.Contains(r.out, words) || strings.Contains(r.out, "MAIL: Allow by") != (client == "10.20.9.19") {
+			t.Errorf("%s: %d %s", client, r.code, r.out)
+		}
+	}
+}
+
 func TestExplainGolden(t *testing.T) {
 	head, _, _ := strings.Cut(office, "---\napiVersion: printerrelay.dev/v1alpha1\nkind: SenderPolicy")
 	dir := folder(t, "office.yaml", head+policies)
@@ -237,6 +254,7 @@ func TestExplainGolden(t *testing.T) {
 	}
 	golden(t, "explain.golden", all.String())
 	explainsTheRelay(t, head+policies)
+	explainsTheHidden(t, head+policies)
 	r := command(t, "explain", "-f", filepath.Join(dir, "nowhere"), "--client", "10.1.1.1", "--from", "a@b.example", "--to", "c@d.example")
 	if r.code != 1 {
 		t.Errorf("exit status %d", r.code)

@@ -53,6 +53,7 @@ func newExplain() *cobra.Command {
 				if err != nil {
 					return usageError{fmt.Errorf("--to %q: %w", to, err)}
 				}
+				who.Hidden = p.HiddenClients.Hides(who.Addr)
 				explain(c, p, who, sender, rcpt)
 			}
 			return nil
@@ -125,7 +126,11 @@ func explain(c *cobra.Command, p *plan.Plan, who policy.Client, from, to envelop
 			fmt.Fprintf(out, "  RCPT <%s>: refused: %s\n", a, r)
 			continue
 		}
-		r := p.Route(who.Addr, from, a)
+		routed := who.Addr
+		if who.Hidden {
+			routed = netip.Addr{}
+		}
+		r := p.Route(routed, from, a)
 		fmt.Fprintf(out, "  RCPT <%s>: accepted, goes to upstream %s\n", a, r.Upstream)
 	}
 }

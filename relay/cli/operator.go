@@ -43,6 +43,7 @@ Secret: they are mounted into the relays' Pods.`,
 	f.StringSliceVar(&o.WatchNamespaces, "watch-namespaces", nil, "namespaces to serve (default all)")
 	f.StringSliceVar(&o.MetricsNamespaces, "metrics-namespaces", nil, "namespaces whose Pods may read the relays' metrics")
 	f.StringVar(&o.ClusterDomain, "cluster-domain", "cluster.local", "domain of the cluster's Services")
+	f.StringSliceVar(&o.ClusterNetworks, "cluster-networks", nil, "networks of the cluster's nodes and Pods, besides what its Nodes say: who comes from there is in no network of a rule")
 	f.BoolVar(&o.LeaderElect, "leader-elect", true, "act only while holding the lease, so that several replicas can run")
 	f.StringVar(&o.Metrics, "metrics", ":8080", `address of the metrics, with TLS; "" for none`)
 	f.StringVar(&o.MetricsAuth, "metrics-authentication", controllers.MetricsTokenReview, "who may read the metrics: TokenReview asks the API server, None lets everybody")

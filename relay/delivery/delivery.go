@@ -244,11 +244,11 @@ func (d *Delivery) Deliver(ctx context.Context, a queue.Attempt) []upstream.Outc
 	if r == nil {
 		return upstream.All(len(a.Recipients), upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeUpstream, Text: "the upstream is not in the configuration"})
 	}
-	m, err := d.prepare(ctx, r, a)
+	m, err := d.prepare(ctx, r, a, asItIs)
 	if err != nil {
 		return upstream.All(len(a.Recipients), d.unprepared(ctx, a, err))
 	}
-	out := r.transport.Deliver(ctx, m)
+	out := d.encoded(ctx, r, a, r.transport.Deliver(ctx, m))
 	if d.Saw != nil {
 		d.Saw(a.Upstream, out)
 	}
@@ -291,7 +291,7 @@ var errNoIdentity = errors.New("its rule wants the sender rewritten (senders.oth
 
 // prepare makes the message as it leaves: the spool's own where nothing has to
 // be rewritten or signed, else a new header before the same body.
-func (d *Delivery) prepare(ctx context.Context, r *route, a queue.Attempt) (*upstream.Message, error) {
+func (d *Delivery) prepare(ctx context.Context, r *route, a queue.Attempt, f form) (*upstream.Message, error) {
 	q := a.Message
 	m := &upstream.Message{
 		ID: q.ID, Sender: q.Sender, Recipients: a.Recipients, Size: q.Size, EightBit: q.EightBit, UTF8: q.UTF8, MaxLine: q.MaxLine,
@@ -305,7 +305,7 @@ func (d *Delivery) prepare(ctx context.Context, r *route, a queue.Attempt) (*ups
 		return nil, errNoIdentity
 	}
 	rewrite := !ours && r.plan.Sender != nil
-	if !rewrite && r.plan.DKIM == nil && len(r.plan.Header)+len(r.plan.Reserved) == 0 {
+	if !rewrite && r.plan.DKIM == nil && len(r.plan.Header)+len(r.plan.Reserved) == 0 && f == asItIs {
 		return m, nil
 	}
 	signer, err := d.signer(r)
@@ -325,13 +325,17 @@ func (d *Delivery) prepare(ctx context.Context, r *route, a queue.Attempt) (*ups
 		m.Sender = id.Rewrite(h, q.Sender)
 	}
 	removeReserved(h, r.plan.Reserved)
+	body, err := d.body(q, h, f)
+	if err != nil {
+		return nil, err
+	}
 	var head []byte
 	for _, f := range r.plan.Header { // the upstream's word counts, not the device's
 		h.Remove(f.Name)
 		head = append(head, f.Name+": "+f.Value+"\r\n"...)
 	}
 	if signer != nil {
-		signature, err := d.sign(ctx, signer, q, h)
+		signature, err := d.sign(ctx, signer, body, h)
 		if err != nil {
 			return nil, err
 		}
@@ -339,8 +343,13 @@ func (d *Delivery) prepare(ctx context.Context, r *route, a queue.Attempt) (*ups
 	}
 	head = append(h.Append(head), '\r', '\n')
 	m.Size += int64(len(head)) - q.HeaderSize
+	if f == encoded {
+		if err := measure(ctx, m, head, body); err != nil {
+			return nil, err
+		}
+	}
 	m.UTF8 = m.UTF8 && !ascii(head, m)
-	m.Open = func() (io.ReadCloser, error) { return d.open(q, head) }
+	m.Open = func() (io.ReadCloser, error) { return body(head) }
 	return m, nil
 }
 
@@ -420,8 +429,13 @@ func (d *Delivery) open(q *queue.Message, head []byte) (io.ReadCloser, error) {
 		r.Close() //nolint:errcheck // read-only
 		return nil, err
 	}
+	return before(head, r, r), nil
+}
+
+// before puts head before a body; c is closed with it.
+func before(head []byte, body io.Reader, c io.Closer) io.ReadCloser {
 	return struct {
 		io.Reader
 		io.Closer
-	}{io.MultiReader(bytes.NewReader(head), r), r}, nil
+	}{io.MultiReader(bytes.NewReader(head), body), c}
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/dkim"
 	"github.com/printerrelay/printer-relay/relay/message"
-	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 )
 
@@ -98,18 +97,18 @@ func (d *Delivery) signerOf(r *route, data map[string][]byte) (*dkim.Signer, err
 	return r.keys.signer, nil
 }
 
-// sign gives the signatures to put above h, after one pass over the stored body.
-// Others' signatures go from h: they are over what the device sent, before
-// repairs. What is signed are the octets that open gives; a transport sends them
+// sign gives the signatures to put above h, after one pass over the body as it
+// leaves. Others' signatures go from h: they are over what the device sent, before
+// repairs. What is signed are the octets that Open gives; a transport sends them
 // as they are.
-func (d *Delivery) sign(ctx context.Context, s *dkim.Signer, q *queue.Message, h *message.Header) ([]byte, error) {
+func (d *Delivery) sign(ctx context.Context, s *dkim.Signer, body opener, h *message.Header) ([]byte, error) {
 	h.Remove("DKIM-Signature")
-	body, err := d.open(q, nil)
+	r, err := body(nil)
 	if err != nil {
 		return nil, err
 	}
-	defer body.Close() //nolint:errcheck // read-only
-	return s.Sign(h, &untilDone{ctx, body}, time.Now())
+	defer r.Close() //nolint:errcheck // read-only
+	return s.Sign(h, &untilDone{ctx, r}, time.Now())
 }
 
 // untilDone reads until its context ends.

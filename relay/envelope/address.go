@@ -8,6 +8,7 @@ package envelope
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -163,8 +164,17 @@ func checkDomain(d string) error {
 	return nil
 }
 
+// checkLiteral tells an address in brackets (RFC 5321 4.1.3); of the tags there is
+// IPv6 only.
 func checkLiteral(d string) error {
-	if len(d) < 3 || d[len(d)-1] != ']' || strings.ContainsAny(d[1:len(d)-1], "[]\\ <>@") {
+	inner, ok := strings.CutSuffix(d[1:], "]")
+	const tag = "IPv6:"
+	v6 := len(inner) > len(tag) && strings.EqualFold(inner[:len(tag)], tag)
+	if v6 {
+		inner = inner[len(tag):]
+	}
+	a, err := netip.ParseAddr(inner)
+	if !ok || err != nil || a.Is6() != v6 || a.Zone() != "" {
 		return errors.New("the address literal is malformed")
 	}
 	return nil

@@ -31,7 +31,7 @@ func TestParseAddressRefuses(t *testing.T) {
 	for _, in := range []string{
 		"@b.example", "a@", "a@b..example", ".a@b.example", "a.@b.example", "a..b@c.example", "a b@c.example", "a@b c", "a@b@c.example",
 		"@x.example,@y.example:a@b.example", "@x.example:a@b.example", `"a@b.example`, `"a"b@c.example`, `""@b.example`, `"a\`,
-		"a\r\nRCPT TO:<x>@b.example", "a\x00@b.example", "a@b.example\n", "a@-b.example", "a@b-.example", "<a@b.example>", "a@[192.0.2.1", "a@[a]b]",
+		"a\r\nRCPT TO:<x>@b.example", "a\x00@b.example", "a@b.example\n", "a@-b.example", "a@b-.example", "<a@b.example>", "a@[192.0.2.1", "a@[a]b]", "a@[300.1.1.1]", "a@[2001:db8::1]", "a@[IPv6:192.0.2.1]", "a@[IPv6:fe80::1%eth0]", "a@[]", "a@[a b]", "a@[\x01]",
 		strings.Repeat("a", 65) + "@b.example", "a@" + strings.Repeat("b", 64) + ".example", "a@" + strings.Repeat("b.", 130) + "example", "\xff@b.example",
 	} {
 		if got, err := ParseAddress(in); err == nil {

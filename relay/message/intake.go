@@ -125,17 +125,12 @@ type intake struct {
 	lineOpen bool // a piece of the current line is out
 	start    int  // of the current line in head
 	inBody   bool
-	current  int // octets of the current line so far
+	current  int // octets of the current line of the body so far
 	scanner  *scanner
 }
 
 // line takes one piece of a line of the message.
 func (k *intake) line(p []byte, last bool) error {
-	k.current += len(p)
-	k.facts.MaxLine = max(k.facts.MaxLine, k.current)
-	if last {
-		k.current = 0
-	}
 	if k.inBody {
 		return k.body(p, last)
 	}
@@ -207,6 +202,9 @@ func (k *intake) header() error {
 	k.buf = h.Append(k.buf)
 	k.buf = append(k.buf, '\r', '\n')
 	k.facts.HeaderSize = int64(len(k.buf))
+	for line := range bytes.Lines(k.buf) {
+		k.facts.MaxLine = max(k.facts.MaxLine, len(line)-len("\r\n"))
+	}
 	k.lines.high = false // from here on it speaks of the body
 	k.head = nil
 	return k.flush()
@@ -249,6 +247,10 @@ func (k *intake) repair(h *Header) error {
 		}
 		if f.Is("From") {
 			k.quoteName(h, i)
+		}
+		if folded, ok := fold(h.Fields[i]); ok {
+			h.Fields[i] = folded
+			k.facts.Repairs++
 		}
 		if size += len(h.Fields[i].Raw); size > maxHeader {
 			return reply.HeaderTooLarge()
@@ -296,6 +298,11 @@ func (k *intake) quoteName(h *Header, i int) {
 }
 
 func (k *intake) body(p []byte, last bool) error {
+	k.current += len(p)
+	k.facts.MaxLine = max(k.facts.MaxLine, k.current)
+	if last {
+		k.current = 0
+	}
 	if k.scanner != nil {
 		if err := k.scanner.line(p, last); err != nil {
 			return err

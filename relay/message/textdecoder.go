@@ -68,7 +68,7 @@ func (d *textDecoder) quoted(c byte) (found bool) {
 		hi, lo := hexDigit(d.escape[1]), hexDigit(c)
 		d.escape = d.escape[:0]
 		if hi >= 0 && lo >= 0 {
-			return d.put(byte(hi<<4 | lo))
+			return d.put(byte(hi<<4 | lo)) //nolint:gosec // two digits of four bits
 		}
 	}
 	return false

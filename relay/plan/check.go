@@ -20,6 +20,7 @@ func (c *compiler) check(self at) {
 	c.checkLoops()
 	c.checkDefaultDomain(self)
 	c.checkNotifications(self)
+	c.checkHidden(self)
 	for _, p := range c.out.Policies {
 		a := at{c, "SenderPolicy " + c.in.Relay.Namespace + "/" + p.Name}
 		for i := range p.Rules {

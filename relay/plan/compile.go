@@ -114,6 +114,7 @@ func Compile(in Input) (*Plan, Diagnostics) {
 	c.delivery(self)
 	c.spool(self)
 	c.listeners(self)
+	c.hidden(self)
 	c.check(self)
 	for name := range c.secrets {
 		c.out.SecretRefs = append(c.out.SecretRefs, name)
@@ -239,15 +240,12 @@ func (c *compiler) secret(ref *v1alpha1.LocalReference) string {
 func (c *compiler) networks(a at, field string, in []v1alpha1.CIDR) []netip.Prefix {
 	var out []netip.Prefix
 	for i, s := range in {
-		p, err := netip.ParsePrefix(string(s))
+		p, err := network(string(s))
 		if err != nil {
 			a.errorf(fmt.Sprintf("%s[%d]", field, i), "%q is not a network: write it as 10.20.3.0/24", s)
 			continue
 		}
-		if p.Addr().Is4In6() && p.Bits() >= 96 { // clients are compared unmapped
-			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-		}
-		out = append(out, p.Masked())
+		out = append(out, p)
 	}
 	return out
 }

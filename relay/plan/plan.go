@@ -34,6 +34,8 @@ type Plan struct {
 	Delivery   Delivery             `json:"delivery"`
 	Spool      Spool                `json:"spool"`
 	SecretRefs []string             `json:"secretRefs,omitempty"` // every Secret that the plan names, sorted
+
+	HiddenClients HiddenClients `json:"hiddenClients,omitzero"`
 }
 
 // Intake is the kill switch.

@@ -29,6 +29,7 @@ type Decision struct {
 	Reply   *reply.Reply
 	Covered bool // Rule's allowed senders name the sender: it may hear of a failure
 	Force   bool // the sender is not allowed and is rewritten
+	Hidden  bool // no rule matched, and one on networks could have, were the client's address known
 	Steps   []Step
 	DryRun  []Decision // what policies in DryRun would have decided, without Steps
 }
@@ -43,11 +44,12 @@ func (s Set) AtMail(c Client, from envelope.Address) Decision {
 		p := &s[i]
 		for k := range p.Rules {
 			r := &p.Rules[k]
-			why, ok := r.Match.matches(c, from)
+			why, ok := r.matches(c, from)
 			d.Steps = append(d.Steps, Step{Policy: p.Name, Rule: r.Name, Match: ok, DryRun: p.DryRun, Why: why})
 			if !ok {
-				if c.User == "" && !p.DryRun && r.Action != Reject && r.Match.withLogin(c, from) {
-					loginHelps = true
+				if !p.DryRun && r.Action != Reject {
+					loginHelps = loginHelps || c.User == "" && r.withLogin(c, from)
+					d.Hidden = d.Hidden || r.withAddress(c, from)
 				}
 				continue
 			}
@@ -61,7 +63,7 @@ func (s Set) AtMail(c Client, from envelope.Address) Decision {
 		}
 	}
 	d.Action = Reject
-	d.Reply = reply.NoRule(c.Addr.Unmap().String())
+	d.Reply = NoRule(c, d.Hidden)
 	if loginHelps {
 		d.Reply = reply.AuthRequired()
 	}
@@ -92,18 +94,33 @@ func (s Set) Names(client netip.Addr) bool {
 	return false
 }
 
-// matches tells whether m holds, and in either case why.
-func (m Match) matches(c Client, from envelope.Address) (string, bool) {
+// NoRule is the refusal of a client that no rule matches; hidden says that one
+// could have, were its address known.
+func NoRule(c Client, hidden bool) *reply.Reply {
+	if hidden {
+		return reply.AddressHidden()
+	}
+	return reply.NoRule(c.Addr.Unmap().String())
+}
+
+// matches tells whether the rule holds, and in either case why. Who a client
+// with a hidden address is, nobody knows: no network lets it in, and it may be
+// the one that a network is to keep out.
+func (r *Rule) matches(c Client, from envelope.Address) (string, bool) {
+	m := &r.Match
 	var why []string
 	if len(m.Networks) > 0 {
 		n, ok := holds(m.Networks, c)
-		if !ok {
-			if c.Hidden {
-				return "the client's address is hidden: rules on networks match nobody", false
-			}
+		switch {
+		case ok:
+			why = append(why, "network "+n.String())
+		case c.Hidden && r.Action == Reject:
+			why = append(why, "the client's address is hidden, so it may be in its networks")
+		case c.Hidden:
+			return "the client's address is hidden: rules on networks let nobody in", false
+		default:
 			return fmt.Sprintf("%s is in none of its networks", c.Addr.Unmap()), false
 		}
-		why = append(why, "network "+n.String())
 	}
 	if len(m.Users) > 0 {
 		if c.User == "" {
@@ -126,14 +143,25 @@ func (m Match) matches(c Client, from envelope.Address) (string, bool) {
 	return strings.Join(why, ", "), true
 }
 
-// withLogin tells whether m would hold if the client authenticated as one of
-// its users.
-func (m Match) withLogin(c Client, from envelope.Address) bool {
-	if len(m.Users) == 0 {
+// withLogin tells whether the rule would hold if the client authenticated as one
+// of its users.
+func (r *Rule) withLogin(c Client, from envelope.Address) bool {
+	if len(r.Match.Users) == 0 {
 		return false
 	}
-	c.User = m.Users[0]
-	_, ok := m.matches(c, from)
+	c.User = r.Match.Users[0]
+	_, ok := r.matches(c, from)
+	return ok
+}
+
+// withAddress tells whether the rule would hold if a hidden client turned out to
+// be in one of its networks.
+func (r *Rule) withAddress(c Client, from envelope.Address) bool {
+	if !c.Hidden || len(r.Match.Networks) == 0 {
+		return false
+	}
+	c.Hidden, c.Addr = false, r.Match.Networks[0].Addr()
+	_, ok := r.matches(c, from)
 	return ok
 }
 

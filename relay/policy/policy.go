@@ -116,7 +116,7 @@ type Rate struct {
 // Client is what a session knows of its peer when it asks for a decision.
 type Client struct {
 	Addr       netip.Addr // unmapped; the real client's behind a trusted proxy
-	Hidden     bool       // the address is not the client's own: no rule on networks may match
+	Hidden     bool       // the address is not the client's own: no rule on networks lets it in, and each may reject it
 	User       string     // authenticated as; empty: not
 	TLSVersion uint16     // 0: clear text
 }

@@ -87,7 +87,7 @@ func TestAtMail(t *testing.T) {
 		"not matched by sender":      {client("10.50.1.1"), "b@copier.example", "", "530 5.7.0", false, false},
 		"login of another policy":    {with(client("192.0.2.1"), "guest", 0), "x@any.example", "login", "", false, false},
 		"nobody":                     {client("192.0.2.1"), "x@copier.example", "", "530 5.7.0", false, false},
-		"hidden address":             {Client{Addr: netip.MustParseAddr("10.40.1.1"), Hidden: true}, "x@copier.example", "", "530 5.7.0", false, false},
+		"hidden address":             {Client{Addr: netip.MustParseAddr("10.40.1.1"), Hidden: true}, "x@copier.example", "blocked", "550 5.7.1 PR-033", false, false},
 		"no address at all":          {Client{}, "x@copier.example", "", "530 5.7.0", false, false},
 		"zone does not matter":       {with(client("fe80::1%eth0"), "", 0), "x@copier.example", "", "530 5.7.0", false, false},
 		"empty match matches nobody": {with(client("192.0.2.1"), "stranger", 0), "x@copier.example", "", "550 5.7.1", false, false},
@@ -310,5 +310,65 @@ func TestNobodyIsLetInWhoIsNotNamed(t *testing.T) {
 		if !inNetwork && !isUser {
 			t.Fatalf("%+v was let in by %+v", c, d.Rule)
 		}
+		if !c.Hidden {
+			continue
+		}
+	past:
+		for _, pol := range s { // wherever the client may be, it would have been let in
+			for _, r := range pol.Rules {
+				if pol.Name == d.Rule.Policy && r.Name == d.Rule.Name {
+					break past
+				}
+				forIt := len(r.Match.Users) == 0 && len(r.Match.Networks) > 0 || len(r.Match.Users) > 0 && r.Match.Users[0] == c.User
+				if !pol.DryRun && r.Action == Reject && forIt {
+					t.Fatalf("%+v was let in by %+v, past %+v", c, d.Rule, r)
+				}
+			}
+		}
+	}
+}
+
+// A client whose address is hidden: no network lets it in, each network that
+// keeps somebody out keeps it out, and the refusal says what would help.
+func TestHiddenAddress(t *testing.T) {
+	reject := Rule{Name: "no", Action: Reject, Match: Match{Networks: nets("10.9.0.0/16")}}
+	network := Rule{Name: "net", Action: Allow, Match: Match{Networks: nets("10.20.0.0/16")}}
+	held := Rule{Name: "held", Action: Hold, Match: Match{Networks: nets("10.20.0.0/16")}}
+	both := Rule{Name: "both", Action: Allow, Match: Match{Networks: nets("10.20.0.0/16"), Users: []string{"mfp"}}}
+	login := Rule{Name: "login", Action: Allow, Match: Match{Users: []string{"mfp"}}}
+	mine := Rule{Name: "mine", Action: Reject, Match: Match{Networks: nets("10.9.0.0/16"), Users: []string{"mfp"}}}
+	sender := Rule{Name: "sender", Action: Allow, Match: Match{Networks: nets("10.20.0.0/16"), Senders: patterns(t, "other@b.example")}}
+	for name, tc := range map[string]struct {
+		rules      []Rule
+		user       string
+		rule, said string
+	}{
+		"network":                       {[]Rule{network}, "", "", "550 5.7.1 PR-039"},
+		"network that holds":            {[]Rule{held}, "", "", "550 5.7.1 PR-039"},
+		"network and login":             {[]Rule{both}, "mfp", "", "550 5.7.1 PR-039"},
+		"network and login, without it": {[]Rule{both}, "", "", "550 5.7.1 PR-030"},
+		"login":                         {[]Rule{network, login}, "mfp", "login", ""},
+		"login would help":              {[]Rule{network, login}, "", "", "530 5.7.0 PR-022"},
+		"another login":                 {[]Rule{login}, "guest", "", "550 5.7.1 PR-030"},
+		"network of another sender":     {[]Rule{sender}, "", "", "550 5.7.1 PR-030"},
+		"rejected network first":        {[]Rule{reject, login}, "mfp", "no", "550 5.7.1 PR-033"},
+		"rejected network last":         {[]Rule{login, reject}, "mfp", "login", ""},
+		"rejected network and login":    {[]Rule{mine, login}, "mfp", "mine", "550 5.7.1 PR-033"},
+		"rejected for another login":    {[]Rule{mine, network}, "guest", "", "550 5.7.1 PR-039"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, a := range []string{"10.20.1.1", "::ffff:10.20.1.1", "10.9.0.1", "2001:db8::1"} { // whatever it comes from
+				c := client(a)
+				c.Hidden, c.User = true, tc.user
+				d := Set{{Name: "p", Rules: tc.rules}}.AtMail(c, address(t, "a@b.example"))
+				rule := ""
+				if d.Rule != nil {
+					rule = d.Rule.Name
+				}
+				if rule != tc.rule || !strings.HasPrefix(said(d.Reply), tc.said) || (d.Reply == nil) != (tc.said == "") {
+					t.Errorf("%s: rule %q, %v", a, rule, d.Reply)
+				}
+			}
+		})
 	}
 }

@@ -57,10 +57,17 @@ func (q *Queue) attempt(j *job) {
 	st := q.decide(j, outs, now)
 	q.mu.Unlock()
 
-	wrote := q.write(it, st)
+	wrote := q.write(it, st, func() { q.late(j) })
 
 	q.mu.Lock()
-	l.settling--
+	if j.unwritten {
+		q.unwritten--
+		for _, l := range q.lanes { // they may have waited for that
+			q.kick(l, time.Now().UnixNano())
+		}
+	} else {
+		l.settling--
+	}
 	it.trying--
 	if wrote {
 		q.commit(it, st)
@@ -201,11 +208,25 @@ func (q *Queue) forsake(j *job) {
 	}
 }
 
+// late notes that the results of j could not be written at once: its lane goes on
+// without it, though what has been accepted may be sent twice if the process ends
+// before the spool can be written. On a disk that dies, scans that leave it are
+// worth more than one that comes twice.
+func (q *Queue) late(j *job) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if j.unwritten {
+		return
+	}
+	j.unwritten = true
+	j.lane.settling--
+	q.unwritten++
+	q.kick(j.lane, time.Now().UnixNano())
+}
+
 // write makes st durable. A spool that cannot write is asked again until it can
-// or the queue stops: what an upstream has taken must not be sent twice, and
-// the worker that waits here keeps its lane from going on. It tells whether
-// st counts.
-func (q *Queue) write(it *item, st *step) bool {
+// or the queue stops, and late is called. It tells whether st counts.
+func (q *Queue) write(it *item, st *step, late func()) bool {
 	if len(st.notify) > 0 {
 		st.rec.Told = q.notify(it, st, kindFailed) == nil
 	}
@@ -230,6 +251,7 @@ func (q *Queue) write(it *item, st *step) bool {
 		}
 		q.log.Error("the spool cannot be written; the state of a message is kept in memory until it can", "id", id, "error", err, "retry", wait)
 		q.unverdict(it, st)
+		late()
 		select {
 		case <-q.hard.Done():
 			return false

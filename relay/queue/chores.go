@@ -202,7 +202,7 @@ func (q *Queue) writeChore(it *item, st *step, kind string) bool {
 		}
 		st.notify, st.rec.Told = nil, st.rec.Event == evTold
 	}
-	return q.write(it, st)
+	return q.write(it, st, func() {})
 }
 
 // giveUpOn is the step that fails the recipients over without an attempt.

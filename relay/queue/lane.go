@@ -17,6 +17,10 @@ const (
 	maxRetryIn      = 24 * time.Hour // the longest wait an upstream can ask for
 )
 
+// maxUnwritten bounds the attempts whose results wait for a spool that cannot be
+// written: so many messages may come twice if the process ends before it can.
+const maxUnwritten = 256
+
 // lane is one upstream as the queue sees it. Its fields want q.mu held.
 type lane struct {
 	name   string
@@ -25,12 +29,13 @@ type lane struct {
 	ready  ready
 	parked int // jobs that wait in domains
 
-	active   int // attempts that run
-	settling int // attempts that have ended, whose results are being written
-	limit    int
-	window   int    // slow start after an outage; at most limit counts
-	bucket   bucket // messages a minute that the plan allows
-	pace     bucket // recipients a second that the provider tells
+	active    int  // attempts that run
+	settling  int  // attempts that have ended, whose results are being written
+	unwritten *int // of all lanes: those whose results could not be written at once
+	limit     int
+	window    int    // slow start after an outage; at most limit counts
+	bucket    bucket // messages a minute that the plan allows
+	pace      bucket // recipients a second that the provider tells
 
 	open      bool // the circuit
 	failures  int  // in a row
@@ -46,8 +51,8 @@ type lane struct {
 	wakeAt  int64
 }
 
-func newLane(name string) *lane {
-	l := &lane{name: name, domains: make(map[string]*domain), since: time.Now()}
+func newLane(name string, unwritten *int) *lane {
+	l := &lane{name: name, unwritten: unwritten, domains: make(map[string]*domain), since: time.Now()}
 	l.self = []*lane{l}
 	return l
 }
@@ -97,7 +102,7 @@ func (l *lane) slots() int {
 // free tells whether an attempt may begin now. If only time is missing, it says
 // how long.
 func (l *lane) free(now int64) (ok bool, at int64) {
-	if l.suspended() || l.active >= l.slots() || l.settling > l.limit || l.ready.len() == 0 {
+	if l.suspended() || l.active >= l.slots() || l.settling > l.limit || *l.unwritten >= maxUnwritten || l.ready.len() == 0 {
 		return false, 0
 	}
 	at = max(l.pausedTo, l.bucket.next(now), l.pace.next(now))

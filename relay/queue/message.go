@@ -46,7 +46,7 @@ type Message struct {
 // Client is who handed a message over.
 type Client struct {
 	Addr netip.Addr `json:"addr,omitzero"`
-	// Hidden: Addr is a load balancer's, which did not tell the client's; no
+	// Hidden: Addr is not the client's own, but a load balancer's or a node's; no
 	// network matches it.
 	Hidden bool   `json:"hidden,omitempty"`
 	HELO   string `json:"helo,omitempty"`

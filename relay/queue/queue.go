@@ -72,24 +72,25 @@ type Queue struct {
 	hard    context.Context // ends attempts that outlast the grace
 	hardEnd context.CancelFunc
 
-	mu       sync.Mutex // memory only: never held during I/O
-	unlocked sync.Cond  // an item's lock was released
-	routing  *routing
-	items    map[string]*item
-	coming   int // messages that are being committed
-	shares   shares
-	lanes    map[string]*lane
-	timers   timers
-	alarm    int64         // when Run looks at the timers next
-	poke     chan struct{} // it is to look earlier
-	strs     strs
-	chores   fifo[*item]
-	chorers  int
-	workers  int           // goroutines of lanes and chores
-	idle     chan struct{} // closed when stopping and the last of them ended
-	running  bool
-	stopping bool
-	snap     Snapshot // the last one, for a second
+	mu        sync.Mutex // memory only: never held during I/O
+	unlocked  sync.Cond  // an item's lock was released
+	routing   *routing
+	items     map[string]*item
+	coming    int // messages that are being committed
+	shares    shares
+	lanes     map[string]*lane
+	timers    timers
+	alarm     int64         // when Run looks at the timers next
+	poke      chan struct{} // it is to look earlier
+	strs      strs
+	chores    fifo[*item]
+	chorers   int
+	workers   int           // goroutines of lanes and chores
+	unwritten int           // attempts whose results wait for a spool that cannot be written
+	idle      chan struct{} // closed when stopping and the last of them ended
+	running   bool
+	stopping  bool
+	snap      Snapshot // the last one, for a second
 }
 
 // New makes a queue over s. Load fills it and Run runs it.

@@ -17,6 +17,8 @@ type job struct {
 	dead   bool    // taken back while it waited
 	parked bool    // waits in its domain, not in the lane
 	again  bool    // not the first attempt of these recipients
+
+	unwritten bool // its results wait for a spool that cannot be written
 }
 
 // fifo is a queue in a slice.

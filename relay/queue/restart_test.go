@@ -270,6 +270,41 @@ func TestASpoolThatCannotWriteCausesNoSecondDelivery(t *testing.T) {
 	})
 }
 
+// What waits for the disk holds up nobody else, up to a bound: each of them would
+// be sent twice if the process ended now.
+func TestDeliveriesGoOnWhileTheSpoolCannotBeWritten(t *testing.T) {
+	s := only(settings())
+	s.Upstreams["a"].Connections = 2
+	inBubble(t, s, func(r *rig) {
+		r.stop()
+		f := new(failing)
+		r.wrap = func(s store) store { f.store = s; return f }
+		r.start()
+		f.set(true)
+		const more = 20
+		for range maxUnwritten + more {
+			r.submit(message("x@corp.example"))
+		}
+		r.pass(time.Hour)
+		if n := len(r.tried()); n < maxUnwritten || n > maxUnwritten+more/2 {
+			t.Errorf("%d of %d messages were tried, want %d and few more", n, maxUnwritten+more, maxUnwritten)
+		}
+		f.set(false)
+		r.pass(2 * time.Minute)
+		if n := len(r.tried()); n != maxUnwritten+more {
+			t.Errorf("%d attempts for %d messages", n, maxUnwritten+more)
+		}
+		if u := r.sp.Usage(); u.Entries != 0 {
+			t.Errorf("%d entries are left", u.Entries)
+		}
+		r.q.mu.Lock()
+		defer r.q.mu.Unlock()
+		if r.q.unwritten != 0 || r.q.lane("a").settling != 0 {
+			t.Errorf("left over: %d unwritten, %d settling", r.q.unwritten, r.q.lane("a").settling)
+		}
+	})
+}
+
 // A crash between the notification's commit and the parent's record, while the
 // notification itself has to wait.
 func TestNoSecondDSNAfterACrash(t *testing.T) {

@@ -63,7 +63,7 @@ func (q *Queue) candidatesOf(first string, fallbacks []string) []*lane {
 func (q *Queue) lane(name string) *lane {
 	l := q.lanes[name]
 	if l == nil {
-		l = newLane(name)
+		l = newLane(name, &q.unwritten)
 		l.configure(q.routing.Upstreams[name])
 		q.lanes[name] = l
 	}

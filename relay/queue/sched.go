@@ -58,7 +58,7 @@ func addTo(jobs []*job, it *item, l *lane, d *domain, i int) []*job {
 	x.busy = true
 	for _, j := range jobs {
 		if j.lane == l {
-			j.rcpts = append(j.rcpts, uint16(i))
+			j.rcpts = append(j.rcpts, uint16(i)) //nolint:gosec // Submit and Load take no more than that many
 			j.again = j.again || x.tries > 0
 			if j.domain != d {
 				j.domain = nil
@@ -67,7 +67,7 @@ func addTo(jobs []*job, it *item, l *lane, d *domain, i int) []*job {
 			return jobs
 		}
 	}
-	j := &job{it: it, lane: l, rcpts: []uint16{uint16(i)}, domain: d, again: x.tries > 0}
+	j := &job{it: it, lane: l, rcpts: []uint16{uint16(i)}, domain: d, again: x.tries > 0} //nolint:gosec // the same
 	x.job = j
 	return append(jobs, j)
 }

@@ -27,7 +27,7 @@ func (h *timers) set(t timed, at int64) {
 		return
 	case *pos == 0:
 		h.h = append(h.h, timer{at, t})
-		*pos = int32(len(h.h))
+		*pos = int32(len(h.h)) //nolint:gosec // as many as messages are in memory
 	case *wake == at:
 		return
 	}
@@ -79,7 +79,7 @@ func (h *timers) pop(now int64) timed {
 func (h *timers) put(i int, t timer) {
 	h.h[i] = t
 	_, pos := t.t.clock()
-	*pos = int32(i + 1)
+	*pos = int32(i + 1) //nolint:gosec // the same
 }
 
 func (h *timers) up(i int) {

@@ -6,11 +6,39 @@ import "fmt"
 // with a code that does not change (docs/replies.md explains them), fits a
 // copier's panel, and names nothing internal.
 
+// maxLine is the octets of a whole reply, so that a panel of 80 columns shows
+// the codes too.
+const maxLine = 79
+
 func refuse(code int, e1, e2, e3 int, pr int, format string, a ...any) *Reply {
-	return &Reply{
-		Code: code, Enhanced: [3]int{e1, e2, e3},
-		Text: fmt.Sprintf("PR-%03d ", pr) + Line(fmt.Sprintf(format, a...), 70),
+	r := &Reply{Code: code, Enhanced: [3]int{e1, e2, e3}}
+	head := fmt.Sprintf("PR-%03d ", pr)
+	r.Text = head + fit(maxLine-len(r.String())-len(head), format, a...)
+	return r
+}
+
+// fit formats within n octets. What is too long is the value that a client sent or
+// an administrator chose: it is cut, and the words around it stay.
+func fit(n int, format string, a ...any) string {
+	text := Line(fmt.Sprintf(format, a...), maxLine)
+	for i := range a {
+		if value, ok := a[i].(string); ok && len(text) > n {
+			a[i] = Line(value, 2*maxLine)
+			over := len(fmt.Sprintf(format, a...)) - n
+			a[i] = clip(a[i].(string), max(0, len(a[i].(string))-over))
+			text = Line(fmt.Sprintf(format, a...), maxLine)
+		}
 	}
+	return Line(text, n)
+}
+
+// clip cuts s to n octets, and says so.
+func clip(s string, n int) string {
+	const dots = "..."
+	if len(s) <= n {
+		return s
+	}
+	return Line(s, max(0, n-len(dots))) + dots[:min(n, len(dots))]
 }
 
 // Session and connection.
@@ -145,6 +173,12 @@ func SenderDomain(domain string) *Reply {
 	return refuse(550, 5, 7, 1, 38, "Sender must be in %s", domain)
 }
 
+// AddressHidden says that rules on networks let nobody in whose address the relay
+// does not see.
+func AddressHidden() *Reply {
+	return refuse(550, 5, 7, 1, 39, "Network hides this device, ask your IT")
+}
+
 // BadSender refuses a malformed reverse-path.
 func BadSender() *Reply { return refuse(501, 5, 1, 7, 40, "Sender address is malformed") }
 
@@ -196,19 +230,31 @@ func ContentUnclear(why string) *Reply { return refuse(550, 5, 7, 1, 55, "Conten
 // SpoolFull refuses while there is no room (RFC 3463 X.3.1).
 func SpoolFull() *Reply { return refuse(452, 4, 3, 1, 60, "Relay storage is full, ask your IT") }
 
+// SpoolFails refuses while the volume does not take what is written to it.
+func SpoolFails() *Reply { return refuse(452, 4, 3, 0, 64, "Relay storage does not work, ask your IT") }
+
 // NotStored says that the message could not be kept; the log has the cause.
 func NotStored() *Reply { return refuse(451, 4, 3, 0, 61, "Could not store the scan, send again") }
 
 // NotRelayed stands in for "queued" where nothing may be kept.
 func NotRelayed() *Reply { return refuse(451, 4, 4, 1, 62, "Mail server did not take it, send again") }
 
+// Remote passes on how the mail server behind the relay refused (acknowledge:
+// Relayed), in its words as far as they fit; the log has all of them.
+func Remote(code int, enhanced [3]int, words string) *Reply {
+	r := refuse(554, 5, 0, 0, 63, "Mail server says: %s", words)
+	r.Code, r.Enhanced = code, enhanced
+	r.Text = clip(r.Text, maxLine-len(r.String())+len(r.Text))
+	return r
+}
+
 // SpoolShare refuses a client that has its share of the storage (RFC 3463 X.3.1).
 func SpoolShare() *Reply {
-	return refuse(452, 4, 3, 1, 63, "Too many of your scans wait here, ask your IT")
+	return refuse(452, 4, 3, 1, 65, "Too many of your scans wait here, ask your IT")
 }
 
 // Busy says that as many messages come in as may (RFC 3463 X.3.2).
-func Busy() *Reply { return refuse(451, 4, 3, 2, 64, "Relay is busy, send again") }
+func Busy() *Reply { return refuse(451, 4, 3, 2, 66, "Relay is busy, send again") }
 
 // octets writes n for a person: exact below 10 kB, else with three digits.
 func octets(n int64) string {

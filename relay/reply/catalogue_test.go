@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// panel is what the display of a small copier shows of a reply's text.
+// panel is what the display of a small copier shows; a whole reply is shorter.
 const panel = 80
 
 // TestCatalogueAndDocumentAgree reads the calls of refuse in catalogue.go and
@@ -88,17 +88,42 @@ func catalogue(t *testing.T) map[string]string {
 	return out
 }
 
-// Whatever a client sends that a reply repeats: it stays one line that a panel
-// can show (wire turns what is not ASCII into question marks).
+// Whatever a client sends that a reply repeats: the whole reply stays one line that a
+// panel can show (wire turns what is not ASCII into question marks), and it is the
+// value that is cut, not what to do about it.
 func TestRepliesStayOneShortLine(t *testing.T) {
 	hostile := "a\r\n250 OK\x00\x1b[31m\u202e" + strings.Repeat("ü", 300)
-	for _, r := range []*Reply{
-		BadSequence(hostile), Syntax(hostile), TLSTooOld(hostile), NoRule(hostile), SenderRefused(hostile), RecipientRefused(hostile),
-		RuleRejects(hostile), HeaderSender(hostile), SenderDomain(hostile), SenderNoDomain(hostile), RecipientNoDomain(hostile),
-		AttachmentRefused(hostile), ContentUnclear(hostile), TooLarge(1<<62, 1<<62), TooManyRecipients(1 << 30),
-	} {
-		if len(r.Text) > panel || strings.ContainsFunc(r.Text, func(c rune) bool { return c < ' ' || c == 0x7f }) {
-			t.Errorf("%q (%d octets)", r.Text, len(r.Text))
+	long := strings.Repeat("a-long-department-name.", 10) + "example"
+	for _, value := range []string{hostile, long} {
+		for r, ends := range map[*Reply]string{
+			BadSequence(value): "", Syntax(value): "", TLSTooOld(value): " or newer is required", NoRule(value): " may not send here", SenderRefused(value): " not allowed",
+			RecipientRefused(value): " not allowed", RuleRejects(value): "", HeaderSender(value): " not allowed", SenderDomain(value): "", SenderNoDomain(value): " needs a domain",
+			RecipientNoDomain(value): " needs a domain", AttachmentRefused(value): "", ContentUnclear(value): "", TooLarge(1<<62, 1<<62): "", TooManyRecipients(1 << 30): " recipients",
+			Remote(550, [3]int{5, 7, 708}, value): "",
+		} {
+			line := r.String()
+			if len(line) >= panel || strings.ContainsFunc(line, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+				t.Errorf("%q (%d octets)", line, len(line))
+			}
+			if !strings.HasSuffix(line, ends) || strings.Count(line, "a-long-department") > 0 && !strings.Contains(line, "...") {
+				t.Errorf("%q says no longer %q", line, ends)
+			}
+		}
+	}
+	if got, want := SenderRefused("mfp@copier.example").String(), "550 5.7.1 PR-031 Sender mfp@copier.example not allowed"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// Every text of the catalogue fits whole, and leaves room for enough of a value.
+func TestTextsFit(t *testing.T) {
+	for pr, text := range catalogue(t) {
+		n := len(pr) + 1 + len(strings.ReplaceAll(text, "%s", ""))
+		if strings.Contains(text, "%s") {
+			n += 30
+		}
+		if n >= panel {
+			t.Errorf("%s: %q leaves no room for what it repeats", pr, text)
 		}
 	}
 }

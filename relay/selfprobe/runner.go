@@ -38,6 +38,7 @@ type Runner struct {
 	Config
 	mu       sync.Mutex
 	problems []string
+	open     []string // names of listeners
 	wake     chan struct{}
 }
 
@@ -57,6 +58,13 @@ func (r *Runner) Problems() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.problems)
+}
+
+// Open names the listeners that would relay for anybody.
+func (r *Runner) Open() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.open)
 }
 
 // Run looks until ctx ends.
@@ -81,7 +89,7 @@ func (r *Runner) Run(ctx context.Context) {
 // look asks each listener once; false: one could not be asked.
 func (r *Runner) look(ctx context.Context) (all bool) {
 	p := r.Plan()
-	var problems []string
+	var problems, names []string
 	all = true
 	for _, open := range r.Listeners() {
 		i := slices.IndexFunc(p.Listeners, func(l plan.Listener) bool { return l.Name == open.Name })
@@ -96,6 +104,7 @@ func (r *Runner) look(ctx context.Context) (all bool) {
 			all = all && errors.Is(err, ErrNobody)
 			r.Log.Debug("self-probe: the listener could not be asked", "listener", open.Name, "cause", err)
 		case res.Relays:
+			names = append(names, open.Name)
 			problems = append(problems, fmt.Sprintf("listener %s is an open relay: to a client that no rule names (%s) it answered %q: close it (spec.intake: Refuse), and report this", open.Name, res.From, res.Reply))
 			r.Log.Error("OPEN RELAY: the listener takes mail from a client, from a sender and for a recipient that no rule names", "listener", open.Name, "client", res.From, "reply", res.Reply)
 		default:
@@ -104,7 +113,7 @@ func (r *Runner) look(ctx context.Context) (all bool) {
 	}
 	r.Found(len(problems))
 	r.mu.Lock()
-	r.problems = problems
+	r.problems, r.open = problems, names
 	r.mu.Unlock()
 	return all
 }

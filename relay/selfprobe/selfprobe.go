@@ -99,11 +99,11 @@ func way(p *plan.Plan, l *plan.Listener, open netip.AddrPort) (netip.AddrPort, a
 func publicAddr(i int) netip.Addr {
 	nets := [][3]byte{{192, 0, 2}, {198, 51, 100}, {203, 0, 113}}
 	n := nets[i%len(nets)]
-	return netip.AddrFrom4([4]byte{n[0], n[1], n[2], byte(1 + i/len(nets)%250)})
+	return netip.AddrFrom4([4]byte{n[0], n[1], n[2], byte(1 + i/len(nets)%250)}) //nolint:gosec // below 251
 }
 
 func loopbackAddr(i int) netip.Addr {
-	return netip.AddrFrom4([4]byte{127, byte(200 + i%50), byte(i / 50 % 250), 7})
+	return netip.AddrFrom4([4]byte{127, byte(200 + i%50), byte(i / 50 % 250), 7}) //nolint:gosec // below 250
 }
 
 // stranger is the first of them that no rule names; zero: all are named.

@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
 	proxyproto "github.com/pires/go-proxyproto"
@@ -159,6 +161,11 @@ func TestRunner(t *testing.T) {
 	if n := <-found; n != 1 {
 		t.Errorf("%d open listeners", n)
 	}
+	r.Changed() // which looks when what it found is known
+	<-found
+	if got, open := r.Problems(), r.Open(); len(got) != 1 || len(open) != 1 || open[0] != "legacy" || !strings.Contains(got[0], "listener legacy is an open relay") {
+		t.Errorf("%q, open %q", got, open)
+	}
 	close(closed)
 	r.Changed()
 	if n := <-found; n != 0 {
@@ -166,9 +173,38 @@ func TestRunner(t *testing.T) {
 	}
 	r.Changed()
 	<-found
-	if got := r.Problems(); len(got) != 0 {
-		t.Errorf("%q", got)
+	if got, open := r.Problems(), r.Open(); len(got) != 0 || len(open) != 0 {
+		t.Errorf("%q, open %q", got, open)
 	}
 	cancel()
 	<-done
+}
+
+// A listener is asked at the start, then daily; one that could not be asked, a minute
+// later.
+func TestDaily(t *testing.T) {
+	for address, wants := range map[string][2]time.Duration{"": {23 * time.Hour, 24 * time.Hour}, "no address": {time.Minute, time.Minute}} {
+		synctest.Test(t, func(t *testing.T) {
+			begin := time.Now()
+			var asked []time.Duration
+			p := naming("10.0.0.0/8")
+			p.Listeners = []plan.Listener{{Name: "legacy"}}
+			r := New(Config{
+				Plan: func() *plan.Plan { return p }, Log: slog.New(slog.DiscardHandler), Found: func(int) {},
+				Listeners: func() []Listener {
+					asked = append(asked, time.Since(begin))
+					if address == "" {
+						return nil
+					}
+					return []Listener{{"legacy", address}}
+				},
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), 2*wants[1])
+			defer cancel()
+			r.Run(ctx)
+			if len(asked) < 2 || asked[0] != 0 || asked[1] < wants[0] || asked[1] > wants[1] {
+				t.Errorf("%q: asked after %v", address, asked)
+			}
+		})
+	}
 }

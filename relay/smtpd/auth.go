@@ -106,7 +106,7 @@ func (s *session) login(mechanism string, l *logins, said, name string, ok bool,
 	}
 	s.srv.Metrics.AuthAttempts.WithLabelValues(s.listener.Name, mechanism, result).Inc()
 	if ok {
-		s.srv.guard.passed(time.Now(), s.conn.Addr.Addr())
+		s.srv.loggedIn(s.conn.Addr.Addr())
 		s.user, s.proof, s.mechanism = name, l.users[name], mechanism
 		return nil
 	}

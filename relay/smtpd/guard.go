@@ -3,6 +3,7 @@ package smtpd
 import (
 	"hash/maphash"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,18 +51,13 @@ func (g *guard) failed(now time.Time, client netip.Addr, user string) time.Durat
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c := g.clients.entry(envelope.Device(client), now)
-	u := g.users.entry(maphash.String(userSeed, user), now)
+	u := g.users.entry(maphash.String(userSeed, strings.ToLower(user)), now) // as logins are found: mfp, Mfp and MFP are one
 	return max(c.fail(now), u.fail(now))
 }
 
-// passed notes that somebody logged in. The user's failures stay counted: the
-// device of one and the guesser of another may be meant.
-func (g *guard) passed(now time.Time, client netip.Addr) {
-	g.trusted.saw(now, client)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.clients.of, envelope.Device(client))
-}
+// passed notes that somebody logged in. Failures stay counted: they cost time only
+// who fails, and else whoever knows one password could guess at others for free.
+func (g *guard) passed(now time.Time, client netip.Addr) { g.trusted.saw(now, client) }
 
 // locked tells whether a client is turned away.
 func (g *guard) locked(now time.Time, client netip.Addr) bool {

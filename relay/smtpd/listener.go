@@ -49,7 +49,7 @@ func (s *Server) newListener(raw net.Listener) *listener {
 	limits := func() wire.Limits {
 		st := l.state.Load()
 		p := st.plan
-		return wire.Limits{Connections: st.connections, PerClient: p.ConnsPerClient, Proxies: p.ProxyNetworks, Known: s.known}
+		return wire.Limits{Connections: st.connections, PerClient: p.ConnsPerClient, Proxies: p.ProxyNetworks, Hides: s.Plan().HiddenClients.Hides, Known: s.known}
 	}
 	some := &rate.Sometimes{Interval: time.Second}
 	l.wire = wire.New(raw, func(client netip.Addr) wire.Settings { return s.settings(l, client) }, limits, wire.Hooks{
@@ -143,10 +143,8 @@ func (s *Server) refused(listener string) func(*wire.Conn, string, *reply.Reply,
 
 // code is a refusal's own code, for a metric's label.
 func code(r *reply.Reply) string {
-	if len(r.Text) >= len("PR-000") && strings.HasPrefix(r.Text, "PR-") {
-		return r.Text[:len("PR-000")]
-	}
-	return "upstream" // its words, not ours
+	pr, _, _ := strings.Cut(r.Text, " ")
+	return pr
 }
 
 func (s *Server) session(l *listener, c *gosmtp.Conn) *session {
@@ -165,7 +163,7 @@ func (s *Server) known(client netip.Addr, hidden bool) bool {
 }
 
 // override is what one client gets in place of the listener's own; a client
-// that a proxy hides gets none.
+// whose address is hidden gets none.
 func override(l *plan.Listener, c *wire.Conn) *plan.ClientOverride {
 	if c.Hidden {
 		return nil

@@ -92,13 +92,28 @@ func (s *session) account() queue.Client {
 }
 
 func (s *session) notStored(err error) error {
-	if errors.Is(err, queue.ErrShare) {
-		return s.refuse("DATA", reply.SpoolShare(), err.Error())
+	return s.refuse("DATA", noRoom(err), err.Error())
+}
+
+// full tells whether a message of size octets must be refused.
+func (s *Server) full(size int64) error {
+	if s.Queue.Full() {
+		return queue.ErrFull
 	}
-	if errors.Is(err, spool.ErrFull) || errors.Is(err, queue.ErrFull) {
-		return s.refuse("DATA", reply.SpoolFull(), err.Error())
+	return s.Spool.Full(size)
+}
+
+// noRoom is what a client hears of a spool that does not take its message.
+func noRoom(err error) *reply.Reply {
+	switch {
+	case errors.Is(err, queue.ErrShare):
+		return reply.SpoolShare()
+	case errors.Is(err, spool.ErrFailing):
+		return reply.SpoolFails()
+	case errors.Is(err, spool.ErrFull): // and queue.ErrFull
+		return reply.SpoolFull()
 	}
-	return s.refuse("DATA", reply.NotStored(), err.Error())
+	return reply.NotStored()
 }
 
 // message is what the queue keeps of it.
@@ -176,7 +191,7 @@ func (s *session) submit(tx *transaction, w *spool.Writer, m *queue.Message) err
 	case queue.Accepted:
 		return &gosmtp.SMTPError{Code: 250, EnhancedCode: gosmtp.EnhancedCode{2, 0, 0}, Message: "Relayed as " + m.ID}
 	case queue.Refused:
-		return s.refuse("DATA", remote(result.First()), "every recipient was refused by the upstream")
+		return s.refuse("DATA", remote(result.First()), "every recipient was refused by the upstream: "+reply.Line(result.First().String(), 600))
 	}
 	return s.queued(tx, m)
 }
@@ -209,17 +224,17 @@ func (s *session) queued(tx *transaction, m *queue.Message) error {
 	return s.refuse("DATA", reply.NotRelayed(), "the upstream did not take it at once, and the spool is ephemeral")
 }
 
-// remote passes on an upstream's refusal in its own words.
+// remote passes on an upstream's refusal.
 func remote(o upstream.Outcome) *reply.Reply {
-	r := &reply.Reply{Code: 554, Enhanced: [3]int{5, 0, 0}, Text: reply.Line(o.Text, 200)}
-	if o.Code/100 == 5 && o.Code != 521 {
-		r.Code = o.Code
+	code, enhanced := 554, [3]int{5, 0, 0}
+	if o.Code/100 == 5 && o.Code >= 550 { // those below speak of commands that the device did not send
+		code = o.Code
 	}
 	var e [3]int
-	if n, err := fmt.Sscanf(o.Enhanced, "%d.%d.%d", &e[0], &e[1], &e[2]); n == 3 && err == nil && e[0] == 5 {
-		r.Enhanced = e
+	if n, err := fmt.Sscanf(o.Enhanced, "%d.%d.%d", &e[0], &e[1], &e[2]); n == 3 && err == nil && e[0] == 5 && e[1] >= 0 && e[2] >= 0 {
+		enhanced = e
 	}
-	return r
+	return reply.Remote(code, enhanced, o.Text)
 }
 
 // received is the Received field of this hop (RFC 5321 4.4), folded.

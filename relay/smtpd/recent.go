@@ -21,20 +21,28 @@ type recent struct {
 	mu    sync.Mutex
 	seen  map[netip.Prefix]time.Time
 	swept time.Time
+	dirty bool // something is not saved yet (trusted.go)
+	saved time.Time
 }
 
 // saw notes that a client did well.
 func (r *recent) saw(now time.Time, client netip.Addr) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	d := envelope.Device(client)
+	before, ok := r.seen[d]
+	if !ok && len(r.seen) >= maxRecent && !r.sweep(now) {
+		return
+	}
+	r.dirty = r.dirty || now.Sub(before) > recentTime/24
+	r.note(d, now)
+}
+
+func (r *recent) note(client netip.Prefix, at time.Time) {
 	if r.seen == nil {
 		r.seen = map[netip.Prefix]time.Time{}
 	}
-	d := envelope.Device(client)
-	if _, ok := r.seen[d]; !ok && len(r.seen) >= maxRecent && !r.sweep(now) {
-		return
-	}
-	r.seen[d] = now
+	r.seen[client] = at
 }
 
 // sweep forgets those whose day is over, and tells whether there is room.

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,7 +35,7 @@ import (
 type Config struct {
 	Bind        string // address to listen on; empty: all
 	PortOffset  int    // added to each listener's port; a sum of 0 is any free port
-	State       string // folder for the self-signed certificate
+	State       string // folder for the self-signed certificate, and for who logged in
 	Spool       *spool.Spool
 	Queue       *queue.Queue
 	Limiter     *policy.Limiter
@@ -72,7 +73,24 @@ type Server struct {
 // New makes a server without listeners; Update opens them.
 func New(c Config) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Server{Config: c, verify: newVerifier(), places: newPlaces(c.Receiving), ctx: ctx, cancel: cancel, listeners: map[string]*listener{}}
+	s := &Server{Config: c, verify: newVerifier(), places: newPlaces(c.Receiving), ctx: ctx, cancel: cancel, listeners: map[string]*listener{}}
+	if err := s.guard.trusted.restore(time.Now(), trustedFile(c.State)); err != nil {
+		c.Log.Warn("who logged in before the restart is not known", "cause", err)
+	}
+	return s
+}
+
+// loggedIn notes from where, now and then on the volume too.
+func (s *Server) loggedIn(client netip.Addr) {
+	now := time.Now()
+	s.guard.passed(now, client)
+	s.saveLogins(now, false)
+}
+
+func (s *Server) saveLogins(now time.Time, last bool) {
+	if err := s.guard.trusted.save(now, trustedFile(s.State), last); err != nil {
+		s.Log.Warn("who logged in will not be known behind a restart", "cause", err)
+	}
 }
 
 // Plan is the one that runs.
@@ -177,6 +195,9 @@ func (s *Server) open(p *plan.Plan) (map[string]net.Listener, error) {
 func (s *Server) certificates(l *listener, lp *plan.Listener, hostname string, src secrets.Source) (cfg *tls.Config, problem string) {
 	cfg, err := tlsConfig(lp, hostname, s.State, src)
 	if err == nil {
+		if lp.TLS.Profile == "Legacy" && cfg != nil && !slices.ContainsFunc(cfg.Certificates, isRSA) {
+			s.Log.Warn("devices that need profile Legacy need an RSA key too, and no certificate of the listener has one", "listener", lp.Name, "certificates", lp.TLS.Certificates)
+		}
 		return cfg, ""
 	}
 	problem = fmt.Sprintf("listener %q: no certificate: %v", lp.Name, err)
@@ -226,4 +247,5 @@ func (s *Server) Shutdown(ctx context.Context) {
 	defer stop()
 	s.wg.Wait()
 	s.cancel()
+	s.saveLogins(time.Now(), true)
 }

@@ -84,6 +84,8 @@ func (s *session) refuse(step string, r *reply.Reply, cause string) error {
 	return &gosmtp.SMTPError{Code: r.Code, EnhancedCode: gosmtp.EnhancedCode(r.Enhanced), Message: r.Text}
 }
 
+// client is who sends, as policies see it. A transaction has one view of it: what
+// hides addresses may change between two.
 func (s *session) client() policy.Client {
 	c := policy.Client{Addr: s.conn.Addr.Addr(), Hidden: s.conn.Hidden, User: s.user}
 	if t := s.conn.TLS(); t != nil {
@@ -98,6 +100,7 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	if s.current() != nil {
 		return s.refuse("MAIL", reply.BadSequence("Sender already given, send RSET first"), "second MAIL (RFC 5321 4.1.4)")
 	}
+	s.conn.Hidden = s.conn.Hidden || p.HiddenClients.Hides(s.conn.Addr.Addr()) // once hidden, for good: the connection is older than what shows it
 	if changed := s.renew(); changed != "" {
 		s.conn.Hangup()
 		return s.refuse("MAIL", reply.SettingsChanged(), changed)
@@ -123,7 +126,7 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	s.count(d)
 	if d.Reply != nil {
 		if *d.Reply == *reply.AuthRequired() && s.listener.Auth.Mode == plan.AuthNone { // no login could be taken here
-			return s.refuse("MAIL", reply.NoRule(s.conn.Addr.Addr().Unmap().String()), explain(d)+"; a login would help, and the listener takes none (authentication.mode)")
+			return s.refuse("MAIL", policy.NoRule(s.client(), d.Hidden), explain(d)+"; a login would help, and the listener takes none (authentication.mode)")
 		}
 		return s.refuse("MAIL", d.Reply, explain(d))
 	}
@@ -133,8 +136,8 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	if limit := d.Rule.SizeLimit(s.listener.AdvertisedSize); opts.Size > limit {
 		return s.refuse("MAIL", reply.TooLarge(opts.Size, limit), "declared size")
 	}
-	if err := s.srv.Spool.Full(opts.Size); err != nil || s.srv.Queue.Full() {
-		return s.refuse("MAIL", reply.SpoolFull(), fmt.Sprint(err))
+	if err := s.srv.full(opts.Size); err != nil {
+		return s.refuse("MAIL", noRoom(err), err.Error())
 	}
 	if err := s.srv.Queue.Admits(s.account(), opts.Size); err != nil {
 		return s.refuse("MAIL", reply.SpoolShare(), err.Error())
@@ -278,10 +281,15 @@ func (s *session) count(d policy.Decision) {
 
 // explain is the cause of a refusal by policy: the last thing that was looked at.
 func explain(d policy.Decision) string {
-	if d.Rule != nil {
+	n := len(d.Steps)
+	switch {
+	case d.Rule != nil && d.Rule.Action == policy.Reject && n > 0:
+		return fmt.Sprintf("rule %s/%s: %s", d.Rule.Policy, d.Rule.Name, d.Steps[n-1].Why)
+	case d.Rule != nil:
 		return fmt.Sprintf("rule %s/%s", d.Rule.Policy, d.Rule.Name)
-	}
-	if n := len(d.Steps); n > 0 {
+	case d.Hidden:
+		return "no rule matched, and those on networks let nobody in whose address is hidden: it is a node's, a Pod's or a load balancer's (see the PrinterRelay's condition ClientAddressesKnown)"
+	case n > 0:
 		st := d.Steps[n-1]
 		return fmt.Sprintf("no rule matched; last %s/%s: %s", st.Policy, st.Rule, st.Why)
 	}

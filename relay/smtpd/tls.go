@@ -13,22 +13,35 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 )
 
-// legacySuites are what TLS 1.0 to 1.2 copiers have, the best first. RSA key
-// exchange and CBC have to be named: crypto/tls no longer offers them by itself.
-var legacySuites = []uint16{
+// The suites of TLS 1.0 to 1.2 are named: what crypto/tls offers by itself changes
+// with GODEBUG. It takes the best that a device has, in an order of its own.
+
+// forwardSecrecy are those of Intermediate.
+var forwardSecrecy = []uint16{
 	tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
 	tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-	tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+	tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
 	tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA,
 	tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA,
+}
+
+// legacySuites are all that crypto/tls has but RC4 (RFC 7465).
+var legacySuites = slices.Concat(forwardSecrecy, []uint16{
+	tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256, tls.TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA,
+}, rsaKeyExchange)
+
+// rsaKeyExchange are those of a device that knows neither elliptic curves nor, what
+// comes to the same, how to check a signature of ours.
+var rsaKeyExchange = []uint16{
 	tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_GCM_SHA384,
-	tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA,
+	tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA, tls.TLS_RSA_WITH_AES_128_CBC_SHA256,
 	tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA,
 }
 
@@ -40,7 +53,7 @@ func profile(name string) *tls.Config {
 	case "Legacy":
 		return &tls.Config{MinVersion: tls.VersionTLS10, CipherSuites: legacySuites} //nolint:gosec // the profile is for devices that know nothing better; off by default
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12}
+	return &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: forwardSecrecy}
 }
 
 // tlsConfig makes a listener's TLS: with the certificates of its Secrets, or
@@ -64,7 +77,37 @@ func tlsConfig(l *plan.Listener, hostname, state string, src secrets.Source) (*t
 		}
 		c.Certificates = []tls.Certificate{cert}
 	}
+	if l.TLS.Profile == "Legacy" {
+		withoutSHA2(c)
+	}
 	return c, nil
+}
+
+// withoutSHA2 serves devices that know TLS 1.2 and no hash but SHA-1 or MD5:
+// crypto/tls no longer signs with those, and would choose ECDHE, which needs a
+// signature, wherever a device has it. RSA key exchange needs none.
+func withoutSHA2(c *tls.Config) {
+	unsigned := c.Clone()
+	unsigned.CipherSuites = rsaKeyExchange
+	c.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		if slices.Max(append(h.SupportedVersions, 0)) == tls.VersionTLS12 && !slices.ContainsFunc(h.SignatureSchemes, isSHA2) {
+			return unsigned, nil
+		}
+		return nil, nil // c
+	}
+}
+
+// isSHA2 tells a signature that crypto/tls makes in TLS 1.2: by its hash, which is
+// the first octet (RFC 5246 7.4.1.4.1), or by one of the pairs of RFC 8446 4.2.3.
+func isSHA2(s tls.SignatureScheme) bool {
+	const sha224, sha512, pairs = 3, 6, 8
+	hash := s >> 8
+	return hash > sha224 && hash <= sha512 || hash == pairs
+}
+
+func isRSA(c tls.Certificate) bool {
+	_, ok := c.PrivateKey.(*rsa.PrivateKey)
+	return ok
 }
 
 func keyPair(src secrets.Source, name string) (tls.Certificate, error) {

@@ -15,8 +15,18 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // What each profile takes, with the self-signed certificate that copiers get by
-// default. A device that knows static RSA and CBC only is what Legacy is for.
+// default, whatever GODEBUG says. A device that knows static RSA and CBC only is what
+// Legacy is for.
 func TestProfiles(t *testing.T) {
+	for _, debug := range []string{"", "tlsrsakex=0,tls10server=0,tls3des=0,tlssha1=0", "tlsrsakex=1,tls10server=1,tls3des=1,tlssha1=1"} {
+		t.Run(debug, func(t *testing.T) {
+			t.Setenv("GODEBUG", debug)
+			testProfiles(t)
+		})
+	}
+}
+
+func testProfiles(t *testing.T) {
 	state := t.TempDir()
 	old := func(version uint16, suites ...uint16) *tls.Config {
 		return &tls.Config{MinVersion: version, MaxVersion: version, CipherSuites: suites}

@@ -5,7 +5,14 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
+
+// errNotTrusted fails what was written before a sync failed and not yet synced
+// itself. The kernel tells of a write that failed once, to whoever syncs next,
+// and counts the page as clean from then on: the next sync would succeed,
+// whatever the disk holds.
+var errNotTrusted = errors.New("a sync failed while it was being written")
 
 // wholeVolumeFrom is the number of waiting files from which one syncfs of the
 // volume costs less than a sync of each (measured: docs/performance.md).
@@ -15,8 +22,10 @@ const wholeVolumeFrom = 2
 // at a time with as few syncs as can be: while one batch is being synced the
 // next gathers. One goroutine owns it, from newCommitter to close.
 type committer struct {
-	dir    *os.File // held open from the start: errors since then are reported through it
-	volume bool     // syncfs may be used
+	dir      *os.File           // held open from the start: errors since then are reported through it
+	volume   bool               // syncfs may be used
+	do       func(*batch) error // sync; tests have it fail
+	failures atomic.Uint64      // syncs that failed
 
 	mu     sync.Mutex
 	batch  *batch
@@ -27,10 +36,11 @@ type committer struct {
 }
 
 type batch struct {
-	files []*os.File
-	names bool // the folder changed
-	done  chan struct{}
-	err   error
+	files  []*os.File
+	names  bool // the folder changed
+	done   chan struct{}
+	err    error
+	before uint64 // syncs that had failed when this one began
 }
 
 func newBatch() *batch { return &batch{done: make(chan struct{})} }
@@ -41,17 +51,22 @@ func newCommitter(dir string, volume bool) (*committer, error) {
 		return nil, err
 	}
 	c := &committer{dir: d, volume: volume && canSyncVolume, batch: newBatch(), kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	c.do = c.sync
 	go c.run()
 	return c, nil
 }
 
+// mark is taken before the first write of what is to be made durable, and given
+// to wait or data behind the last.
+func (c *committer) mark() uint64 { return c.failures.Load() }
+
 // wait returns when f (nil: none) and the names in the folder are durable.
-func (c *committer) wait(f *os.File) error { return c.join(f, true) }
+func (c *committer) wait(f *os.File, mark uint64) error { return c.join(f, true, mark) }
 
 // data returns when the data of f are durable; its name is already.
-func (c *committer) data(f *os.File) error { return c.join(f, false) }
+func (c *committer) data(f *os.File, mark uint64) error { return c.join(f, false, mark) }
 
-func (c *committer) join(f *os.File, names bool) error {
+func (c *committer) join(f *os.File, names bool, mark uint64) error {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -68,6 +83,9 @@ func (c *committer) join(f *os.File, names bool) error {
 	default:
 	}
 	<-b.done
+	if b.err == nil && b.before != mark {
+		return errNotTrusted
+	}
 	return b.err
 }
 
@@ -89,7 +107,10 @@ func (c *committer) serve() {
 	b := c.batch
 	c.batch = newBatch()
 	c.mu.Unlock()
-	b.err = c.sync(b)
+	b.before = c.failures.Load()
+	if b.err = c.do(b); b.err != nil {
+		c.failures.Add(1)
+	}
 	close(b.done)
 }
 

@@ -1,6 +1,8 @@
 package spool
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -80,31 +82,44 @@ func readEntry(f io.ReaderAt, size int64, buf []byte) (e Entry, end int64, err e
 	if size-start > 4*maxRecord {
 		return e, 0, corrupt(fmt.Errorf("it has %d octets behind its body", size-start))
 	}
-	var tail []byte
-	if size <= int64(len(buf)) {
-		tail = append(tail, buf[start:]...)
-	} else {
-		tail = make([]byte, size-start)
-		if _, err := f.ReadAt(tail, start); err != nil {
-			return e, 0, fmt.Errorf("spool: %w", err)
-		}
+	var tail io.Reader = bytes.NewReader(buf[min(start, int64(n)):])
+	if size > int64(n) { // a record at a time: what lies behind the body may be anything
+		tail = bufio.NewReader(io.NewSectionReader(f, start, size-start))
 	}
-	records, good, err := decodeRecords(tail)
-	if err != nil && !errors.Is(err, errTorn) {
+	records, good, err := readRecords(tail, size-start)
+	switch {
+	case errors.As(err, new(*fs.PathError)):
+		return e, 0, err
+	case err != nil && !errors.Is(err, errTorn):
 		return e, 0, corrupt(err)
 	}
 	if len(records) == 0 {
 		return e, 0, corrupt(errors.New("its meta record is missing or spoilt"))
 	}
-	return Entry{Meta: records[0], Records: records[1:], Size: p.size}, start + int64(good), nil
+	return Entry{Meta: records[0], Records: records[1:], Size: p.size}, start + good, nil
 }
 
 func corrupt(why error) error { return fmt.Errorf("%w: %w", ErrCorrupt, why) }
+
+// spoilt is corrupt for an entry that stays where it is: Scan took it for whole,
+// since it does not read bodies. It is counted once.
+func (s *Spool) spoilt(id string, why error) error {
+	s.mu.Lock()
+	known := s.known[id]
+	s.known[id] = true
+	s.mu.Unlock()
+	if !known && s.o.Corrupt != nil {
+		s.o.Corrupt()
+	}
+	return corrupt(why)
+}
 
 // Reader gives the body of an entry. It answers io.EOF only when every octet
 // was what Commit stored; otherwise ErrCorrupt, behind octets that may be wrong:
 // a transport must not complete the message before it saw io.EOF.
 type Reader struct {
+	s    *Spool
+	id   string
 	f    image
 	at   int64
 	size int64
@@ -128,9 +143,9 @@ func (s *Spool) Body(id string) (*Reader, error) {
 	p, err := decodePreamble(head[:n])
 	if err != nil {
 		f.Close()
-		return nil, corrupt(err)
+		return nil, s.spoilt(id, err)
 	}
-	return &Reader{f: f, at: preambleSize, size: p.size, left: p.size, want: p.crc}, nil
+	return &Reader{s: s, id: id, f: f, at: preambleSize, size: p.size, left: p.size, want: p.crc}, nil
 }
 
 // Size is the octets of the whole body.
@@ -140,7 +155,7 @@ func (r *Reader) Size() int64 { return r.size }
 func (r *Reader) Read(b []byte) (int, error) {
 	if r.left == 0 {
 		if r.crc != r.want {
-			return 0, corrupt(errors.New("the checksum of its body is wrong"))
+			return 0, r.s.spoilt(r.id, errors.New("the checksum of its body is wrong"))
 		}
 		return 0, io.EOF
 	}
@@ -149,7 +164,7 @@ func (r *Reader) Read(b []byte) (int, error) {
 	r.crc = crc32.Update(r.crc, castagnoli, b[:n])
 	r.left -= int64(n)
 	if errors.Is(err, io.EOF) && r.left > 0 {
-		return n, corrupt(errors.New("its body is cut"))
+		return n, r.s.spoilt(r.id, errors.New("its body is cut"))
 	}
 	if errors.Is(err, io.EOF) {
 		err = nil // the next Read says whether all was right
@@ -161,8 +176,8 @@ func (r *Reader) Read(b []byte) (int, error) {
 func (r *Reader) Close() error { return r.f.Close() }
 
 // Append adds a state record to the entry id. When it returns nil the record
-// is durable. After an error the file's tail is not known; the next Append cuts
-// it back to the last whole record first.
+// is durable. After an error the next Append takes its place: what a failed sync
+// left behind may look whole and not be on the disk.
 func (s *Spool) Append(id string, record []byte) error {
 	if len(record) > maxRecord {
 		return fmt.Errorf("spool: a record has %d octets, more than %d", len(record), maxRecord)
@@ -175,52 +190,51 @@ func (s *Spool) Append(id string, record []byte) error {
 			return err
 		}
 	}
+	mark := s.sync.mark()
 	f, err := openFile(s.path(id), os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ErrNotFound
 	}
 	if err != nil {
-		return fmt.Errorf("spool: %w", err)
+		return s.disk(err)
 	}
 	defer f.Close()
 	end, err := s.appendAt(id, f)
 	if err != nil {
-		return err
+		return s.disk(err)
 	}
 	b := appendRecord(make([]byte, 0, recordHead+len(record)), record)
 	if _, err = f.WriteAt(b, end); err == nil {
-		err = s.sync.data(f)
+		err = s.sync.data(f, mark)
 	}
 	if err != nil {
 		s.mu.Lock()
-		s.broken[id] = true
+		s.broken[id] = end
 		s.mu.Unlock()
-		return fullOr(err)
+		if info, err := f.Stat(); err == nil {
+			s.bytes.Add(info.Size() - end)
+		}
+		return s.disk(err)
 	}
 	s.bytes.Add(int64(len(b)))
 	return nil
 }
 
-// appendAt gives the offset for the next record: the end of the file, or of
-// its last whole record where an Append before this one failed or was cut off
-// by a crash.
+// appendAt gives the offset for the next record: the end of the file, which is
+// cut back where a record before it failed or was cut off by a crash.
 func (s *Spool) appendAt(id string, f *os.File) (int64, error) {
-	s.mu.Lock()
-	broken := s.broken[id]
-	s.mu.Unlock()
 	info, err := f.Stat()
-	if err != nil {
-		return 0, fmt.Errorf("spool: %w", err)
-	}
-	if !broken {
-		return info.Size(), nil
-	}
-	_, end, err := readEntry(f, info.Size(), make([]byte, scanBuffer))
 	if err != nil {
 		return 0, err
 	}
+	s.mu.Lock()
+	end, broken := s.broken[id]
+	s.mu.Unlock()
+	if !broken {
+		return info.Size(), nil
+	}
 	if err := f.Truncate(end); err != nil {
-		return 0, fmt.Errorf("spool: %w", err)
+		return 0, err
 	}
 	s.bytes.Add(end - info.Size())
 	s.mu.Lock()
@@ -241,23 +255,20 @@ func (s *Spool) moveOut(id string) error {
 	defer in.Close() //nolint:errcheck // it only reads
 	b := make([]byte, in.Size())
 	if _, err := in.ReadAt(b, 0); err != nil {
-		return fmt.Errorf("spool: %w", err)
+		return s.disk(err)
 	}
+	mark := s.sync.mark()
 	f, err := openFile(s.path(id), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fullOr(err)
+		return s.disk(err)
 	}
 	defer f.Close()
 	if _, err = f.Write(b); err == nil {
-		err = s.sync.wait(f)
+		err = s.sync.wait(f, mark)
 	}
 	if err != nil {
 		os.Remove(s.path(id)) //nolint:errcheck // the slot still holds the entry
-		return fullOr(err)
+		return s.disk(err)
 	}
-	x, err := s.slots.clear(id)
-	if err != nil {
-		return fmt.Errorf("spool: %w", err)
-	}
-	return s.freeSlot(id, x)
+	return s.clearSlot(id, false)
 }

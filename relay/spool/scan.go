@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"syscall"
 )
 
 // Scan gives every committed entry to fn, in no order and from several
@@ -78,11 +79,12 @@ func (s *Spool) scanOne(name string, buf []byte) (Entry, error) {
 	s.entries.Add(1)
 	s.bytes.Add(info.Size())
 	if !validID(name) || !info.Mode().IsRegular() {
-		return Entry{}, s.setAside(name, errors.New("it is no spool entry"))
+		s.exclude(name, errors.New("it is no spool entry"))
+		return Entry{}, nil
 	}
 	f, err := openFile(path, os.O_RDONLY, 0)
 	if err != nil {
-		return Entry{}, fmt.Errorf("spool: %w", err)
+		return Entry{}, s.unreadable(name, err)
 	}
 	defer f.Close()
 	e, end, err := readEntry(f, info.Size(), buf)
@@ -91,31 +93,58 @@ func (s *Spool) scanOne(name string, buf []byte) (Entry, error) {
 		s.entries.Add(-1)
 		s.bytes.Add(-info.Size())
 		s.o.Log.Info("spool: a message that was never acknowledged is dropped", "id", name)
-		return Entry{}, os.Remove(path)
+		if err := os.Remove(path); err != nil {
+			s.o.Log.Warn("spool: it cannot be deleted", "id", name, "cause", s.disk(err))
+		}
+		return Entry{}, nil
 	case errors.Is(err, ErrCorrupt):
-		return Entry{}, s.setAside(name, err)
+		s.exclude(name, err)
+		return Entry{}, nil
 	case err != nil:
-		return Entry{}, err
+		return Entry{}, s.unreadable(name, err)
 	}
-	if end < info.Size() { // a record that a crash cut off: the next Append goes in its place
+	if end < info.Size() {
+		s.o.Log.Warn("spool: the last state of a message was cut off, by a crash or the disk; the one before counts", "id", name, "octets", info.Size()-end)
 		s.mu.Lock()
-		s.broken[name] = true
+		s.broken[name] = end
 		s.mu.Unlock()
 	}
 	e.ID = name
 	return e, nil
 }
 
+// exclude keeps an entry from being given: it moves to quarantine, or, where the
+// volume does not even take that, stays where it is.
+func (s *Spool) exclude(name string, why error) {
+	if err := s.setAside(name, why); err != nil {
+		s.say("a damaged spool entry could not be moved to quarantine for certain", name, "", errors.Join(why, err))
+	}
+}
+
+// unreadable excludes an entry that the disk or its permissions keep from being
+// read. What has to do with this process alone ends the scan.
+func (s *Spool) unreadable(name string, err error) error {
+	if !ofTheFile(err) {
+		return fmt.Errorf("spool: %w", err)
+	}
+	s.exclude(name, err)
+	return nil
+}
+
+// ofTheFile tells whether an error is about one file, and stays.
+func ofTheFile(err error) bool {
+	for _, e := range []error{syscall.EACCES, syscall.EPERM, syscall.EIO, syscall.EISDIR, syscall.ELOOP, syscall.ENXIO, syscall.EUCLEAN} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
 // scanSlots gives the entries that lie in slots.
 func (s *Spool) scanSlots(fn func(Entry) error) error {
-	numbers, content, err := s.slots.takeDamaged()
-	if err != nil {
-		return err
-	}
-	for i, n := range numbers {
-		if err := s.setSlotAside(n, content[i]); err != nil {
-			return err
-		}
+	for _, n := range s.slots.takeDamaged() {
+		s.setSlotAside(n)
 	}
 	for _, id := range s.slots.ids() {
 		moved, err := s.settleMove(id)
@@ -149,21 +178,28 @@ func (s *Spool) scanSlots(fn func(Entry) error) error {
 
 // setSlotAside keeps what a damaged slot holds for a person to look at: a
 // message that a power cut tore before it was acknowledged, or one that the disk
-// has spoilt.
-func (s *Spool) setSlotAside(number int, content []byte) error {
+// has spoilt. A slot that cannot be copied is not used again.
+func (s *Spool) setSlotAside(number int) {
 	name := fmt.Sprintf("slot-%d", number)
 	to := s.asidePath(name)
-	if err := keep(to, content); err != nil { // on the disk before the slot is overwritten
-		return fmt.Errorf("spool: quarantine: %w", err)
+	why := errors.New("it was being written when the power failed, or the disk has spoilt it")
+	content := make([]byte, slotSize)
+	err := s.slots.read(number, content)
+	if err == nil {
+		err = keep(to, content) // on the disk before the slot is overwritten
 	}
-	s.o.Log.Error("spool slot copied to quarantine", "id", name, "to", to, "cause", "it was being written when the power failed, or the disk has spoilt it")
-	if s.o.Corrupt != nil {
-		s.o.Corrupt()
+	if err != nil {
+		s.say("a damaged spool slot could not be copied to quarantine; it is left as it is", name, "", errors.Join(why, err))
+		return
 	}
-	if err := s.slots.zero(number); err != nil {
-		return fmt.Errorf("spool: %w", err)
+	s.say("spool slot copied to quarantine", name, to, why)
+	mark := s.sync.mark()
+	if err = s.slots.zero(number); err == nil {
+		err = s.freeSlot(name, &slot{number: number}, mark)
 	}
-	return s.freeSlot(name, &slot{number: number})
+	if err != nil {
+		s.o.Log.Warn("spool: a damaged slot cannot be cleared", "id", name, "cause", s.disk(err))
+	}
 }
 
 // keep writes a file durably, with its name.
@@ -183,28 +219,36 @@ func keep(path string, content []byte) error {
 // settleMove ends what a crash in moveOut left: of two copies of the entry id
 // the file stays if all of it is there, otherwise the slot.
 func (s *Spool) settleMove(id string) (moved bool, err error) {
-	f, err := openFile(s.path(id), os.O_RDONLY, 0)
+	mark := s.sync.mark()
+	info, err := os.Lstat(s.path(id))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("spool: %w", err)
 	}
-	defer f.Close()
-	if !whole(f) {
-		if err := os.Remove(s.path(id)); err != nil {
-			return false, fmt.Errorf("spool: %w", err)
+	f, err := openFile(s.path(id), os.O_RDONLY, 0)
+	if err == nil {
+		defer f.Close()
+		if info.Mode().IsRegular() && whole(f) {
+			if err := s.sync.wait(f, mark); err != nil { // before the other copy goes
+				return false, s.disk(err)
+			}
+			return true, s.clearSlot(id, false)
 		}
-		return false, s.sync.wait(nil)
 	}
-	if err := s.sync.wait(f); err != nil { // before the other copy goes
-		return false, fmt.Errorf("spool: %w", err)
+	s.entries.Add(1)
+	s.bytes.Add(info.Size())
+	if !info.Mode().IsRegular() || err != nil {
+		s.exclude(id, errors.Join(errors.New("it stands where the file of an entry may be"), err))
+		return false, nil
 	}
-	x, err := s.slots.clear(id)
-	if err != nil {
-		return false, fmt.Errorf("spool: %w", err)
+	s.entries.Add(-1)
+	s.bytes.Add(-info.Size())
+	if err := os.Remove(s.path(id)); err != nil {
+		return false, s.disk(err)
 	}
-	return true, s.freeSlot(id, x)
+	return false, s.sync.wait(nil, mark)
 }
 
 // whole tells whether a file is an entry whose body is what its preamble says.

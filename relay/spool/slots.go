@@ -3,7 +3,6 @@ package spool
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
 	"os"
@@ -39,7 +38,7 @@ type slots struct {
 	n       int // slots that the file has
 	free    []int
 	byID    map[string]*slot
-	damaged []int // taken, by what cannot be read; Scan deals with them
+	damaged []int // taken, by what makes no sense or cannot be read; Scan deals with them
 	failed  bool  // a sync failed: new entries get files of their own
 }
 
@@ -49,6 +48,22 @@ type slot struct {
 	size   int64 // octets of the image
 	pins   int   // readers
 	gone   bool  // removed for certain: free once nobody reads
+}
+
+// openSlots opens the file that small entries share. What stands in its place, or
+// cannot be read at all, moves to quarantine.
+func (s *Spool) openSlots(path string) error {
+	var err error
+	if s.slots, err = openSlots(path, s.o.Slots); err == nil || !ofTheFile(err) {
+		return err
+	}
+	to := s.asidePath("slots")
+	if moved := os.Rename(path, to); moved != nil {
+		return errors.Join(err, moved)
+	}
+	s.say("the spool's file of small entries moved to quarantine: the messages in it are not delivered", "slots", to, err)
+	s.slots, err = openSlots(path, s.o.Slots)
+	return err
 }
 
 func openSlots(path string, limit int) (*slots, error) {
@@ -70,11 +85,12 @@ func (s *slots) load() error {
 	if err != nil {
 		return err
 	}
-	s.n = int(info.Size() / slotSize) // a part of one was cut off while the file grew: nobody used it
+	s.n = int((info.Size() + slotSize - 1) / slotSize) // the last may be cut
 	b := make([]byte, slotSize)
 	for i := s.n - 1; i >= 0; i-- { // the lowest are used first
-		if _, err := s.f.ReadAt(b, int64(i)*slotSize); err != nil {
-			return err
+		if err := s.read(i, b); err != nil {
+			s.damaged = append(s.damaged, i)
+			continue
 		}
 		id, image, err := decodeSlot(b)
 		switch {
@@ -93,9 +109,9 @@ func encodeSlotHead(b []byte, id string) {
 	image := b[slotHead:]
 	clear(b[:slotHead])
 	copy(b, slotMagic)
-	binary.BigEndian.PutUint32(b[8:], uint32(len(image)))
+	binary.BigEndian.PutUint32(b[8:], uint32(len(image))) //nolint:gosec // at most a slot
 	binary.BigEndian.PutUint32(b[12:], crc32.Checksum(image, castagnoli))
-	b[16] = byte(len(id))
+	b[16] = byte(len(id)) //nolint:gosec // an ID is short
 	copy(b[17:], id)
 	binary.BigEndian.PutUint32(b[slotHead-4:], crc32.Checksum(b[:slotHead-4], castagnoli))
 }
@@ -268,17 +284,21 @@ func (s *slots) ids() []string {
 	return out
 }
 
-// takeDamaged gives the slots that cannot be read, with what they hold, once.
-func (s *slots) takeDamaged() (numbers []int, content [][]byte, err error) {
+// takeDamaged gives the slots that make no sense, once.
+func (s *slots) takeDamaged() []int {
 	s.mu.Lock()
-	numbers, s.damaged = s.damaged, nil
-	s.mu.Unlock()
-	for _, n := range numbers {
-		b := make([]byte, slotSize)
-		if _, err := s.f.ReadAt(b, int64(n)*slotSize); err != nil {
-			return nil, nil, fmt.Errorf("spool: %w", err)
-		}
-		content = append(content, b)
+	defer s.mu.Unlock()
+	numbers := s.damaged
+	s.damaged = nil
+	return numbers
+}
+
+// read reads a slot into b, with zeros for what the file lacks.
+func (s *slots) read(number int, b []byte) error {
+	n, err := s.f.ReadAt(b, int64(number)*slotSize)
+	clear(b[n:])
+	if errors.Is(err, io.EOF) {
+		return nil
 	}
-	return numbers, content, nil
+	return err
 }

@@ -1,9 +1,3 @@
-// Package spool is the crash-safe store of messages: one message, one entry, in
-// a file of its own or, if it is small, in a slot of one that all share. It knows
-// octets, not mail. What Commit and Append acknowledged is
-// on stable storage; what Remove acknowledged is gone for certain.
-//
-// It imports the standard library and golang.org/x/sys only.
 package spool
 
 import (
@@ -41,7 +35,7 @@ type Options struct {
 	Slots      int   // small entries that share one file, at most; default 1024, negative: none
 	NoSyncFS   bool  // never sync the whole volume at once (it may be shared with another program)
 	Log        *slog.Logger
-	Corrupt    func() // called for each entry moved to quarantine, from any goroutine; may be nil
+	Corrupt    func() // called for each entry found damaged, from any goroutine; may be nil
 }
 
 // Spool is an open store. It is safe for concurrent use, but that Append, Remove
@@ -53,6 +47,7 @@ type Spool struct {
 	lock       *os.File
 	sync       *committer
 	slots      *slots
+	health     health
 	ids        idMaker
 
 	most    atomic.Int64 // MaxBytes
@@ -61,7 +56,8 @@ type Spool struct {
 	free    freeSpace
 
 	mu      sync.Mutex
-	broken  map[string]bool  // IDs whose last Append failed: the tail of the file is not known
+	broken  map[string]int64 // where the next record goes, for IDs whose last one failed or was torn
+	known   map[string]bool  // IDs found to be corrupt, that stay
 	writing map[string]bool  // IDs that have a Writer
 	unsure  map[string]*slot // IDs whose removal, from a slot (or nil: a file of their own), may not have reached the disk
 }
@@ -80,7 +76,8 @@ func Open(dir string, o Options) (*Spool, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Spool{o: o, dir: filepath.Join(dir, "messages"), quarantine: filepath.Join(dir, "quarantine"), broken: map[string]bool{}, writing: map[string]bool{}, unsure: map[string]*slot{}}
+	s := &Spool{o: o, dir: filepath.Join(dir, "messages"), quarantine: filepath.Join(dir, "quarantine"), broken: map[string]int64{}, known: map[string]bool{}, writing: map[string]bool{}, unsure: map[string]*slot{}}
+	s.health.path = filepath.Join(dir, "probe")
 	s.Resize(o.MaxBytes)
 	for _, d := range []string{s.dir, s.quarantine} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
@@ -93,11 +90,11 @@ func Open(dir string, o Options) (*Spool, error) {
 	}
 	s.free.dir = s.dir
 	s.free.get() // for Room
-	if s.slots, err = openSlots(filepath.Join(dir, "slots"), o.Slots); err != nil {
+	if err = s.openSlots(filepath.Join(dir, "slots")); err != nil {
 		s.lock.Close()
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	if err = syncDirs(dir, filepath.Dir(dir)); err == nil {
+	if err = syncAbove(dir); err == nil {
 		s.sync, err = newCommitter(s.dir, !o.NoSyncFS)
 	}
 	if err != nil {
@@ -113,6 +110,21 @@ func (s *Spool) Close() error {
 	s.sync.close()
 	s.slots.f.Close()
 	return s.lock.Close()
+}
+
+// syncAbove makes the folders from dir upwards last that a relay's first start
+// may have made: the spool's, the relay's, its namespace's and the state folder.
+// What holds those may be another's, or on a file system that is never written.
+func syncAbove(dir string) error {
+	relay := filepath.Dir(dir)
+	if err := syncDirs(dir, relay); err != nil {
+		return err
+	}
+	namespace := filepath.Dir(relay)
+	for _, d := range []string{namespace, filepath.Dir(namespace), filepath.Dir(filepath.Dir(namespace))} {
+		syncDirs(d) //nolint:errcheck // see above
+	}
+	return nil
 }
 
 // syncDirs makes the names of folders that were just created last.
@@ -147,7 +159,7 @@ func (s *Spool) Usage() Usage {
 func (s *Spool) Resize(maxBytes int64) { s.most.Store(maxBytes) }
 
 // Full tells whether an entry of size octets must be refused, as ErrFull that
-// says which bound it is.
+// says which bound it is, or as ErrFailing.
 func (s *Spool) Full(size int64) error {
 	most := s.most.Load()
 	switch {
@@ -158,7 +170,7 @@ func (s *Spool) Full(size int64) error {
 	case s.free.get() < s.o.MinFree+size:
 		return fmt.Errorf("%w: %d octets are free on its volume, of which %d stay free", ErrFull, s.free.get(), s.o.MinFree)
 	}
-	return nil
+	return s.health.trouble()
 }
 
 // Room is how many octets more the spool takes, by its size and by what the volume
@@ -198,12 +210,13 @@ func (s *Spool) Remove(id string) error {
 		return ErrNotFound
 	}
 	if s.slots.has(id) {
-		return s.removeSlot(id)
+		return s.clearSlot(id, true)
 	}
 	settled, err := s.settle(id)
 	if err != nil {
 		return err
 	}
+	mark := s.sync.mark()
 	info, err := os.Lstat(s.path(id))
 	if err == nil {
 		err = os.Remove(s.path(id))
@@ -215,16 +228,17 @@ func (s *Spool) Remove(id string) error {
 		return ErrNotFound
 	}
 	if err != nil {
-		return fmt.Errorf("spool: %w", err)
+		return s.disk(err)
 	}
 	s.entries.Add(-1)
 	s.bytes.Add(-info.Size())
 	s.mu.Lock()
 	delete(s.broken, id)
+	delete(s.known, id)
 	s.mu.Unlock()
-	if err := s.sync.wait(nil); err != nil {
+	if err := s.sync.wait(nil, mark); err != nil {
 		s.doubt(id, nil)
-		return fmt.Errorf("spool: remove %s: %w", id, err)
+		return s.disk(err)
 	}
 	return nil
 }
@@ -245,16 +259,17 @@ func (s *Spool) settle(id string) (bool, error) {
 	if !ok {
 		return false, nil
 	}
+	mark := s.sync.mark()
 	var err error
 	if x == nil {
-		err = s.sync.wait(nil)
+		err = s.settleNames(id, mark)
 	} else if err = s.slots.zero(x.number); err == nil { // written anew: after a failed sync its page counts as clean
-		if err = s.syncSlots(); err == nil {
+		if err = s.syncSlots(mark); err == nil {
 			s.slots.freed(x)
 		}
 	}
 	if err != nil {
-		return false, fmt.Errorf("spool: remove %s: %w", id, err)
+		return false, s.disk(err)
 	}
 	s.mu.Lock()
 	delete(s.unsure, id)
@@ -262,32 +277,53 @@ func (s *Spool) settle(id string) (bool, error) {
 	return true, nil
 }
 
-func (s *Spool) removeSlot(id string) error {
+// settleNames makes durable that the file of an entry is gone: its name is made
+// and removed once more, so that the folder is written anew.
+func (s *Spool) settleNames(id string, mark uint64) error {
+	f, err := openFile(s.path(id), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Close(), os.Remove(s.path(id))); err != nil {
+		return err
+	}
+	return s.sync.wait(nil, mark)
+}
+
+// clearSlot takes an entry out of its slot for certain: it was removed, or has a
+// file of its own now.
+func (s *Spool) clearSlot(id string, removed bool) error {
+	mark := s.sync.mark()
 	x, err := s.slots.clear(id)
 	if err != nil {
-		return fmt.Errorf("spool: remove %s: %w", id, err)
+		return s.disk(err)
 	}
-	s.entries.Add(-1)
-	s.bytes.Add(-x.size)
-	return s.freeSlot(id, x)
+	if removed {
+		s.entries.Add(-1)
+		s.bytes.Add(-x.size)
+		s.mu.Lock()
+		delete(s.known, id)
+		s.mu.Unlock()
+	}
+	return s.freeSlot(id, x, mark)
 }
 
 // freeSlot makes durable that the slot x of the entry id was cleared.
-func (s *Spool) freeSlot(id string, x *slot) error {
-	if err := s.syncSlots(); err != nil {
+func (s *Spool) freeSlot(id string, x *slot, mark uint64) error {
+	if err := s.syncSlots(mark); err != nil {
 		s.doubt(id, x)
-		return err
+		return s.disk(err)
 	}
 	s.slots.freed(x)
 	return nil
 }
 
-func (s *Spool) syncSlots() error {
-	if err := s.sync.data(s.slots.f); err != nil {
+func (s *Spool) syncSlots(mark uint64) error {
+	err := s.sync.data(s.slots.f, mark)
+	if err != nil {
 		s.slots.fail()
-		return fmt.Errorf("spool: %w", err)
 	}
-	return nil
+	return err
 }
 
 // Quarantine takes an entry out of the spool, because its content is not what
@@ -304,22 +340,32 @@ func (s *Spool) Quarantine(id string, why error) error {
 	return s.setAside(id, why)
 }
 
+// setAside moves a file of the spool to quarantine.
 func (s *Spool) setAside(name string, why error) error {
+	mark := s.sync.mark()
 	size := int64(0)
 	if info, err := os.Lstat(filepath.Join(s.dir, name)); err == nil {
 		size = info.Size()
 	}
 	to := s.asidePath(name)
 	if err := os.Rename(filepath.Join(s.dir, name), to); err != nil {
-		return fmt.Errorf("spool: quarantine: %w", err)
+		return fmt.Errorf("quarantine: %w", s.disk(err))
 	}
 	s.entries.Add(-1)
 	s.bytes.Add(-size)
-	s.o.Log.Error("spool entry moved to quarantine", "id", name, "to", to, "cause", why)
+	s.say("spool entry moved to quarantine", name, to, why)
+	if err := syncDirs(s.quarantine); err != nil { // there, before it is gone here
+		return err
+	}
+	return s.sync.wait(nil, mark)
+}
+
+// say logs and counts what is not what was written.
+func (s *Spool) say(what, name, to string, why error) {
+	s.o.Log.Error(what, "id", name, "to", to, "cause", why)
 	if s.o.Corrupt != nil {
 		s.o.Corrupt()
 	}
-	return s.sync.wait(nil)
 }
 
 func (s *Spool) asidePath(name string) string {

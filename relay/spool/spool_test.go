@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -142,43 +143,50 @@ func TestWhatWasNeverCommittedIsGoneAfterARestart(t *testing.T) {
 	}
 }
 
-// Whatever a crash or a bad disk leaves of a file: an entry is given whole or
-// not at all, with the records that are whole, and its body ends in io.EOF only
-// if it is what was written.
+// Whatever a crash or a bad disk leaves of a file: an entry is given whole, with
+// the records that are whole, and its body ends in io.EOF only if it is what was
+// written; or it is in quarantine, and counted. Nothing goes without a word but a
+// file of which nothing is left.
 func TestEveryTruncationAndBitFlip(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir, fileOnly)
+	var corrupt int
+	s := open(t, t.TempDir(), Options{Slots: -1, Corrupt: func() { corrupt++ }})
+	s.sync.do = func(*batch) error { return nil }
 	id := put(t, s, "the body of the message", "meta", "first", "second")
 	good, err := os.ReadFile(s.path(id))
 	if err != nil {
 		t.Fatal(err)
 	}
-	damaged := map[string][]byte{}
-	for n := range good {
-		damaged[fmt.Sprintf("cut at %d", n)] = good[:n]
-		for bit := range 8 {
-			b := slices.Clone(good)
-			b[n] ^= 1 << bit
-			damaged[fmt.Sprintf("bit %d of octet %d", bit, n)] = b
-		}
-	}
-	for name, b := range damaged {
+	check := func(name string, b []byte) {
+		t.Helper()
 		if err := os.WriteFile(s.path(id), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		e, _, err := readEntry(bytes.NewReader(b), int64(len(b)), make([]byte, scanBuffer))
+		counted := corrupt
+		delete(s.known, id)
+		e, err := s.scanOne(id, make([]byte, scanBuffer))
 		if err != nil {
-			if !errors.Is(err, ErrCorrupt) {
-				t.Errorf("%s: %v", name, err)
+			t.Fatalf("%s: %v", name, err)
+		}
+		if e.Meta == nil {
+			if _, err := os.Stat(s.path(id)); corrupt != counted+1 && len(b) > 0 || !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s: neither given nor set aside (%d counted, %v)", name, corrupt-counted, err)
 			}
-			continue
+			return
 		}
 		whole := []string{"first", "second"}[:min(len(e.Records), 2)]
 		if string(e.Meta) != "meta" || fmt.Sprintf("%s", e.Records) != fmt.Sprint(whole) {
 			t.Errorf("%s: got %s %s", name, e.Meta, e.Records)
 		}
-		if got, err := body(s, id); err == nil && got != "the body of the message" {
-			t.Errorf("%s: a wrong body passed: %q", name, got)
+		if got, err := body(s, id); err == nil && got != "the body of the message" || err != nil && (!errors.Is(err, ErrCorrupt) || corrupt != counted+1) {
+			t.Errorf("%s: body %q, %v, %d counted", name, got, err, corrupt-counted)
+		}
+	}
+	for n := range good {
+		check(fmt.Sprintf("cut at %d", n), good[:n])
+		for bit := range 8 {
+			b := slices.Clone(good)
+			b[n] ^= 1 << bit
+			check(fmt.Sprintf("bit %d of octet %d", bit, n), b)
 		}
 	}
 }

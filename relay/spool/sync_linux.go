@@ -73,7 +73,7 @@ func (s *freeSpace) get() int64 {
 	if now := time.Now(); s.at.IsZero() || now.Sub(s.at) >= time.Second {
 		var st unix.Statfs_t
 		if err := unix.Statfs(s.dir, &st); err == nil {
-			s.free, s.at = int64(st.Bavail)*st.Bsize, now
+			s.free, s.at = int64(st.Bavail)*st.Bsize, now //nolint:gosec // blocks of a volume
 			s.last.Store(s.free)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"sync"
-	"syscall"
 )
 
 // bufferSize holds a small message whole, so that it is written at once.
@@ -25,6 +24,7 @@ type Writer struct {
 	crc   uint32
 	done  bool
 	wrote int64 // octets in the file
+	mark  uint64
 	err   error
 }
 
@@ -66,14 +66,6 @@ func (s *Spool) disclaim(id string) {
 	s.mu.Unlock()
 }
 
-// fullOr makes ErrFull of what a full volume says.
-func fullOr(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("%w: %w", ErrFull, err)
-	}
-	return fmt.Errorf("spool: %w", err)
-}
-
 // ID is the entry's.
 func (w *Writer) ID() string { return w.id }
 
@@ -112,9 +104,10 @@ func errDone(done bool) error {
 func (w *Writer) flush() error {
 	b := *w.buf
 	if w.f == nil {
+		w.mark = w.s.sync.mark()
 		f, err := openFile(w.s.path(w.id), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if err != nil {
-			return fullOr(err)
+			return w.s.disk(err)
 		}
 		w.f, b = f, b[slotHead:]
 	}
@@ -122,7 +115,7 @@ func (w *Writer) flush() error {
 	w.wrote += int64(n)
 	*w.buf = (*w.buf)[:0]
 	if err != nil {
-		return fullOr(err)
+		return w.s.disk(err)
 	}
 	return nil
 }
@@ -140,7 +133,8 @@ func (w *Writer) flush() error {
 // And for one with a file of its own:
 //  1. The file was created under its final name. Its preamble is zero, so a
 //     start after a crash deletes it; nobody was told 250.
-//  2. Body, Meta and preamble are written. Without a sync the disk may hold any
+//  2. Body and Meta are written, and then the preamble: a kill between or during
+//     these writes leaves none. Without a sync the disk may hold any
 //     part of them; the checksums tell, and nobody was told 250.
 //  3. One sync makes the file's data, its size and its name durable: either
 //     fdatasync of the file and fsync of the folder, or syncfs of the volume for
@@ -170,35 +164,27 @@ func (w *Writer) store(meta []byte) error {
 		return fmt.Errorf("spool: the meta record has %d octets, more than %d", len(meta), maxRecord)
 	}
 	head := preamble{size: w.size, crc: w.crc}.encode()
+	*w.buf = appendRecord(*w.buf, meta)
 	if w.f == nil {
 		copy((*w.buf)[slotHead:], head[:])
-		*w.buf = appendRecord(*w.buf, meta)
 		size := int64(len(*w.buf) - slotHead)
+		mark := w.s.sync.mark()
 		inSlot, err := w.s.slots.put(w.id, *w.buf)
 		if err != nil {
-			return fullOr(err)
+			return w.s.disk(err)
 		}
 		if inSlot {
-			return w.counted(size, w.s.syncSlots)
+			return w.counted(size, func() error { return w.s.syncSlots(mark) })
 		}
-		if err := w.flush(); err != nil {
-			return err
-		}
-	} else {
-		*w.buf = appendRecord(*w.buf, meta)
-		if err := w.flush(); err != nil {
-			return err
-		}
-		if _, err := w.f.WriteAt(head[:], 0); err != nil {
-			return fullOr(err)
-		}
+		clear((*w.buf)[slotHead:][:preambleSize]) // it comes last: a kill may cut the write
 	}
-	return w.counted(w.wrote, func() error {
-		if err := w.s.sync.wait(w.f); err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
-		return nil
-	})
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if _, err := w.f.WriteAt(head[:], 0); err != nil {
+		return w.s.disk(err)
+	}
+	return w.counted(w.wrote, func() error { return w.s.sync.wait(w.f, w.mark) })
 }
 
 // counted runs sync with the entry's octets counted: what looks at the spool
@@ -210,8 +196,9 @@ func (w *Writer) counted(size int64, sync func() error) error {
 	if err != nil {
 		w.s.entries.Add(-1)
 		w.s.bytes.Add(-size)
+		return w.s.disk(err)
 	}
-	return err
+	return nil
 }
 
 // Abort drops the entry. After Commit it does nothing.

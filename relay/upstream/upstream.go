@@ -7,6 +7,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -66,6 +67,10 @@ func (o Outcome) String() string {
 	}
 	return fmt.Sprintf("%s: %d %s %s", o.Kind, o.Code, o.Enhanced, o.Text)
 }
+
+// ErrUnencoded is the Cause of an outcome for a message that could be taken if its
+// parts were encoded: it holds 8-bit text or long lines, and the remote takes none.
+var ErrUnencoded = errors.New("it takes no 8-bit text, or no long lines")
 
 // Message is one message as it leaves: identity applied, headers rewritten.
 type Message struct {
@@ -136,7 +141,8 @@ type Checker interface {
 type Transport interface {
 	// Deliver offers m and returns one Outcome per recipient, in their order. The
 	// content goes as Open gives it or not at all: a DKIM signature may cover it, so
-	// what the remote cannot carry is refused, never converted.
+	// what the remote cannot carry is refused, never converted; with ErrUnencoded it
+	// is offered again, converted before it is signed.
 	// It returns soon after ctx ends; a transaction that is past the final dot
 	// is then Unknown.
 	Deliver(ctx context.Context, m *Message) []Outcome

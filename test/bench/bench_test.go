@@ -33,14 +33,17 @@ type load struct {
 	size     int // octets of a body
 	messages int
 	sessions int // at once
-	memory   bool
+	once     bool
+	all      bool // policy, content rules, TLS on both sides and DKIM
 }
 
 var loads = []load{
 	{name: "4 kB", size: 4 << 10, messages: 10000, sessions: 20},
 	{name: "200 kB", size: 200_000, messages: 1000, sessions: 20},
 	{name: "10 MB", size: 10_000_000, messages: 40, sessions: 10},
-	{name: "25 MB from 100 at once", size: 25_000_000, messages: 100, sessions: 100, memory: true},
+	{name: "25 MB from 100 at once", size: 25_000_000, messages: 100, sessions: 100, once: true},
+	{name: "4 kB, with all", size: 4 << 10, messages: 5000, sessions: 20, all: true},
+	{name: "10 MB, with all", size: 10_000_000, messages: 40, sessions: 10, all: true},
 }
 
 // upstreamConnections are as many for both.
@@ -54,26 +57,39 @@ func TestBench(t *testing.T) {
 	}
 	fmt.Printf("%d cores, %s, %s\n\n", runtime.NumCPU(), runtime.Version(), time.Now().UTC().Format(time.DateOnly))
 	for _, l := range loads {
-		if *only != "" && *only != l.name {
+		if !wanted(l.name) {
 			continue
 		}
 		n := *rounds
-		if l.memory {
+		if l.once {
 			n = 1
 		}
 		results := map[string][]result{}
 		for range n {
 			for _, x := range starters {
-				sink := postfix.StartSink(t, false, "-c")
-				s := x.start(t, sink.Port)
-				results[x.name] = append(results[x.name], measure(t, l, s, sink))
+				var k *keys
+				if l.all {
+					k = newKeys(t)
+				}
+				sink := startSink(t, k)
+				s := x.start(t, sink.port, k)
+				results[x.name] = append(results[x.name], measure(t, l, s, sink, k))
 				s.stop()
-				sink.Stop()
+				sink.stop()
 			}
 		}
 		report(l, results)
 	}
+	if wanted("acknowledgement") {
+		acknowledgement(t)
+	}
+	if wanted("idle") {
+		idle(t)
+	}
 }
+
+// wanted tells whether a load is to run.
+func wanted(name string) bool { return *only == "" || *only == name }
 
 func build(t *testing.T) string {
 	bin := filepath.Join(t.TempDir(), "printer-relay")

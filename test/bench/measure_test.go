@@ -25,31 +25,37 @@ type result struct {
 }
 
 // measure sends a load through s and waits until sink has all of it.
-func measure(t *testing.T, l load, s system, sink *postfix.Sink) result {
+func measure(t *testing.T, l load, s system, sink *sink, k *keys) result {
 	t.Helper()
 	send := func(messages, sessions, size int) {
-		before := sink.Count()
-		out, err := postfix.Source{Port: s.port, Messages: messages, Sessions: sessions, Size: size, From: "copier@example.test", To: "inbox@example.test"}.Send(t)
-		if err != nil {
-			t.Fatalf("smtp-source: %v\n%s\n%s", err, out, s.says())
+		before := sink.count()
+		var out string
+		var err error
+		if k == nil {
+			out, err = postfix.Source{Port: s.port, Messages: messages, Sessions: sessions, Size: size, From: "copier@example.test", To: "inbox@example.test"}.Send(t)
+		} else {
+			out, err = startSource(t, s.port, k, messages, sessions, size, 0)
 		}
-		env.Eventually(t, "all is delivered", s.says, func() bool { return sink.Count() >= before+messages })
+		if err != nil {
+			t.Fatalf("the source: %v\n%s\n%s", err, out, s.says())
+		}
+		env.Eventually(t, "all is delivered", s.says, func() bool { return sink.count() >= before+messages })
 	}
 	send(100, 10, 4<<10) // so that every daemon runs and every connection is open
-	peak := watchMemory(s.root)
-	cpu, begun := cpuTime(t, s.root), time.Now()
+	peak := watchMemory(s.groups)
+	cpu, begun := cpuTime(t, s.groups), time.Now()
 	send(l.messages, l.sessions, l.size)
-	return result{took: time.Since(begun), cpu: cpuTime(t, s.root) - cpu, pss: peak()}
+	return result{took: time.Since(begun), cpu: cpuTime(t, s.groups) - cpu, pss: peak()}
 }
 
 // clockTick is USER_HZ, which is 100 on every Linux that Go knows.
 const clockTick = 10 * time.Millisecond
 
-// cpuTime is what the processes of a group, and those of their children that
+// cpuTime is what the processes of groups, and those of their children that
 // have ended, have used until now (proc_pid_stat(5)).
-func cpuTime(t *testing.T, group int) (sum time.Duration) {
+func cpuTime(t *testing.T, groups []int) (sum time.Duration) {
 	t.Helper()
-	for _, pid := range members(group) {
+	for _, pid := range members(groups) {
 		f := stat(pid)
 		for _, i := range []int{11, 12, 13, 14} { // utime stime cutime cstime
 			if i < len(f) {
@@ -64,14 +70,14 @@ func cpuTime(t *testing.T, group int) (sum time.Duration) {
 	return sum
 }
 
-// members are the processes of a group; none for group 0.
-func members(group int) (pids []string) {
-	if group == 0 {
+// members are the processes of the groups.
+func members(groups []int) (pids []string) {
+	if len(groups) == 0 {
 		return nil
 	}
 	all, _ := filepath.Glob("/proc/[0-9]*") // the pattern is well-formed
 	for _, dir := range all {
-		if f := stat(filepath.Base(dir)); len(f) > 2 && f[2] == strconv.Itoa(group) {
+		if f := stat(filepath.Base(dir)); len(f) > 2 && slices.ContainsFunc(groups, func(g int) bool { return f[2] == strconv.Itoa(g) }) {
 			pids = append(pids, filepath.Base(dir))
 		}
 	}
@@ -87,19 +93,23 @@ func stat(pid string) []string {
 	return strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // the name may hold anything
 }
 
-// watchMemory looks at a group's memory until peak is called.
-func watchMemory(group int) (peak func() int64) {
+// memory is what groups have now, what is shared counted once.
+func memory(groups []int) (sum int64) {
+	for _, pid := range members(groups) {
+		sum += pss(pid)
+	}
+	return sum
+}
+
+// watchMemory looks at the memory of groups until peak is called.
+func watchMemory(groups []int) (peak func() int64) {
 	stop, done := make(chan struct{}), make(chan int64)
 	go func() {
 		var most int64
 		tick := time.NewTicker(200 * time.Millisecond)
 		defer tick.Stop()
 		for {
-			var now int64
-			for _, pid := range members(group) {
-				now += pss(pid)
-			}
-			most = max(most, now)
+			most = max(most, memory(groups))
 			select {
 			case <-tick.C:
 			case <-stop:

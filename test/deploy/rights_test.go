@@ -86,7 +86,7 @@ func TestObjectsAreOfTheirTypes(t *testing.T) {
 				typed[corev1.Service](t, o)
 			case "ServiceAccount":
 				typed[corev1.ServiceAccount](t, o)
-			case "PodMonitor", "ServiceMonitor":
+			case "PodMonitor", "PrometheusRule", "ServiceMonitor":
 			default:
 				t.Errorf("%s: %s is not looked at", dir, o.key())
 			}

@@ -118,6 +118,22 @@ func (d *dialogue) yaml(key, indent string) string {
 func play(t *testing.T, path string) {
 	d := load(t, path)
 	folder := t.TempDir()
+	r, err := d.hold(t, folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(path, []byte(strings.Join(d.lines, "\n")+"\n"), 0o644); err != nil { //nolint:gosec // it is read by everybody
+			t.Fatal(err)
+		}
+	}
+	d.arrived(t, r, folder)
+}
+
+// hold holds the dialogue with a relay of its own, up to the first reply that is
+// another than the file's.
+func (d *dialogue) hold(t *testing.T, folder string) (*rig.Relay, error) {
+	t.Helper()
 	manifests := manifests
 	for line, key := range map[string]string{
 		"    tls: {mode: StartTLS}\n": "listener", "    senders: {allowed: [\"*@copier.example\"]}\n": "rule", "    match: {clientNetworks: [127.0.0.0/8]}\n": "rule",
@@ -137,39 +153,31 @@ func play(t *testing.T, path string) {
 		p.Values.User, p.Values.Password, _ = strings.Cut(login, ":")
 	}
 	p.Start(conn)
+	defer p.Close()
 	for _, s := range d.Steps {
-		d.step(t, p, s)
-	}
-	p.Close()
-	if *update {
-		if err := os.WriteFile(path, []byte(strings.Join(d.lines, "\n")+"\n"), 0o644); err != nil { //nolint:gosec // it is read by everybody
-			t.Fatal(err)
+		if err := d.step(t, p, s); err != nil {
+			return r, fmt.Errorf("%s:%d: %w", d.path, s.Line, err)
 		}
 	}
-	d.arrived(t, r, folder)
+	return r, nil
 }
 
-func (d *dialogue) step(t *testing.T, p *simulate.Player, s simulate.Step) {
+func (d *dialogue) step(t *testing.T, p *simulate.Player, s simulate.Step) error {
 	t.Helper()
 	if s.Kind != simulate.Expect {
-		if err := p.Do(t.Context(), s, &d.TLS); err != nil {
-			p.Close()
-			t.Fatalf("%s:%d: %v", d.path, s.Line, err)
-		}
-		return
+		return p.Do(t.Context(), s, &d.TLS)
 	}
 	got, err := p.Read()
 	if err != nil {
-		p.Close()
-		t.Fatalf("%s:%d: %v; so far %q", d.path, s.Line, err, got)
+		return fmt.Errorf("%w; so far %q", err, got)
 	}
 	got = ids.ReplaceAllString(got, "${1}<ID>")
 	if *update {
 		d.lines[s.Line-1] = "S: " + got
 	} else if got != s.Text {
-		p.Close()
-		t.Fatalf("%s:%d: got  %q\nwant %q", d.path, s.Line, got, s.Text)
+		return fmt.Errorf("got  %q\nwant %q", got, s.Text)
 	}
+	return nil
 }
 
 // arrived compares what came in with what the file says.

@@ -53,6 +53,7 @@ func TestStory(t *testing.T) {
 		{"a copier sends a scan of 10 MB", s.scan},
 		{"an unknown sender is refused with the reason", s.unknownSender},
 		{"a policy is edited and applies", s.editPolicy},
+		{"clients that the cluster hides are in no network", s.hidden},
 		{"the password in a Secret is changed and applies", s.changeSecret},
 		{"one instance, three, one, under load", s.scale},
 		{"a new image, under load", s.roll},

@@ -30,7 +30,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // office is a relay as sites have them: one rule names this machine, for some
 // senders and recipients.
 func office(t *testing.T, u *rig.Upstream, listener string) *rig.Relay {
-	return rig.Start(t, fmt.Sprintf(`apiVersion: printerrelay.dev/v1alpha1
+	return rig.Start(t, officeYAML(listener)+u.YAML("out", ""))
+}
+
+func officeYAML(listener string) string {
+	return fmt.Sprintf(`apiVersion: printerrelay.dev/v1alpha1
 kind: PrinterRelay
 metadata: {name: office}
 spec:
@@ -48,7 +52,7 @@ spec:
     match: {clientNetworks: [127.0.0.0/8]}
     senders: {allowed: ["*@copier.example"]}
     recipients: {allowed: ["*@corp.example"]}
-`, listener)+u.YAML("out", ""))
+`, listener)
 }
 
 // anybody is go-smtp's server, open to everybody.

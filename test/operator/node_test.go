@@ -53,6 +53,7 @@ type instance struct {
 	failed   string
 
 	problems    []string
+	openRelay   []string // listeners that it found open
 	connections int
 	queue       status.QueueReport
 	lastError   string // of all its upstreams, which are down then
@@ -274,7 +275,7 @@ func (n *node) missingSecrets(ctx context.Context, p *plan.Plan, pod *corev1.Pod
 func (i *instance) report(missing []string) *status.Report {
 	out := &status.Report{
 		PlanHash: i.runs.Hash, Ready: !i.notReady, Drained: i.drain, Connections: i.connections,
-		Problems: i.problems, MissingSecrets: missing, Queue: i.queue,
+		Problems: i.problems, MissingSecrets: missing, OpenRelay: i.openRelay, Queue: i.queue,
 	}
 	for _, l := range i.runs.Listeners {
 		out.Listeners = append(out.Listeners, status.ListenerReport{Name: l.Name, Open: true})
@@ -284,6 +285,13 @@ func (i *instance) report(missing []string) *status.Report {
 	}
 	slices.SortFunc(out.Upstreams, func(a, b status.UpstreamReport) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// runs is the plan that an instance took up last.
+func (n *node) runs(name string) plan.Plan {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return *n.instance(name).runs
 }
 
 // intake of what an instance runs.

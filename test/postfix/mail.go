@@ -135,3 +135,19 @@ func decode(encoding string, r io.Reader) ([]byte, error) {
 	}
 	return b, err
 }
+
+// Raw returns the octets of what has arrived until now, in no particular order.
+func (s *Server) Raw(t testing.TB) [][]byte {
+	t.Helper()
+	files, err := filepath.Glob(s.path("mail", "inbox", "new", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make([][]byte, len(files))
+	for i, file := range files {
+		if all[i], err = os.ReadFile(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}

@@ -37,6 +37,7 @@ var forbidden = []struct{ verbs, resources, namespaces string }{
 	{"create", "serviceaccounts/" + account + "#token", served + " " + elsewhere},
 	{"impersonate", "users groups serviceaccounts", "* " + own},
 	{"get create", "nodes/proxy", "*"},
+	{"create update patch delete", "nodes", "*"},
 	{"create approve", "certificatesigningrequests.certificates.k8s.io", "*"},
 	{"create patch", "mutatingwebhookconfigurations.admissionregistration.k8s.io customresourcedefinitions.apiextensions.k8s.io namespaces", "*"},
 	{"create update delete deletecollection", "printerrelays.printerrelay.dev", "* " + served},

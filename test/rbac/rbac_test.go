@@ -58,6 +58,7 @@ func TestOperator(t *testing.T) {
 	})
 	t.Run("of all namespaces", func(t *testing.T) {
 		install(t, s, "resources: [config/default]\n")
+		relays := union(relays, rights{"get nodes": true, "list nodes": true, "watch nodes": true}) // config/rbac/nodes.yaml
 		same(t, s, cfg, nobody, elsewhere, relays)
 		same(t, s, cfg, nobody, served, relays)
 		same(t, s, cfg, nobody, own, union(relays, here))

@@ -52,9 +52,15 @@ func connect(t *testing.T, d net.Dialer, port int) *Client {
 // StartTLS says EHLO and STARTTLS and shakes hands; any certificate will do.
 func (c *Client) StartTLS() {
 	c.t.Helper()
+	c.StartTLSUpTo(tls.VersionTLS13)
+}
+
+// StartTLSUpTo is StartTLS of a client that knows no newer version.
+func (c *Client) StartTLSUpTo(version uint16) {
+	c.t.Helper()
 	c.Want("250", "EHLO copier.test")
 	c.Want("220", "STARTTLS")
-	c.conn = tls.Client(c.conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the relay's own certificate is self-signed
+	c.conn = tls.Client(c.conn, &tls.Config{InsecureSkipVerify: true, MaxVersion: version}) //nolint:gosec // the relay's own certificate is self-signed
 	c.r.Reset(c.conn)
 }
 
@@ -67,6 +73,11 @@ func (c *Client) Write(s string) {
 	if _, err := c.conn.Write([]byte(s)); err != nil {
 		c.t.Fatalf("write: %v", err)
 	}
+}
+
+// TryWrite writes to a connection that the relay may have closed.
+func (c *Client) TryWrite(s string) {
+	c.conn.Write([]byte(s)) //nolint:errcheck // the reply tells
 }
 
 // Reply reads one reply, its lines joined by "\n"; "" when the connection ends.

@@ -50,21 +50,40 @@ func (c *Conn) next() ([]byte, error) {
 }
 
 // authLine is one response of an AUTH exchange, with the padding that copiers
-// leave off. A lenient listener joins base64 that was wrapped as in a message.
+// leave off.
 func (c *Conn) authLine(raw []byte) []byte {
-	const wrapped = 76 // RFC 2045 6.8
-	line := bytes.TrimSpace(raw)
-	for c.Settings.Lenient && len(line) > 0 && len(line)%wrapped == 0 && len(line) < authLine && line[len(line)-1] != '=' && bytes.IndexByte(c.buf[c.r:c.w], '\n') >= 0 {
-		more, _, err := c.readLine()
-		if err != nil {
-			break
-		}
-		line = append(line, bytes.TrimSpace(more)...)
+	line := bytes.Clone(bytes.TrimSpace(raw)) // of its own: what stands behind it in the buffer is the next line
+	if c.Settings.Lenient {
+		line = c.unwrap(line, 0)
 	}
 	if hasControl(line) {
 		line = []byte("!") // not base64: go-smtp refuses it
 	}
 	return append(padBase64(line), '\r', '\n')
+}
+
+// unwrap joins base64 that a device has wrapped over lines, as in a message; it
+// begins at start. A line of just that length may be all there is: then nothing
+// more comes, for a while.
+func (c *Conn) unwrap(line []byte, start int) []byte {
+	const wrapped = 76 // RFC 2045 6.8
+	for n := len(line) - start; n > 0 && n%wrapped == 0 && n < authLine && line[len(line)-1] != '=' && c.goesOn(); n = len(line) - start {
+		more, _, err := c.readLine()
+		if err != nil {
+			break // it shows again at the next line
+		}
+		line = append(line, bytes.TrimSpace(more)...)
+	}
+	return line
+}
+
+// initial is where the initial response of an AUTH command begins; 0: there is none.
+func initial(line []byte) int {
+	f := bytes.Fields(line)
+	if len(f) != 3 || !bytes.EqualFold(f[0], []byte("AUTH")) {
+		return 0
+	}
+	return bytes.LastIndex(line, f[2])
 }
 
 // command judges one command line. It gives nil where it has answered itself.
@@ -74,17 +93,21 @@ func (c *Conn) command(raw []byte, bare bool) ([]byte, error) {
 		c.failures++ // an answer would put the client out of step; silence must not be free
 		return nil, c.tooMany()
 	}
+	if isBDAT(raw) { // a chunk follows, which must not be read as commands
+		c.verb, c.linger = "BDAT", true
+		c.refused(reply.NotImplemented(), "BDAT was not offered")
+		return nil, c.goodbye(reply.NotImplemented())
+	}
 	if bare && c.Settings.LineEndings == lineReject {
 		c.verb = ""
 		return nil, c.refuse(reply.BareLFCommand(), "bare LF behind a command")
 	}
+	if line := bytes.Clone(bytes.TrimSpace(raw)); lenient && initial(line) > 0 {
+		raw = c.unwrap(line, initial(line))
+	}
 	cmd, refusal := parse(raw, lenient, c.Settings.Domain)
 	c.verb = cmd.verb
 	switch {
-	case refusal != nil && cmd.verb == "BDAT": // a chunk follows, which must not be read as commands
-		c.linger = true
-		c.refused(refusal, "BDAT was not offered")
-		return nil, c.goodbye(refusal)
 	case refusal != nil && refusal.Code == 421:
 		c.linger = true
 		c.refused(refusal, "another protocol")
@@ -113,6 +136,13 @@ func (c *Conn) command(raw []byte, bare bool) ([]byte, error) {
 		return nil, c.goodbye(reply.TooManyCommands())
 	}
 	return append(cmd.line, '\r', '\n'), nil
+}
+
+// isBDAT tells a chunk (RFC 3030), however malformed.
+func isBDAT(raw []byte) bool {
+	const word = "BDAT"
+	raw = bytes.TrimSpace(raw)
+	return len(raw) >= len(word) && strings.EqualFold(string(raw[:len(word)]), word) && (len(raw) == len(word) || raw[len(word)] <= ' ')
 }
 
 // refuse answers a command itself.
@@ -146,16 +176,18 @@ func (c *Conn) refused(r *reply.Reply, cause string) {
 // line. A line that is too long is dropped up to its end.
 func (c *Conn) readLine() (line []byte, bare bool, err error) {
 	deadline := time.Now().Add(c.Settings.Idle)
-	dropped := 0
+	dropped, cr := 0, false // cr: what was dropped ends in CR
 	for seen := 0; ; {
 		if i := bytes.IndexByte(c.buf[c.r+seen:c.w], '\n'); i >= 0 {
 			line = c.buf[c.r : c.r+seen+i]
 			c.r += seen + i + 1
-			if dropped > 0 || len(line) > c.limit(line) {
+			n := len(line)
+			crlf := n > 0 && line[n-1] == '\r' || n == 0 && cr
+			c.bareLF = c.bareLF && !crlf
+			switch {
+			case dropped > 0 || n > c.limit(line):
 				return nil, false, errLongLine
-			}
-			if n := len(line); n > 0 && line[n-1] == '\r' {
-				c.bareLF = false
+			case crlf:
 				return line[:n-1], false, nil
 			}
 			return line, true, nil
@@ -166,6 +198,7 @@ func (c *Conn) readLine() (line []byte, bare bool, err error) {
 			if dropped += seen; dropped > endlessLine {
 				return nil, false, errEndless
 			}
+			cr = c.buf[c.w-1] == '\r'
 			c.r, c.w, seen = 0, 0, 0
 		}
 		if err := c.fill(deadline, limit); err != nil {

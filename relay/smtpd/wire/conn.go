@@ -1,11 +1,13 @@
 package wire
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +20,7 @@ import (
 type Conn struct {
 	ID       string // of the session, for the log
 	Addr     netip.AddrPort
-	Hidden   bool // Addr is a load balancer's, which did not tell the client's
+	Hidden   bool // Addr is not the client's own: a load balancer's that did not tell it, or a node's
 	Settings Settings
 
 	l    *Listener
@@ -95,7 +97,7 @@ func (c *Conn) Hangup() {
 // wire has said what there was to say. It implements net.Conn.
 func (c *Conn) Read(p []byte) (int, error) {
 	for len(c.line) == 0 {
-		if c.err != nil {
+		if c.err != nil || c.over() { // behind QUIT go-smtp has no session for what came along
 			return 0, io.EOF
 		}
 		var err error
@@ -114,6 +116,13 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// over tells whether the connection was closed.
+func (c *Conn) over() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
 // endOfData lets go-smtp's own DATA reader see an end: the session has taken
 // the message by Body, or did not want all of it.
 func (c *Conn) endOfData() ([]byte, error) {
@@ -129,19 +138,7 @@ func (c *Conn) endOfData() ([]byte, error) {
 // fill reads more of a command from the socket; limit is the longest line that
 // the buffer shall hold. The replies that wait go out before it blocks.
 func (c *Conn) fill(deadline time.Time, limit int) error {
-	if c.r > 0 {
-		copy(c.buf, c.buf[c.r:c.w])
-		c.w -= c.r
-		c.r = 0
-	}
-	if c.w == 0 && c.body == nil && len(c.buf) > firstBuffer {
-		c.buf = make([]byte, firstBuffer) // who has nothing to say holds no more than at the start
-	}
-	if c.w == len(c.buf) {
-		grown := make([]byte, min(2*len(c.buf), limit+2))
-		copy(grown, c.buf)
-		c.buf = grown
-	}
+	c.room(limit)
 	if err := c.flush(); err != nil {
 		return err
 	}
@@ -169,6 +166,45 @@ func (c *Conn) fill(deadline time.Time, limit int) error {
 		return err
 	}
 }
+
+// room makes some for a read.
+func (c *Conn) room(limit int) {
+	if c.r > 0 {
+		copy(c.buf, c.buf[c.r:c.w])
+		c.w -= c.r
+		c.r = 0
+	}
+	if c.w == 0 && c.body == nil && len(c.buf) > firstBuffer {
+		c.buf = make([]byte, firstBuffer) // who has nothing to say holds no more than at the start
+	}
+	if c.w == len(c.buf) {
+		grown := make([]byte, min(2*len(c.buf), limit+2))
+		copy(grown, c.buf)
+		c.buf = grown
+	}
+}
+
+// goesOn tells whether another line of base64 is there, or comes soon.
+func (c *Conn) goesOn() bool {
+	deadline := time.Now().Add(wrapTime)
+	for bytes.IndexByte(c.buf[c.r:c.w], '\n') < 0 {
+		if c.w-c.r > authLine {
+			return false // too long: the reader says so
+		}
+		c.room(authLine)
+		c.sock.SetReadDeadline(deadline) //nolint:errcheck // a closed socket says so when it is read
+		n, _ := c.sock.Read(c.buf[c.w:]) //nolint:errcheck // an error shows again at the next read
+		if c.w += n; n == 0 {
+			return false
+		}
+	}
+	line, _, _ := bytes.Cut(c.buf[c.r:c.w], []byte{'\n'})
+	line = bytes.TrimSpace(line)
+	_, command := known[strings.ToUpper(string(line))]
+	return !command && len(line) > 0 && len(bytes.Trim(line, base64Alphabet)) == 0
+}
+
+const base64Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 
 // goodbye says r and ends the connection.
 func (c *Conn) goodbye(r *reply.Reply) error {

@@ -78,7 +78,7 @@ func TestGap02SlowMessageLivesTrickleDies(t *testing.T) {
 }
 
 func TestGap03ChunkingIsHiddenAndBdatCloses(t *testing.T) {
-	for _, bdat := range []string{"BDAT 20 LAST", "BDAT 20 FOO", "BDAT", "BDAT -1", "bdat 99999999999"} {
+	for _, bdat := range []string{"BDAT 20 LAST", "BDAT 20 FOO", "BDAT", "BDAT -1", "bdat 99999999999", "BDAT 20\x00LAST", "BDAT\t20 LAST"} {
 		r := start(t)
 		c := r.greeted()
 		if got := c.cmd("EHLO copier.test", "250-"); strings.Contains(got, "CHUNKING") || strings.Contains(got, "BINARYMIME") {
@@ -172,15 +172,18 @@ func TestGap06BareLFEndsOnlyADeclaredSessionOfBareLF(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*rig)
 		first  string
+		reply  string
 	}{
-		"not declared":          {func(*rig) {}, "NOOP\n"},
-		"one command with CRLF": {bareLF, "NOOP\r\n"},
+		"not declared":                    {func(*rig) {}, "NOOP\n", "250"},
+		"one command with CRLF":           {bareLF, "NOOP\r\n", "250"},
+		"one that was too long":           {bareLF, "NOOP " + strings.Repeat("x", commandLine) + "\r\n", "500"},
+		"one that was too long by itself": {bareLF, strings.Repeat("x", 10*commandLine) + "\r\n", "500"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := start(t, tc.change)
 			c := r.greeted()
 			c.write(tc.first)
-			c.want("250")
+			c.want(tc.reply)
 			for _, line := range strings.SplitAfter(session("\n"), "\n")[:4] {
 				c.write(line)
 			}
@@ -262,6 +265,33 @@ func TestGap13OnlyCatalogueRepliesLeave(t *testing.T) {
 	if len(r.refusals) != 12 { // all but the session's own two
 		t.Errorf("%d refusals were reported:\n%s", len(r.refusals), strings.Join(r.refusals, "\n"))
 	}
+}
+
+// What comes in one piece with a line is not spoilt by what that line is made
+// into, and not looked at behind the end.
+func TestWhatComesAlongWithALine(t *testing.T) {
+	t.Run("a login without padding", func(t *testing.T) {
+		c := start(t).greeted()
+		c.cmd("EHLO x.test", "250")
+		c.write("AUTH PLAIN\r\nAHUAcA\r\nNOOP\r\n")
+		c.want("334")
+		c.want("235")
+		c.want("250 2.0.0 OK")
+	})
+	t.Run("commands behind QUIT", func(t *testing.T) {
+		r := start(t)
+		c := r.greeted()
+		c.cmd("EHLO x.test", "250")
+		c.write("QUIT\r\nMAIL FROM:<a@b.example>\r\n")
+		c.want("221")
+		c.ended()
+		r.eventually("the connection is gone", func() bool { return r.l.Connections() == 0 })
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if len(r.panics) > 0 {
+			t.Errorf("log: %q", r.panics)
+		}
+	})
 }
 
 func TestPanicIs421AndIsLogged(t *testing.T) {

@@ -20,7 +20,8 @@ import (
 type Limits struct {
 	Connections int
 	PerClient   int
-	Proxies     []netip.Prefix // peers that must send a PROXY header
+	Proxies     []netip.Prefix        // peers that must send a PROXY header
+	Hides       func(netip.Addr) bool // tells addresses that are not a client's own; nil: there are none
 
 	// Known tells whether a client is one that mail is expected from; nil: all
 	// are. The last quarter of Connections is for those alone, so that a crowd of
@@ -165,7 +166,8 @@ func (l *Listener) greet(s *slot, sock net.Conn, client netip.AddrPort, hidden b
 		return
 	}
 	c := newConn(l, s, sock, client)
-	c.Hidden = hidden
+	limits := l.limits()
+	c.Hidden = hidden || limits.Hides != nil && limits.Hides(client.Addr())
 	c.Settings = l.settings(c.known())
 	l.add(c)
 	if !c.Settings.Implicit {
@@ -195,8 +197,8 @@ func (l *Listener) greet(s *slot, sock net.Conn, client netip.AddrPort, hidden b
 	})
 }
 
-// known is the client's address, or none where a proxy hid it: what is meant
-// for some networks is not for whoever comes through the proxy.
+// known is the client's address, or none where it is hidden: what is meant for
+// some networks is not for whoever comes through a proxy or a node.
 func (c *Conn) known() netip.Addr {
 	if c.Hidden {
 		return netip.Addr{}

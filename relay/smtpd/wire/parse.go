@@ -97,6 +97,9 @@ func parsePath(verb, arg string, lenient bool, domain string) (path, params stri
 	if len(arg) < len(word) || !strings.EqualFold(arg[:len(word)], word) {
 		return "", "", reply.Syntax("Write " + verb + " " + word + "<address>")
 	}
+	if !lenient && arg[len(word):] != "" && arg[len(word)] != '<' { // RFC 5321 3.3: no space, and 4.1.2: in angle brackets
+		return "", "", reply.Syntax("Write " + verb + " " + word + "<address>")
+	}
 	addr, rest, ok := cutPath(strings.TrimLeft(arg[len(word):], " "))
 	if !ok {
 		return "", "", bad()
@@ -170,8 +173,7 @@ func isKeyword(s string) bool {
 
 func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
-// validHelo tells a domain or an address literal (RFC 5321 4.1.1.1, 4.1.3). An
-// underscore passes: copiers are named as Windows names them.
+// validHelo tells a domain or an address literal (RFC 5321 4.1.1.1, 4.1.3).
 func validHelo(s string) bool {
 	if inner, ok := strings.CutPrefix(s, "["); ok {
 		inner, ok = strings.CutSuffix(inner, "]")
@@ -192,7 +194,7 @@ func validHelo(s string) bool {
 			return false
 		}
 		for _, c := range []byte(label) {
-			if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' {
 				return false
 			}
 		}

@@ -24,8 +24,9 @@ const (
 	writeTimeout   = 3 * time.Minute
 	handshakeTime  = 30 * time.Second
 	lingerTime     = time.Second
-	maxFailures    = 20  // replies 4yz and 5yz between two accepted messages
-	maxCommands    = 100 // other than RCPT, between two accepted messages: NOOP must not hold a connection for ever
+	wrapTime       = 2 * time.Second // a second line of base64 is not further behind the first
+	maxFailures    = 20              // replies 4yz and 5yz between two accepted messages
+	maxCommands    = 100             // other than RCPT, between two accepted messages: NOOP must not hold a connection for ever
 	lineBareLF     = "BareLF"
 	lineReject     = "Reject"
 	startTLSBroken = "listener has no usable certificate"

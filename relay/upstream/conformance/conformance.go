@@ -2,8 +2,8 @@
 // relay/upstream as tests. A type's own tests give a Harness and call Run; what
 // only that type has (TLS, time limits of a step) it tests itself.
 //
-// Only tests import it. It may import relay/upstream, relay/envelope and
-// relay/message.
+// Only tests import it. It may import relay/smtpd and what that runs on, which hand
+// a transport what clients sent, but not relay/delivery, which imports the types.
 package conformance
 
 import (
@@ -117,6 +117,7 @@ func Run(t *testing.T, h Harness) {
 		{"Addresses", None, addresses},
 		{"NullSender", None, nullSender},
 		{"Smuggling", None, smuggling},
+		{"SmugglingByListener", None, smugglingByListener},
 		{"BoundedMemory", None, boundedMemory},
 		{"BrokenSource", None, brokenSource},
 		{"AtOnce", None, atOnce},

@@ -69,6 +69,7 @@ func startServerAt(t testing.TB, f conformance.Fault, address string) *server {
 		srv.TLSConfig = nil
 	}
 	srv.ErrorLog = log.New(io.Discard, "", 0)
+	srv.MaxLineLength = 0 // lines are as long as a device makes them
 	done := make(chan struct{})
 	go func() { defer close(done); srv.Serve(narrow{l}) }() //nolint:errcheck // ends with the listener
 	t.Cleanup(func() { close(s.ended); l.Close(); srv.Close(); <-done })

@@ -183,8 +183,8 @@ func (s *servers) lookupMX(ctx context.Context) error {
 		s.list = []candidate{{name: domain}}
 		return nil
 	}
-	list = slices.DeleteFunc(list, func(c candidate) bool { return c.name == "" }) // RFC 7505 3
-	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	list = slices.DeleteFunc(list, func(c candidate) bool { return c.name == "" })  // RFC 7505 3
+	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] }) //nolint:gosec // no secret
 	slices.SortStableFunc(list, func(a, b candidate) int { return int(a.preference) - int(b.preference) })
 	s.list = list
 	return nil

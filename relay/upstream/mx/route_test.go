@@ -179,10 +179,12 @@ func TestLiteral(t *testing.T) {
 	s := startServer(t, conformance.None)
 	tr := direct(t, s, &zone{}, func(c *Config) { c.MX.Verified = false })
 	for to, want := range map[string]string{
-		"a@[127.0.0.1]": "Accepted", "a@[IPv6:::ffff:127.0.0.1]": "Accepted",
-		"a@[x]": "Failed/Recipient 5.1.2", "a@[IPv6:fe80::1%eth0]": "Failed/Recipient 5.1.2", "a@[169.254.169.254]": "Deferred/Recipient 4.4.4",
+		"[127.0.0.1]": "Accepted", "[IPv6:::ffff:127.0.0.1]": "Accepted",
+		"[x]": "Failed/Recipient 5.1.2", "[IPv6:fe80::1%eth0]": "Failed/Recipient 5.1.2", "[169.254.169.254]": "Deferred/Recipient 4.4.4",
 	} {
-		if o := tr.Deliver(t.Context(), message(t, to))[0]; brief(o) != want {
+		m := message(t, "a@corp.test")
+		m.Recipients[0].Domain = to // some are no addresses by now, and may be in an older spool
+		if o := tr.Deliver(t.Context(), m)[0]; brief(o) != want {
 			t.Errorf("%s: %s (%s), want %s", to, brief(o), o.Text, want)
 		}
 	}

@@ -20,6 +20,7 @@ func (t *Transport) fit(m *upstream.Message) *upstream.Outcome {
 		o = cannot(552, "5.3.4", "the message has %d octets, SES takes %d", m.Size, int64(maxSize))
 	case m.MaxLine > maxLine:
 		o = cannot(554, "5.6.0", "the message has a line of %d octets, SES takes %d", m.MaxLine, maxLine)
+		o.Cause = upstream.ErrUnencoded
 	case m.UTF8:
 		o = cannot(553, "5.6.7", "an address or a header needs SMTPUTF8, which SES does not have")
 	default:

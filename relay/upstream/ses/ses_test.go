@@ -335,6 +335,9 @@ func TestFit(t *testing.T) {
 			if tc.want != "" && len(s.asked) != 0 {
 				t.Error("it was sent all the same")
 			}
+			if can := errors.Is(o.Cause, upstream.ErrUnencoded); can != (name == "a long line") {
+				t.Errorf("says that it could be taken encoded: %v", can)
+			}
 		})
 	}
 }

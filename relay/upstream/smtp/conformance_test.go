@@ -66,6 +66,7 @@ func startServer(t testing.TB, f conformance.Fault) *server {
 		srv.TLSConfig = nil
 	}
 	srv.ErrorLog = log.New(io.Discard, "", 0)
+	srv.MaxLineLength = 0 // lines are as long as a device makes them
 	done := make(chan struct{})
 	go func() { defer close(done); srv.Serve(narrow{l}) }() //nolint:errcheck // ends with the listener
 	// Close of the server knows no listener before Serve has begun: the listener

@@ -13,7 +13,9 @@ func (s *session) fit(m *upstream.Message) (*upstream.Message, *upstream.Outcome
 		return m, cannot(552, "5.3.4", "the message has %d octets, the server takes %d", m.Size, s.size)
 	}
 	if m.EightBit && !s.offers("8BITMIME") {
-		return m, cannot(554, "5.6.3", "the message holds 8-bit text, which the server does not take (no 8BITMIME)")
+		o := cannot(554, "5.6.3", "the message holds 8-bit text, which the server does not take (no 8BITMIME)")
+		o.Cause = upstream.ErrUnencoded
+		return m, o
 	}
 	if m.UTF8 && !s.offers("SMTPUTF8") {
 		return m, cannot(553, "5.6.7", "an address or a header needs SMTPUTF8, which the server does not offer")

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Makes what a release ships, in a folder that it empties first: programs, image,
+# chart, install.yaml, bills of materials, and the checksums of all. The same commit
+# and the same Go give the same octets, on any machine and in any folder.
+# Usage: dist.sh VERSION FOLDER
+#   DIST_ARCHS      architectures (default: amd64 arm64)
+#   DIST_GOCACHE    where programs are compiled, in place of Go's own cache
+set -euo pipefail
+(($# == 2)) || { echo "usage: dist.sh VERSION FOLDER" >&2; exit 2; }
+version=$1 dist=$(realpath -m "$2")
+cd "$(dirname "$0")/.."
+read -ra archs <<<"${DIST_ARCHS:-amd64 arm64}"
+tool=(go tool -modfile=hack/tools/deploy/go.mod)
+image=ghcr.io/printerrelay/printer-relay
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+export SOURCE_DATE_EPOCH
+umask 022
+
+# A release is called the same everywhere.
+app_version=$(sed -n 's/^appVersion: *"\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' charts/printer-relay/Chart.yaml)
+if [[ $version =~ ^v[0-9]+\.[0-9]+\.[0-9]+$ && $version != "$app_version" ]]; then
+  echo "dist: this is $version, and charts/printer-relay/Chart.yaml has appVersion $app_version: see Releases in docs/development.md" >&2
+  exit 1
+fi
+
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+rm -rf "$dist"
+mkdir -p "$dist"
+
+programs=()
+for arch in "${archs[@]}"; do
+  program=$tmp/$arch/printer-relay
+  GOCACHE=${DIST_GOCACHE:-$(go env GOCACHE)} GOOS=linux GOARCH=$arch make -s build BIN="$program" VERSION="$version"
+  programs+=("$program")
+  cp "$program" "$dist/printer-relay_linux_$arch"
+  hack/sbom.sh "$program" "$version" "$dist/printer-relay_linux_$arch.cdx.json"
+done
+
+hack/image.sh "$image:$version" "$dist/image.tar" "${programs[@]}" >"$dist/image.digest"
+
+# Helm keeps the files' times.
+cp -r charts/printer-relay "$tmp/printer-relay"
+find "$tmp/printer-relay" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+"${tool[@]}" helm package "$tmp/printer-relay" --destination "$dist" >/dev/null
+"${tool[@]}" kustomize build config/default --output "$dist/install.yaml"
+
+chmod 644 "$dist"/*
+for arch in "${archs[@]}"; do chmod 755 "$dist/printer-relay_linux_$arch"; done
+(cd "$dist" && LC_ALL=C && sha256sum -- * >"$tmp/sums" && mv "$tmp/sums" SHA256SUMS && chmod 644 SHA256SUMS)
