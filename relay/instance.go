@@ -98,9 +98,10 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source) error {
 	if err := in.delivery.Update(pl); err != nil {
 		return err
 	}
+	b := budgetOf(memoryLimit())
 	in.queue = queue.New(in.spool, queue.Options{
 		Deliver: in.delivery, Settings: queue.SettingsOf(pl), Capabilities: in.delivery.Capabilities,
-		Log: in.log, Metrics: in.metrics, Grace: in.grace,
+		Log: in.log, Metrics: in.metrics, Grace: in.grace, MaxMemory: b.queue,
 	})
 	if err := in.queue.Load(); err != nil {
 		return err
@@ -114,6 +115,7 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source) error {
 	in.wg.Go(func() { in.checks.Run(ctx) })
 	in.server = smtpd.New(smtpd.Config{
 		Bind: p.Bind, PortOffset: p.PortOffset, State: in.dir, Spool: in.spool, Queue: in.queue, Limiter: in.limiter,
+		Connections: b.connections, Receiving: b.receiving,
 		CarriesUTF8: in.delivery.CarriesUTF8, Transcripts: in.failed, Metrics: in.metrics, Log: in.log,
 	})
 	in.missing(pl, src)

@@ -70,6 +70,30 @@ func (s Set) AtMail(c Client, from envelope.Address) Decision {
 	return d
 }
 
+// Names tells whether some rule could let a client in for its address: mail is
+// expected from there.
+func (s Set) Names(client netip.Addr) bool {
+	c := Client{Addr: client}
+	for i := range s {
+		if s[i].DryRun {
+			continue
+		}
+		for k := range s[i].Rules {
+			r := &s[i].Rules[k]
+			if _, ok := holds(r.Match.Networks, c); !ok {
+				continue
+			}
+			if r.Action != Reject {
+				return true
+			}
+			if len(r.Match.Users) == 0 && len(r.Match.Senders) == 0 {
+				return false // nothing behind it is asked
+			}
+		}
+	}
+	return false
+}
+
 // NoRule is the refusal of a client that no rule matches; hidden says that one
 // could have, were its address known.
 func NoRule(c Client, hidden bool) *reply.Reply {

@@ -10,27 +10,37 @@ import (
 	"github.com/printerrelay/printer-relay/relay/envelope"
 )
 
-// maxKeys bounds what a Limiter remembers. The least recently used key goes
-// first; a key that has used nothing for a day has nothing left to remember.
+// maxKeys bounds what a Limiter remembers of clients, and as much of users and
+// rules. The least recently used key goes first; a key that has used nothing for a
+// day has nothing left to remember. They are two tables since a client can come from
+// thousands of addresses: whoever does must not have it forgotten what a user whose
+// password they have, or a rule, has used.
 const maxKeys = 10_000
 
 // Limiter counts messages and recipients for the rate limits of rules. A
 // message limit is a token bucket that holds a minute's worth; a recipient
 // limit counts the last 24 hours by the hour. It is safe for concurrent use.
 type Limiter struct {
-	mu    sync.Mutex
+	mu      sync.Mutex
+	clients *table
+	named   *table // users and rules: manifests and Secrets bound how many there are
+}
+
+// table is the use of some keys.
+type table struct {
 	keys  map[string]*list.Element // of *usage
 	order *list.List               // most recent first
 }
 
+func newTable() *table { return &table{keys: map[string]*list.Element{}, order: list.New()} }
+
 // NewLimiter makes an empty Limiter.
-func NewLimiter() *Limiter {
-	return &Limiter{keys: map[string]*list.Element{}, order: list.New()}
-}
+func NewLimiter() *Limiter { return &Limiter{clients: newTable(), named: newTable()} }
 
 type usage struct {
 	Key   string    `json:"key"`
-	Due   time.Time `json:"due"` // when the bucket is full again
+	Named bool      `json:"named,omitempty"` // of a user or a rule
+	Due   time.Time `json:"due"`             // when the bucket is full again
 	Hours [24]int   `json:"hours"`
 	Hour  int64     `json:"hour"` // of Hours' newest entry, since 1970
 }
@@ -69,32 +79,37 @@ func (l *Limiter) Take(now time.Time, r *Rule, client netip.Addr, user string, n
 	return v
 }
 
-func (r *Rule) key(client netip.Addr, user string) string {
+// key is what r counts by; named tells that it is no client's.
+func (r *Rule) key(client netip.Addr, user string) (key string, named bool) {
 	k := r.Policy + "\x00" + r.Name + "\x00"
-	switch r.Rate.Per {
-	case PerClient:
-		return k + envelope.Device(client).String()
-	case PerUser:
-		if user == "" {
-			return k + envelope.Device(client).String()
-		}
-		return k + "u\x00" + user
+	switch {
+	case r.Rate.Per == PerUser && user != "":
+		return k + "u\x00" + user, true
+	case r.Rate.Per == PerUser, r.Rate.Per == PerClient:
+		return k + envelope.Device(client).String(), false
 	}
-	return k
+	return k, true
 }
 
-func (l *Limiter) usage(key string) *usage {
-	if e := l.keys[key]; e != nil {
-		l.order.MoveToFront(e)
+func (l *Limiter) usage(key string, named bool) *usage {
+	if named {
+		return l.named.usage(key, named)
+	}
+	return l.clients.usage(key, named)
+}
+
+func (t *table) usage(key string, named bool) *usage {
+	if e := t.keys[key]; e != nil {
+		t.order.MoveToFront(e)
 		return e.Value.(*usage)
 	}
-	if l.order.Len() >= maxKeys {
-		last := l.order.Back()
-		delete(l.keys, last.Value.(*usage).Key)
-		l.order.Remove(last)
+	if t.order.Len() >= maxKeys {
+		last := t.order.Back()
+		delete(t.keys, last.Value.(*usage).Key)
+		t.order.Remove(last)
 	}
-	u := &usage{Key: key}
-	l.keys[key] = l.order.PushFront(u)
+	u := &usage{Key: key, Named: named}
+	t.keys[key] = t.order.PushFront(u)
 	return u
 }
 
@@ -145,9 +160,11 @@ func (u *usage) room(now time.Time, left int) time.Duration {
 func (l *Limiter) MarshalJSON() ([]byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := make([]*usage, 0, l.order.Len())
-	for e := l.order.Front(); e != nil; e = e.Next() {
-		all = append(all, e.Value.(*usage))
+	all := make([]*usage, 0, l.clients.order.Len()+l.named.order.Len())
+	for _, t := range []*table{l.clients, l.named} {
+		for e := t.order.Front(); e != nil; e = e.Next() {
+			all = append(all, e.Value.(*usage))
+		}
 	}
 	return json.Marshal(all)
 }
@@ -160,10 +177,17 @@ func (l *Limiter) UnmarshalJSON(b []byte) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.keys, l.order = map[string]*list.Element{}, list.New()
-	for _, u := range all[:min(len(all), maxKeys)] {
-		if u != nil && l.keys[u.Key] == nil {
-			l.keys[u.Key] = l.order.PushBack(u)
+	l.clients, l.named = newTable(), newTable()
+	for _, u := range all {
+		if u == nil {
+			continue
+		}
+		t := l.clients
+		if u.Named {
+			t = l.named
+		}
+		if t.keys[u.Key] == nil && t.order.Len() < maxKeys {
+			t.keys[u.Key] = t.order.PushBack(u)
 		}
 	}
 	return nil

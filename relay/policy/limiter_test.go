@@ -132,6 +132,42 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
+// A crowd of clients pushes out other clients, and neither a user's nor a rule's
+// count: who has one password and a network must not begin anew with it. A restart
+// changes nothing of that.
+func TestLimiterIsBounded(t *testing.T) {
+	l := NewLimiter()
+	rule := func(name string, per Per) *Rule {
+		return &Rule{Policy: "p", Name: name, Rate: &Rate{RecipientsPerDay: 1, Per: per, Exceeded: Refuse}}
+	}
+	stolen, all, each := rule("user", PerUser), rule("rule", PerRule), rule("client", PerClient)
+	a := netip.MustParseAddr("10.0.0.1")
+	l.Take(noon, stolen, a, "mfp", 1)
+	l.Take(noon, all, a, "", 1)
+	for i := range 2 * maxKeys {
+		l.Take(noon, each, netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}), "mfp", 1)
+	}
+	b, err := json.Marshal(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := NewLimiter()
+	if err := json.Unmarshal(b, again); err != nil {
+		t.Fatal(err)
+	}
+	for name, l := range map[string]*Limiter{"running": l, "restarted": again} {
+		if len(l.clients.keys) != maxKeys || l.clients.order.Len() != maxKeys {
+			t.Errorf("%s: %d clients are remembered", name, len(l.clients.keys))
+		}
+		if v := l.Take(noon, stolen, a, "mfp", 1); !v.Over {
+			t.Errorf("%s: the user begins anew", name)
+		}
+		if v := l.Take(noon, all, a, "", 1); !v.Over {
+			t.Errorf("%s: the rule begins anew", name)
+		}
+	}
+}
+
 // What is on disk may be anything after a crash.
 func FuzzLimiterJSON(f *testing.F) {
 	f.Add([]byte(`[{"key":"p\u0000r\u0000","due":"2026-11-23T12:00:00Z","hours":[1,2],"hour":494676}]`))

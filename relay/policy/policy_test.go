@@ -245,14 +245,36 @@ func TestRestartIsNoWayAroundALimit(t *testing.T) {
 	}
 }
 
-func TestLimiterIsBounded(t *testing.T) {
-	r := &Rule{Rate: &Rate{MessagesPerMinute: 1, Per: PerClient, Exceeded: Refuse}}
-	l := NewLimiter()
-	for i := range maxKeys + 1000 {
-		l.Take(noon, r, netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), "", 1)
+// Who has places kept for it: whoever a rule could let in by its address.
+func TestNames(t *testing.T) {
+	nets := func(n ...string) Match {
+		m := Match{}
+		for _, p := range n {
+			m.Networks = append(m.Networks, netip.MustParsePrefix(p))
+		}
+		return m
 	}
-	if len(l.keys) != maxKeys || l.order.Len() != maxKeys {
-		t.Errorf("%d keys", len(l.keys))
+	withUser := func(m Match) Match { m.Users = []string{"mfp"}; return m }
+	s := Set{
+		{DryRun: true, Rules: []Rule{{Match: nets("10.9.0.0/16"), Action: Allow}, {Match: nets("10.1.0.0/16"), Action: Reject}}},
+		{Rules: []Rule{
+			{Match: nets("10.1.6.6/32"), Action: Reject},
+			{Match: withUser(nets("10.1.7.7/32")), Action: Reject},
+			{Match: nets("10.1.0.0/16"), Action: Allow},
+			{Match: withUser(nets("10.2.0.0/16", "2001:db8::/32")), Action: Hold},
+			{Match: Match{Users: []string{"mfp"}}, Action: Allow},
+		}},
+	}
+	for addr, want := range map[string]bool{
+		"10.1.0.1": true, "::ffff:10.1.0.1": true, "10.2.0.1": true, "2001:db8::1": true, "10.1.7.7": true,
+		"10.1.6.6": false, "10.9.0.1": false, "192.0.2.1": false,
+	} {
+		if got := s.Names(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: %v", addr, got)
+		}
+	}
+	if s.Names(netip.Addr{}) || (Set{}).Names(netip.MustParseAddr("10.1.0.1")) {
+		t.Error("no address, or no policy, is named")
 	}
 }
 

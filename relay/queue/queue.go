@@ -4,7 +4,7 @@
 // the spool before it counts, and tries again, falls back, gives up or notifies.
 // It knows no SMTP and no headers.
 //
-// It may import relay/spool, envelope, upstream, plan, policy (its names), dsn
+// It may import relay/spool, share, envelope, upstream, plan, policy (its names), dsn
 // and metrics.
 package queue
 
@@ -38,6 +38,7 @@ type Options struct {
 	Log         *slog.Logger  // nil: none
 	Metrics     *metrics.Set  // nil: none
 	MaxMessages int           // 0: 500,000
+	MaxMemory   int64         // octets that messages may take in memory, about; 0: 400 MiB
 	Grace       time.Duration // for attempts that run when Run's context ends; 0: 20 s
 	Timeout     time.Duration // of one attempt, beside the transport's own; 0: 1 h
 }
@@ -59,6 +60,7 @@ type store interface {
 	Remove(id string) error
 	Body(id string) (*spool.Reader, error)
 	Read(id string) (spool.Entry, error)
+	Room() int64
 }
 
 // Queue is the queue of one relay. Its methods are safe for concurrent use.
@@ -75,6 +77,7 @@ type Queue struct {
 	routing   *routing
 	items     map[string]*item
 	coming    int // messages that are being committed
+	shares    shares
 	lanes     map[string]*lane
 	timers    timers
 	alarm     int64         // when Run looks at the timers next
@@ -96,6 +99,9 @@ func New(s *spool.Spool, o Options) *Queue { return newQueue(s, o) }
 func newQueue(s store, o Options) *Queue {
 	if o.MaxMessages <= 0 {
 		o.MaxMessages = 500_000
+	}
+	if o.MaxMemory <= 0 {
+		o.MaxMemory = 400 << 20
 	}
 	if o.Grace <= 0 {
 		o.Grace = 20 * time.Second
@@ -121,6 +127,7 @@ func newQueue(s store, o Options) *Queue {
 		q.log = slog.New(slog.DiscardHandler)
 	}
 	q.unlocked.L = &q.mu
+	q.shares.init(s, o.MaxMemory)
 	q.hard, q.hardEnd = context.WithCancel(context.Background())
 	q.rewire(o.Settings)
 	return q
@@ -230,6 +237,13 @@ func (q *Queue) Submit(w *spool.Writer, m *Message) (*Ticket, error) {
 		w.Abort()
 		return nil, ErrFull
 	}
+	defer q.unreserve()
+	done, err := q.shares.admit(m)
+	if err != nil {
+		w.Abort()
+		return nil, err
+	}
+	defer done()
 	if m.Arrived.IsZero() {
 		m.Arrived = time.Now()
 	}
@@ -239,7 +253,6 @@ func (q *Queue) Submit(w *spool.Writer, m *Message) (*Ticket, error) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.coming--
 	if err != nil {
 		w.Abort()
 		return nil, fmt.Errorf("queue: message %s: %w", m.ID, err)
@@ -257,6 +270,12 @@ func (q *Queue) reserve() bool {
 	return true
 }
 
+func (q *Queue) unreserve() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.coming--
+}
+
 // Full tells whether Submit would refuse a message now for want of room.
 func (q *Queue) Full() bool {
 	q.mu.Lock()
@@ -269,6 +288,7 @@ func (q *Queue) add(m *Message) *Ticket {
 	q.strs.share(m)
 	it := newItem(m)
 	q.items[m.ID] = it
+	q.shares.hold(m)
 	t := &Ticket{ID: m.ID, q: q, it: it}
 	if m.Relayed && q.running && !q.stopping && it.held == "" && !m.NotBefore.After(m.Arrived) {
 		t.done = make(chan struct{})

@@ -248,6 +248,14 @@ func Remote(code int, enhanced [3]int, words string) *Reply {
 	return r
 }
 
+// SpoolShare refuses a client that has its share of the storage (RFC 3463 X.3.1).
+func SpoolShare() *Reply {
+	return refuse(452, 4, 3, 1, 65, "Too many of your scans wait here, ask your IT")
+}
+
+// Busy says that as many messages come in as may (RFC 3463 X.3.2).
+func Busy() *Reply { return refuse(451, 4, 3, 2, 66, "Relay is busy, send again") }
+
 // octets writes n for a person: exact below 10 kB, else with three digits.
 func octets(n int64) string {
 	switch {

@@ -109,7 +109,7 @@ func TestWhoLoggedInIsKnownBehindARestart(t *testing.T) {
 	for name, tc := range map[string]struct {
 		days time.Duration
 		want string
-	}{"a day": {trustMemory - time.Hour, "235"}, "more": {trustMemory + time.Hour, "421 4.7.0 PR-024 "}} {
+	}{"a day": {recentTime - time.Hour, "235"}, "more": {recentTime + time.Hour, "421 4.7.0 PR-024 "}} {
 		t.Run(name, func(t *testing.T) {
 			state := t.TempDir()
 			synctest.Test(t, func(t *testing.T) {

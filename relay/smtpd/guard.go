@@ -14,19 +14,24 @@ import (
 // guessing at one user from many clients (CWE-307). A client from which somebody
 // logged in within a day is slowed and never locked out: behind its address may be
 // sixty copiers, one of them with an old password. One from which nobody ever did
-// is turned away for a while. It keeps a bounded number of both.
+// is turned away for a while. It keeps a bounded number of both, and nobody can
+// have it forget what counts by coming from many addresses or naming many users.
 type guard struct {
+	trusted recent // clients from which somebody logged in
 	mu      sync.Mutex
-	clients map[netip.Prefix]*guessing
-	users   map[uint64]*guessing // by a hash of the name: who guesses chooses the names
-	dirty   bool                 // who logged in is not saved yet
-	saved   time.Time
+	clients guesses[netip.Prefix]
+	users   guesses[uint64] // by a hash of the name: who guesses chooses the names
+}
+
+// guesses is what is known of those who failed.
+type guesses[K comparable] struct {
+	of    map[K]*guessing
+	other guessing // all those for whom there is no room
 }
 
 type guessing struct {
 	failures int
-	last     time.Time // of a failure
-	good     time.Time // of a login
+	last     time.Time
 }
 
 const (
@@ -35,8 +40,8 @@ const (
 	freeFailures = 6                // of one client or user, before the delay grows
 	lockFailures = 30               // of a client without a login, before it is turned away
 	guardMemory  = 15 * time.Minute // without a failure, and all is forgotten
-	trustMemory  = 24 * time.Hour   // of a login
 	maxGuarded   = 10_000           // clients, and as many users
+	guardSample  = 16               // entries that are looked at for one that can go
 )
 
 var userSeed = maphash.MakeSeed()
@@ -45,31 +50,28 @@ var userSeed = maphash.MakeSeed()
 func (g *guard) failed(now time.Time, client netip.Addr, user string) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	c := entry(&g.clients, envelope.Device(client), now)
-	u := entry(&g.users, maphash.String(userSeed, strings.ToLower(user)), now) // as logins are found: mfp, Mfp and MFP are one
+	c := g.clients.entry(envelope.Device(client), now)
+	u := g.users.entry(maphash.String(userSeed, strings.ToLower(user)), now) // as logins are found: mfp, Mfp and MFP are one
 	return max(c.fail(now), u.fail(now))
 }
 
 // passed notes that somebody logged in. Failures stay counted: they cost time only
 // who fails, and else whoever knows one password could guess at others for free.
-func (g *guard) passed(now time.Time, client netip.Addr) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	c := entry(&g.clients, envelope.Device(client), now)
-	g.dirty = g.dirty || now.Sub(c.good) > trustMemory/24
-	c.good = now
-}
+func (g *guard) passed(now time.Time, client netip.Addr) { g.trusted.saw(now, client) }
 
 // locked tells whether a client is turned away.
 func (g *guard) locked(now time.Time, client netip.Addr) bool {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	c := g.clients[envelope.Device(client)]
-	return c != nil && c.failures >= lockFailures && now.Sub(c.last) <= guardMemory && now.Sub(c.good) > trustMemory
+	c := g.clients.of[envelope.Device(client)]
+	locked := c != nil && c.failures >= lockFailures && !c.old(now)
+	g.mu.Unlock()
+	return locked && !g.trusted.has(now, client)
 }
 
+func (v *guessing) old(now time.Time) bool { return now.Sub(v.last) > guardMemory }
+
 func (v *guessing) fail(now time.Time) time.Duration {
-	if now.Sub(v.last) > guardMemory {
+	if v.old(now) {
 		v.failures = 0
 	}
 	v.failures++
@@ -81,32 +83,44 @@ func (v *guessing) fail(now time.Time) time.Duration {
 	return min(delay, longestDelay)
 }
 
-// entry finds or makes what is known of a key. Where there is no room, what is
-// forgotten first is old, then guesses, and logins last: whoever comes from
-// thousands of addresses must not have the copiers' forgotten.
-func entry[K comparable](m *map[K]*guessing, key K, now time.Time) *guessing {
-	if *m == nil {
-		*m = map[K]*guessing{}
+// entry finds or makes what is known of a key. Where there is no room, one goes
+// that says nothing: it is old, or has failed so seldom that its delay has not grown.
+// One that is slowed down or turned away stays; if all are, the new one is counted
+// together with all others that come too late.
+func (g *guesses[K]) entry(key K, now time.Time) *guessing {
+	if g.of == nil {
+		g.of = map[K]*guessing{}
 	}
-	v := (*m)[key]
-	if v != nil {
+	if v := g.of[key]; v != nil {
 		return v
 	}
-	for _, drop := range []func(*guessing) bool{
-		func(v *guessing) bool { return now.Sub(v.last) > guardMemory && now.Sub(v.good) > trustMemory },
-		func(v *guessing) bool { return now.Sub(v.good) > trustMemory },
-		func(*guessing) bool { return true },
-	} {
-		if len(*m) < maxGuarded {
+	if len(g.of) >= maxGuarded && !g.forget(now) {
+		return &g.other
+	}
+	v := &guessing{}
+	g.of[key] = v
+	return v
+}
+
+// forget drops, of a few entries, the one that says least.
+func (g *guesses[K]) forget(now time.Time) bool {
+	var least K
+	most, seen := freeFailures+1, 0
+	for k, v := range g.of { // in no order
+		n := v.failures
+		if v.old(now) {
+			n = 0
+		}
+		if n < most {
+			least, most = k, n
+		}
+		if seen++; seen == guardSample {
 			break
 		}
-		for k, v := range *m {
-			if drop(v) {
-				delete(*m, k)
-			}
-		}
 	}
-	v = &guessing{}
-	(*m)[key] = v
-	return v
+	if most > freeFailures {
+		return false
+	}
+	delete(g.of, least)
+	return true
 }

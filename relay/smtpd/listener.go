@@ -30,9 +30,10 @@ type listener struct {
 }
 
 type listenerState struct {
-	plan    *plan.Listener
-	tls     *tls.Config // nil: none, or none to be had
-	problem string
+	plan        *plan.Listener
+	connections int         // those of the plan, as far as memory allows
+	tls         *tls.Config // nil: none, or none to be had
+	problem     string
 }
 
 func (l *listener) plan() *plan.Listener { return l.state.Load().plan }
@@ -47,8 +48,9 @@ func (s *Server) newListener(raw net.Listener) *listener {
 	l.smtp.MaxLineLength = 0        // wire bounds commands; it must not hold for messages
 	l.smtp.ErrorLog = failures{s.Log}
 	limits := func() wire.Limits {
-		p := l.plan()
-		return wire.Limits{Connections: p.Connections, PerClient: p.ConnsPerClient, Proxies: p.ProxyNetworks, Hides: s.Plan().HiddenClients.Hides}
+		st := l.state.Load()
+		p := st.plan
+		return wire.Limits{Connections: st.connections, PerClient: p.ConnsPerClient, Proxies: p.ProxyNetworks, Hides: s.Plan().HiddenClients.Hides, Known: s.known}
 	}
 	some := &rate.Sometimes{Interval: time.Second}
 	l.wire = wire.New(raw, func(client netip.Addr) wire.Settings { return s.settings(l, client) }, limits, wire.Hooks{
@@ -71,6 +73,22 @@ func (s *Server) newListener(raw net.Listener) *listener {
 		},
 	})
 	return l
+}
+
+// connections is how many a listener of p may have open: what it says, or its part
+// of what memory allows for all of them.
+func (s *Server) connections(p *plan.Plan, l *plan.Listener) int {
+	sum := 0
+	for i := range p.Listeners {
+		sum += p.Listeners[i].Connections
+	}
+	if s.Connections <= 0 || sum <= s.Connections {
+		return l.Connections
+	}
+	n := max(1, int(int64(l.Connections)*int64(s.Connections)/int64(sum)))
+	s.Log.Info("fewer connections than limits.connections: the memory limit allows no more (spec.pod.resources.limits.memory, or GOMEMLIMIT)",
+		"listener", l.Name, "wanted", l.Connections, "allowed", n)
+	return n
 }
 
 // serve runs a listener until it is closed.
@@ -138,6 +156,13 @@ func (s *Server) session(l *listener, c *gosmtp.Conn) *session {
 	out := &session{srv: s, conn: wc, gs: c, own: l, listener: lp, override: override(lp, wc), log: s.Log}
 	wc.Attach(out)
 	return out
+}
+
+// known tells whether mail is expected from a client: a rule names its network,
+// or it logged in or sent something within a day.
+func (s *Server) known(client netip.Addr, hidden bool) bool {
+	now := time.Now()
+	return !hidden && s.Plan().Policies.Names(client) || s.senders.has(now, client) || s.guard.trusted.has(now, client)
 }
 
 // override is what one client gets in place of the listener's own; a client

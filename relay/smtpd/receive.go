@@ -27,15 +27,16 @@ import (
 // receive takes the message of a transaction: into the spool, through the
 // rules, to the queue. 250 is said only after the queue has it on stable storage.
 func (s *session) receive(tx *transaction) error {
-	w, err := s.srv.Spool.Create(s.srv.Spool.NewID())
-	if err != nil {
-		return s.notStored(err)
+	w, limit, done, refused := s.begin(tx)
+	if refused != nil {
+		s.conn.Decline() // at once, not behind a scan that nobody will keep
+		return refused
 	}
+	defer done()
 	defer w.Abort() // does nothing behind a Commit
 	rule := tx.decision.Rule
-	limit := s.sizeLimit(tx)
 	force := tx.decision.Force
-	facts, err := message.Intake(w, s.conn.Body(), message.IntakeOptions{
+	facts, err := message.Intake(w.in, s.conn.Body(), message.IntakeOptions{
 		Reject: s.conn.Settings.LineEndings == "Reject", UTF8: tx.utf8, MaxSize: limit,
 		Received: s.received(tx, w.ID()), Hostname: tx.plan.Hostname, ID: w.ID(), Sender: tx.sender, Now: time.Now(),
 		Attachments: rule.Attachments,
@@ -71,7 +72,7 @@ func (s *session) receive(tx *transaction) error {
 	if refused := s.limit(tx, m); refused != nil {
 		return s.refuse("DATA", refused, fmt.Sprintf("rate limit of rule %s/%s", rule.Policy, rule.Name))
 	}
-	return s.submit(tx, w, m)
+	return s.submit(tx, w.Writer, m)
 }
 
 // headerFits refuses a sender of the header that every upstream would have to
@@ -83,6 +84,11 @@ func headerFits(p *plan.Plan, senders []envelope.Address) *reply.Reply {
 		}
 	}
 	return nil
+}
+
+// account is whom a message counts for in the spool.
+func (s *session) account() queue.Client {
+	return queue.Client{Addr: s.conn.Addr.Addr(), User: s.user}
 }
 
 func (s *session) notStored(err error) error {
@@ -100,6 +106,8 @@ func (s *Server) full(size int64) error {
 // noRoom is what a client hears of a spool that does not take its message.
 func noRoom(err error) *reply.Reply {
 	switch {
+	case errors.Is(err, queue.ErrShare):
+		return reply.SpoolShare()
 	case errors.Is(err, spool.ErrFailing):
 		return reply.SpoolFails()
 	case errors.Is(err, spool.ErrFull): // and queue.ErrFull
@@ -168,6 +176,7 @@ func (s *session) submit(tx *transaction, w *spool.Writer, m *queue.Message) err
 	if err != nil {
 		return s.notStored(err)
 	}
+	s.srv.senders.saw(m.Arrived, m.Client.Addr)
 	s.srv.Metrics.MessagesReceived.WithLabelValues(s.listener.Name).Inc()
 	s.srv.Metrics.BytesReceived.WithLabelValues(s.listener.Name).Add(float64(m.Size))
 	s.srv.Metrics.MessageSize.Observe(float64(m.Size))

@@ -31,7 +31,8 @@ import (
 	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
-// Config is what New takes; all fields but Bind and PortOffset are required.
+// Config is what New takes; all fields but Bind, PortOffset and those that say what
+// 0 means are required.
 type Config struct {
 	Bind        string // address to listen on; empty: all
 	PortOffset  int    // added to each listener's port; a sum of 0 is any free port
@@ -39,6 +40,8 @@ type Config struct {
 	Spool       *spool.Spool
 	Queue       *queue.Queue
 	Limiter     *policy.Limiter
+	Connections int         // at once, of all listeners together; 0: what those have
+	Receiving   int         // messages that come in at once; 0: as many as there are connections
 	CarriesUTF8 func() bool // every reachable upstream can carry SMTPUTF8; nil: none
 	Transcripts *transcript.Store
 	Metrics     *metrics.Set
@@ -53,11 +56,13 @@ const retireTime = time.Minute
 // use.
 type Server struct {
 	Config
-	verify *verifier
-	guard  guard
-	ctx    context.Context // ends when Shutdown gives up waiting
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	verify  *verifier
+	guard   guard
+	senders recent          // clients that a message was taken from
+	places  places          // of messages that come in
+	ctx     context.Context // ends when Shutdown gives up waiting
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
 
 	plan  atomic.Pointer[plan.Plan]
 	users atomic.Pointer[loginCache]
@@ -70,8 +75,8 @@ type Server struct {
 // New makes a server without listeners; Update opens them.
 func New(c Config) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Server{Config: c, verify: newVerifier(), ctx: ctx, cancel: cancel, listeners: map[string]*listener{}}
-	if err := s.guard.restore(time.Now(), c.State); err != nil {
+	s := &Server{Config: c, verify: newVerifier(), places: newPlaces(c.Receiving), ctx: ctx, cancel: cancel, listeners: map[string]*listener{}}
+	if err := s.guard.trusted.restore(time.Now(), trustedFile(c.State)); err != nil {
 		c.Log.Warn("who logged in before the restart is not known", "cause", err)
 	}
 	return s
@@ -85,7 +90,7 @@ func (s *Server) loggedIn(client netip.Addr) {
 }
 
 func (s *Server) saveLogins(now time.Time, last bool) {
-	if err := s.guard.save(now, s.State, last); err != nil {
+	if err := s.guard.trusted.save(now, trustedFile(s.State), last); err != nil {
 		s.Log.Warn("who logged in will not be known behind a restart", "cause", err)
 	}
 }
@@ -130,7 +135,7 @@ func (s *Server) Update(p *plan.Plan, src secrets.Source) error {
 			l = s.newListener(opened[k])
 		}
 		cfg, problem := s.certificates(l, lp, p.Hostname, src)
-		keep[k], next[l] = l, &listenerState{lp, cfg, problem}
+		keep[k], next[l] = l, &listenerState{lp, s.connections(p, lp), cfg, problem}
 	}
 	s.users.Store(&loginCache{src: src, log: s.Log})
 	for l, st := range next {

@@ -141,6 +141,9 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	if err := s.srv.full(opts.Size); err != nil {
 		return s.refuse("MAIL", noRoom(err), err.Error())
 	}
+	if err := s.srv.Queue.Admits(s.account(), opts.Size); err != nil {
+		return s.refuse("MAIL", reply.SpoolShare(), err.Error())
+	}
 	s.conn.Record((*transcript.Recorder).Named)
 	s.set(&transaction{plan: p, sender: sender, decision: d, utf8: opts.UTF8, declared: opts.Size, start: time.Now()})
 	return nil

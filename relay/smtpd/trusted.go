@@ -19,21 +19,21 @@ const saveEvery = time.Minute
 // long as none of them has sent anything since.
 func trustedFile(state string) string { return filepath.Join(state, "logged-in.json") }
 
-// save writes down who logged in within a day, if it is time to or now is the last
+// save writes down who did well within a day, if it is time to or now is the last
 // chance.
-func (g *guard) save(now time.Time, state string, last bool) error {
-	g.mu.Lock()
-	due := g.dirty && (last || now.Sub(g.saved) >= saveEvery)
+func (r *recent) save(now time.Time, file string, last bool) error {
+	r.mu.Lock()
+	due := r.dirty && (last || now.Sub(r.saved) >= saveEvery)
 	good := map[netip.Prefix]time.Time{}
 	if due {
-		for client, c := range g.clients {
-			if now.Sub(c.good) <= trustMemory {
-				good[client] = c.good
+		for client, at := range r.seen {
+			if now.Sub(at) <= recentTime {
+				good[client] = at
 			}
 		}
-		g.dirty, g.saved = false, now
+		r.dirty, r.saved = false, now
 	}
-	g.mu.Unlock()
+	r.mu.Unlock()
 	if !due {
 		return nil
 	}
@@ -41,16 +41,16 @@ func (g *guard) save(now time.Time, state string, last bool) error {
 	if err != nil {
 		return err
 	}
-	tmp := trustedFile(state) + ".new" // whole or not at all
+	tmp := file + ".new" // whole or not at all
 	if err := os.WriteFile(tmp, b, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(tmp, trustedFile(state))
+	return os.Rename(tmp, file)
 }
 
 // restore reads what save has written.
-func (g *guard) restore(now time.Time, state string) error {
-	b, err := os.ReadFile(trustedFile(state))
+func (r *recent) restore(now time.Time, file string) error {
+	b, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -61,11 +61,11 @@ func (g *guard) restore(now time.Time, state string) error {
 	if err := json.Unmarshal(b, &good); err != nil {
 		return err
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for client, at := range good {
-		if age := now.Sub(at); age >= 0 && age <= trustMemory && client.IsValid() && len(g.clients) < maxGuarded {
-			entry(&g.clients, client, now).good = at
+		if age := now.Sub(at); age >= 0 && age <= recentTime && client.IsValid() && len(r.seen) < maxRecent {
+			r.note(client, at)
 		}
 	}
 	return nil

@@ -89,6 +89,7 @@ func Open(dir string, o Options) (*Spool, error) {
 		return nil, err
 	}
 	s.free.dir = s.dir
+	s.free.get() // for Room
 	if err = s.openSlots(filepath.Join(dir, "slots")); err != nil {
 		s.lock.Close()
 		return nil, fmt.Errorf("spool: %w", err)
@@ -170,6 +171,18 @@ func (s *Spool) Full(size int64) error {
 		return fmt.Errorf("%w: %d octets are free on its volume, of which %d stay free", ErrFull, s.free.get(), s.o.MinFree)
 	}
 	return s.health.trouble()
+}
+
+// Room is how many octets more the spool takes, by its size and by what the volume
+// had left when Full or Usage asked last. What Writers have written and not
+// committed counts as room as far as the volume does not show it. It asks nobody and
+// does not wait.
+func (s *Spool) Room() int64 {
+	room := s.free.known() - s.o.MinFree
+	if most := s.most.Load(); most > 0 {
+		room = min(room, most-s.bytes.Load())
+	}
+	return max(room, 0)
 }
 
 func (s *Spool) path(id string) string { return filepath.Join(s.dir, id) }

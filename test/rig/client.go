@@ -23,10 +23,21 @@ func (r *Relay) Dial() *Client {
 	return Connect(r.t, r.Port)
 }
 
+// DialFrom is Dial from another address of 127.0.0.0/8: another client.
+func (r *Relay) DialFrom(client string) *Client {
+	r.t.Helper()
+	return connect(r.t, net.Dialer{Timeout: Wait, LocalAddr: &net.TCPAddr{IP: net.ParseIP(client)}}, r.Port)
+}
+
 // Connect connects to a relay's listener and reads the greeting.
 func Connect(t *testing.T, port int) *Client {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), Wait)
+	return connect(t, net.Dialer{Timeout: Wait}, port)
+}
+
+func connect(t *testing.T, d net.Dialer, port int) *Client {
+	t.Helper()
+	conn, err := d.DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -180,6 +180,9 @@ func (c *Conn) room(limit int) {
 		c.w -= c.r
 		c.r = 0
 	}
+	if c.w == 0 && c.body == nil && len(c.buf) > firstBuffer {
+		c.buf = make([]byte, firstBuffer) // who has nothing to say holds no more than at the start
+	}
 	if c.w == len(c.buf) {
 		grown := make([]byte, min(2*len(c.buf), limit+2))
 		copy(grown, c.buf)
@@ -233,7 +236,7 @@ func (c *Conn) flushLocked() error {
 	}
 	c.sock.SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:errcheck // a closed socket says so when it is written
 	_, err := c.sock.Write(c.out)
-	c.out = c.out[:0]
+	c.out = nil // a connection is idle most of the time, and there may be thousands
 	return err
 }
 

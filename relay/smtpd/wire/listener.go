@@ -13,6 +13,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/reply"
+	"github.com/printerrelay/printer-relay/relay/share"
 	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
@@ -22,6 +23,12 @@ type Limits struct {
 	PerClient   int
 	Proxies     []netip.Prefix        // peers that must send a PROXY header
 	Hides       func(netip.Addr) bool // tells addresses that are not a client's own; nil: there are none
+
+	// Known tells whether a client is one that mail is expected from; nil: all
+	// are. The last quarter of Connections is for those alone, so that a crowd of
+	// strangers keeps no copier out. hidden: the address is a proxy's. It must not
+	// block.
+	Known func(client netip.Addr, hidden bool) bool
 }
 
 // Hooks tell what happens; each may be nil. They are called from many
@@ -155,9 +162,9 @@ func (l *Listener) take(sock net.Conn) {
 // greet counts the client and hands its connection to go-smtp, behind the
 // handshake where TLS comes first.
 func (l *Listener) greet(s *slot, sock net.Conn, client netip.AddrPort, hidden bool) {
-	if !l.enterClient(s, client.Addr(), l.limits()) {
+	if reason := l.enterClient(s, client.Addr(), hidden, l.limits()); reason != "" {
 		l.leave(s)
-		l.refuse(sock, "connections-per-client", client.Addr())
+		l.refuse(sock, reason, client.Addr())
 		return
 	}
 	c := newConn(l, s, sock, client)
@@ -268,18 +275,33 @@ func (l *Listener) enter(limits Limits) bool {
 	return true
 }
 
-func (l *Listener) enterClient(s *slot, client netip.Addr, limits Limits) bool {
+// enterClient counts a connection for its client; reason says why it may not.
+// Besides the client's own limit, no client gets so many that few are left to the
+// others (package share).
+func (l *Listener) enterClient(s *slot, client netip.Addr, hidden bool, limits Limits) (reason string) {
+	known := limits.Known == nil || limits.Known(client, hidden)
+	device := envelope.Device(client)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if limits.PerClient > 0 && l.perClient[envelope.Device(client)] >= limits.PerClient {
-		return false
+	has := l.perClient[device]
+	if limits.PerClient > 0 && has >= limits.PerClient {
+		return "connections-per-client"
 	}
-	s.client = envelope.Device(client)
-	l.perClient[s.client]++
+	if limits.Connections > 0 {
+		left := limits.Connections - l.slots + 1 // this one is among the slots
+		if !known {
+			left -= limits.Connections / 4
+		}
+		if !share.May(int64(has), 1, int64(left)) {
+			return "connections-share"
+		}
+	}
+	s.client = device
+	l.perClient[device]++
 	if l.hooks.Accepted != nil {
 		l.hooks.Accepted()
 	}
-	return true
+	return ""
 }
 
 func (l *Listener) leave(s *slot) {

@@ -22,6 +22,23 @@ var accepted = map[string]string{
 	"VRFY": "252 2.1.5 Send to it and see",
 }
 
+const goAhead = "354 End data with <CR><LF>.<CR><LF>"
+
+// Decline takes the 354 back, as long as Body was not called: it has not gone out.
+// What the session answers then is the reply to DATA, and no message follows. A client
+// that did not wait for the 354 is cut off.
+func (c *Conn) Decline() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before, ok := bytes.CutSuffix(c.out, []byte(goAhead+"\r\n"))
+	if !ok || c.data != dataOpen || c.body != nil {
+		return
+	}
+	c.out = before
+	c.data, c.opened = dataRead, false // go-smtp reads an end all the same
+	c.inTx.Store(false)
+}
+
 // Write takes replies from go-smtp, one line at a time; they go out together
 // when it reads next. It implements net.Conn.
 func (c *Conn) Write(p []byte) (int, error) {
@@ -70,7 +87,7 @@ func (c *Conn) take(code, line string) {
 	case '3':
 		if code == "354" {
 			c.data, c.opened = dataOpen, true
-			line = "354 End data with <CR><LF>.<CR><LF>"
+			line = goAhead
 		}
 		c.append(line)
 	default:

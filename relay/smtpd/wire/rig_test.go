@@ -44,6 +44,7 @@ type rig struct {
 	limits   Limits
 	asked    *[]netip.Addr // if set, takes whose settings were asked for
 	unread   bool          // sessions leave the message unread
+	decline  bool          // sessions decline it
 
 	mu       sync.Mutex
 	mails    []mail
@@ -202,6 +203,11 @@ func (s *testSession) Auth(string) (sasl.Server, error) {
 }
 
 func (s *testSession) Data(io.Reader) error {
+	if s.r.decline {
+		s.conn.Decline()
+		s.conn.Answer(reply.Busy())
+		return errors.New("secret cause")
+	}
 	if s.r.unread {
 		s.conn.Answer(reply.NotStored())
 		return errors.New("secret cause")

@@ -3,8 +3,8 @@
 // to a client. It owns TLS, the framing of DATA, and every deadline.
 //
 // go-smtp reads a Conn, which gives it one well-formed command line at a time.
-// wire may import relay/envelope, relay/reply, relay/transcript and the standard
-// library.
+// wire may import relay/envelope, relay/reply, relay/share, relay/transcript and
+// the standard library.
 package wire
 
 import (
@@ -20,7 +20,7 @@ const (
 	commandLine    = 2 << 10   // the longest command: 512 and what extensions add
 	authLine       = 12288     // the longest line of an AUTH exchange (RFC 4954 4)
 	endlessLine    = 256 << 10 // no line at all: the connection ends
-	outBuffer      = 16 << 10  // replies that wait for a client that does not read them
+	outBuffer      = 4 << 10   // replies that wait for a client that does not read them
 	writeTimeout   = 3 * time.Minute
 	handshakeTime  = 30 * time.Second
 	lingerTime     = time.Second
