@@ -28,6 +28,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/selfprobe"
 	"github.com/printerrelay/printer-relay/relay/smtpd"
 	"github.com/printerrelay/printer-relay/relay/spool"
+	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
 // instance is one relay that runs: the plan in force and what executes it.
@@ -47,6 +48,7 @@ type instance struct {
 	checks   *preflight.Runner // of the upstreams
 	server   *smtpd.Server
 	limiter  *policy.Limiter
+	failed   *transcript.Store // sessions
 	probe    *selfprobe.Runner
 	absent   []string // Secrets that were last said to be missing; of who applies plans
 
@@ -59,7 +61,7 @@ type instance struct {
 func newInstance(p *Process, pl *plan.Plan, src secrets.Source) (*instance, error) {
 	in := &instance{
 		log: p.Log.With("relay", key(pl)), dir: filepath.Join(p.State, pl.Namespace, pl.Name), grace: p.Grace,
-		limiter: policy.NewLimiter(),
+		limiter: policy.NewLimiter(), failed: transcript.NewStore(),
 	}
 	in.plan.Store(pl)
 	in.secrets.Store(&src)
@@ -114,7 +116,7 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source) error {
 	in.server = smtpd.New(smtpd.Config{
 		Bind: p.Bind, PortOffset: p.PortOffset, State: in.dir, Spool: in.spool, Queue: in.queue, Limiter: in.limiter,
 		Connections: b.connections, Receiving: b.receiving,
-		CarriesUTF8: in.delivery.CarriesUTF8, Metrics: in.metrics, Log: in.log,
+		CarriesUTF8: in.delivery.CarriesUTF8, Transcripts: in.failed, Metrics: in.metrics, Log: in.log,
 	})
 	in.missing(pl, src)
 	in.metrics.IntakeClosed.Set(boolean(pl.Intake == plan.IntakeRefuse))
@@ -361,6 +363,9 @@ func (in *instance) Key() string { return key(in.plan.Load()) }
 
 // Queue implements admin.Relay.
 func (in *instance) Queue() admin.Queue { return in.queue }
+
+// Sessions implements admin.Relay.
+func (in *instance) Sessions() admin.Sessions { return in.failed }
 
 // smallMessage is the size in octets below which there is no scan: a relay
 // without room for it is not ready.

@@ -3,6 +3,9 @@ package conditions
 import (
 	"bytes"
 	"errors"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,6 +53,18 @@ printer_relay_operator_condition{condition="Ready",kind="PrinterRelay",object="o
 	problems, err := promlint.New(&got).Lint()
 	if err != nil || len(problems) != 0 {
 		t.Errorf("%v, %v", problems, err)
+	}
+}
+
+// What docs tell people to look at is there.
+func TestDocumentsNameTheMetric(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operator.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`printer_relay_operator_[a-z_]+`).FindAllString(string(text), -1)
+	if slices.Sort(named); !slices.Equal(slices.Compact(named), []string{Metric}) {
+		t.Errorf("docs/operator.md names %q, the metric is %s", named, Metric)
 	}
 }
 

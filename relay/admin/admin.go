@@ -1,11 +1,13 @@
 // Package admin serves a relay process's HTTP port: liveness, readiness,
-// metrics, state and queue control. It asks the relays; it decides nothing.
+// metrics, state, queue control and the transcripts of sessions that failed. It
+// asks the relays; it decides nothing.
 //
-// State and queue control hold addresses, so they are served only to callers
+// All but health and metrics holds addresses, so it is served only to callers
 // that Authorize lets in. Standalone that is whoever reaches the loopback
 // address.
 //
-// It may import relay/queue and relay/metrics; nothing under relay/smtpd.
+// It may import relay/queue, relay/transcript and relay/metrics; nothing under
+// relay/smtpd.
 package admin
 
 import (
@@ -29,6 +31,7 @@ type Relay interface {
 	Key() string // namespace/name
 	State() RelayState
 	Queue() Queue
+	Sessions() Sessions
 }
 
 // Config is what New takes. All fields are required but Authorize.
@@ -84,7 +87,8 @@ func (s *Server) routes() http.Handler {
 	guarded := http.NewServeMux()
 	guarded.HandleFunc("GET /state", s.state)
 	s.queueRoutes(guarded)
-	for _, path := range []string{"/state", "/queue", "/queue/"} {
+	s.sessionRoutes(guarded)
+	for _, path := range []string{"/state", "/queue", "/queue/", "/sessions", "/sessions/"} {
 		mux.Handle(path, http.NewCrossOriginProtection().Handler(s.guard(guarded)))
 	}
 	return mux

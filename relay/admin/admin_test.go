@@ -25,6 +25,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -32,11 +33,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fake is a relay whose queue notes what it is asked.
 type fake struct {
 	Queue
-	key   string
-	state RelayState
-	err   error
-	mu    sync.Mutex
-	calls []string
+	key      string
+	state    RelayState
+	sessions *transcript.Store
+	err      error
+	mu       sync.Mutex
+	calls    []string
 }
 
 func (f *fake) Key() string       { return f.key }
@@ -52,7 +54,8 @@ func (f *fake) note(format string, a ...any) ([]string, error) {
 // cannot have one name.
 type relayOf struct{ *fake }
 
-func (r relayOf) Queue() Queue { return r.fake }
+func (r relayOf) Queue() Queue       { return r.fake }
+func (r relayOf) Sessions() Sessions { return r.sessions }
 
 func (f *fake) List(x queue.Filter) (queue.Page, error) {
 	_, err := f.note("list %s", x.Cursor)
@@ -286,7 +289,7 @@ func TestWhoMayAskForWhat(t *testing.T) {
 		name   string
 		with   func(*http.Request)
 		open   int // GET /healthz, /readyz, /metrics
-		state  int // GET /state, /queue
+		state  int // GET /state, /queue, /sessions
 		change int // POST /queue/remove
 	}{
 		{"loopback", from("127.0.0.1:1"), 200, 200, 200},
@@ -305,10 +308,10 @@ func TestWhoMayAskForWhat(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			for target, want := range map[string]int{
 				"GET /healthz": tc.open, "GET /readyz": tc.open, "GET /metrics": tc.open,
-				"GET /state": tc.state, "GET /queue": tc.state, "GET /queue/A": tc.state, "GET /queue/A/export": tc.state,
+				"GET /state": tc.state, "GET /queue": tc.state, "GET /queue/A": tc.state, "GET /queue/A/export": tc.state, "GET /sessions": tc.state, "GET /sessions/AAAA": tc.state,
 				"POST /queue/remove?id=A": tc.change, "POST /queue/bounce?id=A": tc.change,
 			} {
-				f := well("ns/a")
+				f := failed("ns/a")
 				method, path, _ := strings.Cut(target, " ")
 				w := ask(config(f), method, path, tc.with)
 				if w.Code != want {

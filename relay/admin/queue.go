@@ -113,29 +113,34 @@ func takesLong(w http.ResponseWriter) {
 
 func (s *Server) withQueue(h func(http.ResponseWriter, *http.Request, Queue) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		q, err := s.queueOf(r.URL.Query().Get("relay"))
+		relay, err := s.relayOf(r.URL.Query().Get("relay"))
 		if err == nil {
-			err = h(w, r, q)
+			err = h(w, r, relay.Queue())
 		}
-		switch {
-		case err == nil:
-		case errors.Is(err, queue.ErrNotFound):
-			http.Error(w, err.Error(), http.StatusNotFound)
-		default:
-			http.Error(w, err.Error(), http.StatusBadRequest)
-		}
+		answerError(w, err)
 	}
 }
 
-func (s *Server) queueOf(name string) (Queue, error) {
+// answerError says what was wrong with a request; nil: nothing.
+func answerError(w http.ResponseWriter, err error) {
+	switch {
+	case err == nil:
+	case errors.Is(err, queue.ErrNotFound), errors.Is(err, errNoSession):
+		http.Error(w, err.Error(), http.StatusNotFound)
+	default:
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	}
+}
+
+func (s *Server) relayOf(name string) (Relay, error) {
 	relays := s.Relays()
 	if name == "" && len(relays) == 1 {
-		return relays[0].Queue(), nil
+		return relays[0], nil
 	}
 	var names []string
 	for _, r := range relays {
 		if r.Key() == name {
-			return r.Queue(), nil
+			return r, nil
 		}
 		names = append(names, r.Key())
 	}

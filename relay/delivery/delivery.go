@@ -148,7 +148,7 @@ func (d *Delivery) transport(p *plan.Plan, u *plan.Upstream) (upstream.Transport
 	case u.Postmark != nil:
 		return postmark.New(d.translated(u, u.Postmark.Endpoint, u.Postmark.Secret), u.Postmark.Stream)
 	case u.SES != nil:
-		return ses.New(ses.Config{SES: *u.SES, Domain: senderDomain(u), Private: u.Private, MaxIdle: u.Connections, Secrets: d.Secrets})
+		return ses.New(ses.Config{Name: u.Name, Log: d.Log, SES: *u.SES, Domain: senderDomain(u), Private: u.Private, MaxIdle: u.Connections, Secrets: d.Secrets})
 	case u.Graph != nil:
 		tokens, err := d.tokens(u, &u.Graph.OAuth)
 		if err != nil {

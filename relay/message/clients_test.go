@@ -12,18 +12,20 @@ import (
 	"net/textproto"
 	"strings"
 	"testing"
+
+	"github.com/printerrelay/printer-relay/relay/message/disguise"
 )
 
 // FuzzWhatAClientSaves: what passes where only PDF may, another MIME reader (Go's)
 // saves as PDF too: no file of another type or name, none that is no PDF.
 func FuzzWhatAClientSaves(f *testing.F) {
-	f.Add("multipart/mixed; boundary=b", "--b\n\nhello\n--b\nContent-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: base64\n\n"+pdf+"\n--b--\n")
-	f.Add("multipart/mixed; boundary=b", "--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\n"+exe+"--c--\n--b--\n")
-	f.Add("multipart/mixed; boundary=\"b\"", "--b\nContent-Type: message/rfc822\n\nSubject: x\n"+exe+"--b--\n")
+	f.Add("multipart/mixed; boundary=b", "--b\n\nhello\n--b\nContent-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: base64\n\n"+disguise.PDF+"\n--b--\n")
+	f.Add("multipart/mixed; boundary=b", "--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\n"+disguise.Exe+"--c--\n--b--\n")
+	f.Add("multipart/mixed; boundary=\"b\"", "--b\nContent-Type: message/rfc822\n\nSubject: x\n"+disguise.Exe+"--b--\n")
 	f.Add("application/octet-stream; name*0=a; name*1=.pdf", "%PDF-1.4\n")
 	f.Add("text/plain", "x\n")
 	f.Fuzz(func(t *testing.T, contentType, body string) {
-		in := from + "Content-Type: " + contentType + "\n\n" + body
+		in := disguise.From + "Content-Type: " + contentType + "\n\n" + body
 		o := options()
 		o.Attachments = []string{"application/pdf"}
 		var out bytes.Buffer

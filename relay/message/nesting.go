@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -18,10 +19,20 @@ type nesting struct {
 	closed []string // of those that have ended
 }
 
+// clearBoundary tells whether every program reads this boundary where it is
+// given. Some take off brackets or single quotes, end it at what ends a value
+// without quotes, or decode it. RFC 2046 5.1.1 allows less than is seen, and the
+// space that Domino writes.
+func clearBoundary(b string) bool {
+	odd := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune(" '+_-./:=?$#@&*!~^|{}", r)
+	}
+	return b != "" && len(b) <= maxBoundary && strings.Trim(b, " '") == b && !strings.ContainsFunc(b, odd)
+}
+
 // push opens a multipart.
 func (n *nesting) push(boundary, encoding string) error {
-	odd := func(r rune) bool { return r < ' ' || r > '~' || r == '"' }
-	if boundary == "" || len(boundary) > maxBoundary || strings.TrimSpace(boundary) != boundary || strings.ContainsFunc(boundary, odd) {
+	if !clearBoundary(boundary) {
 		return unclear("boundary")
 	}
 	if !unencoded(encoding) {
@@ -54,7 +65,10 @@ func (n *nesting) at(i int, closing bool) {
 // behind the last one.
 func (n *nesting) almost(line []byte) bool {
 	rest, ok := bytes.CutPrefix(line, []byte("--"))
-	begins := func(b string) bool { return bytes.HasPrefix(rest, []byte(b)) }
+	begins := func(b string) bool {
+		b, _, _ = strings.Cut(b, " ") // where some end it
+		return bytes.HasPrefix(rest, []byte(b))
+	}
 	return ok && (slices.ContainsFunc(n.open, begins) || slices.ContainsFunc(n.closed, begins))
 }
 
@@ -78,11 +92,26 @@ func (n *nesting) delimiter(line []byte) (index int, closing, ok bool) {
 	return 0, false, false
 }
 
+// parameterName is a parameter that gives a file's name.
+var parameterName = regexp.MustCompile(`(?i);\s*(file)?name[0-9*]*\s*=`)
+
+var contentFields = []string{"Content-Type", "Content-Transfer-Encoding", "Content-Disposition"}
+
+func isContent(f Field) bool { return slices.ContainsFunc(contentFields, f.Is) }
+
 // contentOf reads what the header of a message or of a part says of its content:
 // the media type ("": it does not say), its parameters and the transfer encoding,
 // all names in lower case.
 func contentOf(h *Header) (declared string, params map[string]string, encoding string, err error) {
-	for _, n := range []string{"Content-Type", "Content-Transfer-Encoding", "Content-Disposition"} {
+	for _, n := range contentFields {
+		for i, f := range h.Fields {
+			near := !f.Is(n) && contains([]byte(f.Name), strings.ToLower(n))                                  // some look for the name anywhere
+			goesOn := f.Is(n) && i+1 < len(h.Fields) && !isContent(h.Fields[i+1]) && named(h.Fields[i+1].Raw) // some read on
+			far := !isContent(f) && parameterName.Match(f.Raw)
+			if near || goesOn || far {
+				return "", nil, "", unclear(n)
+			}
+		}
 		all := h.All(n)
 		if len(all) > 1 {
 			return "", nil, "", unclear(n + " is there twice")
@@ -96,7 +125,26 @@ func contentOf(h *Header) (declared string, params map[string]string, encoding s
 	if err != nil || !clearParameters(h.Get("Content-Type"), params, "boundary") {
 		return "", nil, "", unclear("Content-Type")
 	}
-	return declared, params, strings.ToLower(strings.TrimSpace(stripComments(h.Get("Content-Transfer-Encoding")))), nil
+	boundary := params["boundary"]
+	if boundary != "" && !plainBoundary(h.Get("Content-Type")) {
+		return "", nil, "", unclear("boundary")
+	}
+	// Some take any part for a multipart that has one, and some a fold within it
+	// for another space.
+	if boundary != "" && (!strings.HasPrefix(declared, "multipart/") || !bytes.Contains(h.All("Content-Type")[0].Raw, []byte(boundary))) {
+		return "", nil, "", unclear("boundary")
+	}
+	// Not every program knows comments here.
+	return declared, params, strings.ToLower(strings.TrimSpace(h.Get("Content-Transfer-Encoding"))), nil
+}
+
+// plainBoundary tells that there is no space between the name of the parameter
+// and its =, which not every program passes over.
+func plainBoundary(contentType string) bool {
+	return slices.ContainsFunc(splitParameters(contentType), func(p string) bool {
+		name, _, _ := strings.Cut(strings.TrimLeft(p, " \t"), "=")
+		return strings.EqualFold(name, "boundary")
+	})
 }
 
 // unencoded tells the transfer encodings that change nothing (RFC 2045 6.2).

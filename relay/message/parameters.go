@@ -58,6 +58,9 @@ func extended(v string) (_ string, charsets map[string]string, ok bool) {
 		}
 		next[base]++
 		if !encoded && section != "" {
+			if strings.Contains(value, "%") { // which some decode all the same
+				return "", nil, false
+			}
 			continue
 		}
 		for _, escape := range strings.Split(value, "%")[1:] {
@@ -118,12 +121,17 @@ func clearValue(v string) bool {
 	parameters := false
 	for i := 0; i < len(v); {
 		n := 1
-		switch v[i] {
-		case ';':
+		switch c := v[i]; {
+		case c < ' ' && c != '\t', c >= 0x7f: // a space for some, or a line end
+			return false
+		case c == ';':
 			parameters = true
-		case '"':
+		case c == '"':
 			n = quotedEnd(v[i:])
-		case '(':
+			if n > 0 && strings.ContainsFunc(v[i:i+n], func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+				return false
+			}
+		case c == '(':
 			n = commentEnd(v[i:])
 			if n > 0 && strings.ContainsAny(v[i:i+n], `;="`) || parameters && named {
 				return false

@@ -9,15 +9,16 @@ type textDecoder struct {
 	current  []byte // the decoded line so far; only its beginning matters
 	group    []byte // base64: what does not make a group of four yet
 	escape   []byte // quoted-printable: an = and what follows it
+	shifting bool   // in an escape sequence of ISO 2022
+	found    error  // what is refused
 }
 
 // maxTextLine is what of a line is kept: more than the first line of an
 // attachment has.
 const maxTextLine = 256
 
-// line takes a piece of a line and tells whether an attachment begins there.
-func (d *textDecoder) line(p []byte, last bool) bool {
-	found := false
+// line takes a piece of a line; it is an error where an attachment begins there.
+func (d *textDecoder) line(p []byte, last bool) error {
 	switch d.encoding {
 	case "base64":
 		for _, c := range p {
@@ -25,53 +26,56 @@ func (d *textDecoder) line(p []byte, last bool) bool {
 				continue
 			}
 			if d.group = append(d.group, c); len(d.group) == 4 {
-				found = d.groupDone() || found
+				d.groupDone()
 			}
 		}
-		return found
+		return d.found
 	case "quoted-printable":
 		for _, c := range p {
-			found = d.quoted(c) || found
+			d.quoted(c)
 		}
 		if last && len(d.escape) > 0 { // a soft line end
 			d.escape = d.escape[:0]
-			return found || uuencoded(d.current)
+			d.look()
+			return d.found
 		}
 	default:
 		for _, c := range p[:min(len(p), maxTextLine)] {
 			d.put(c)
 		}
 	}
-	return last && d.end() || found
+	if last {
+		d.end()
+	}
+	return d.found
 }
 
-func (d *textDecoder) groupDone() (found bool) {
+func (d *textDecoder) groupDone() {
 	var out [3]byte
 	n, _ := base64.StdEncoding.Decode(out[:], d.group) //nolint:errcheck // what cannot be decoded is shown by nobody
 	d.group = d.group[:0]
 	for _, c := range out[:n] {
-		found = d.put(c) || found
+		d.put(c)
 	}
-	return found || uuencoded(d.current)
+	d.look()
 }
 
 // quoted takes one octet of quoted-printable (RFC 2045 6.7).
-func (d *textDecoder) quoted(c byte) (found bool) {
+func (d *textDecoder) quoted(c byte) {
 	switch {
 	case len(d.escape) == 0 && c == '=':
 		d.escape = append(d.escape, c)
 	case len(d.escape) == 0:
-		return d.put(c)
+		d.put(c)
 	case len(d.escape) == 1:
 		d.escape = append(d.escape, c)
 	default:
 		hi, lo := hexDigit(d.escape[1]), hexDigit(c)
 		d.escape = d.escape[:0]
 		if hi >= 0 && lo >= 0 {
-			return d.put(byte(hi<<4 | lo)) //nolint:gosec // two digits of four bits
+			d.put(byte(hi<<4 | lo)) //nolint:gosec // two digits of four bits
 		}
 	}
-	return false
 }
 
 func hexDigit(c byte) int {
@@ -87,19 +91,28 @@ func hexDigit(c byte) int {
 }
 
 // put takes one decoded octet.
-func (d *textDecoder) put(c byte) (found bool) {
+func (d *textDecoder) put(c byte) {
 	switch {
 	case c == '\n' || c == '\r': // a bare CR is a line end for some
-		return d.end()
+		d.end()
+	case c == 0x1b, d.shifting: // nobody sees them
+		d.shifting = c == 0x1b || c >= ' ' && c <= '/' // up to another octet
 	case len(d.current) < maxTextLine:
 		d.current = append(d.current, c)
 	}
-	return false
+}
+
+// look looks at the line so far.
+func (d *textDecoder) look() {
+	if len(d.current) < maxTextLine && d.found == nil {
+		d.found = hides(d.current)
+	}
 }
 
 // end ends a line.
-func (d *textDecoder) end() bool {
-	found := uuencoded(d.current)
-	d.current = d.current[:0]
-	return found
+func (d *textDecoder) end() {
+	if d.found == nil {
+		d.found = hides(d.current)
+	}
+	d.current, d.shifting = d.current[:0], false
 }

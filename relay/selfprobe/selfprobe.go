@@ -21,6 +21,9 @@ import (
 	"github.com/printerrelay/printer-relay/relay/plan"
 )
 
+// Name is how the probes of this process call themselves: nobody else can.
+var Name = "probe-" + strings.ToLower(rand.Text()) + ".invalid"
+
 // stepTime bounds each step, well below what a listener lets pass.
 const stepTime = 10 * time.Second
 
@@ -156,7 +159,7 @@ func (c *client) ask(l *plan.Listener, who asker) (Result, error) {
 	stranger := "probe-" + strings.ToLower(rand.Text()[:10]) + "@printer-relay-probe.invalid"
 	return c.dialogue(
 		step{"", false},
-		step{"EHLO probe.invalid", false},
+		step{"EHLO " + Name, false},
 		step{"MAIL FROM:<" + stranger + ">", false},
 		step{"RCPT TO:<" + stranger + ">", true},
 	)

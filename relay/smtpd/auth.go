@@ -13,6 +13,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/reply"
+	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
 const maxLoginFailures = 3 // of one connection
@@ -108,8 +109,10 @@ func (s *session) login(mechanism string, l *logins, said, name string, ok bool,
 	if ok {
 		s.srv.loggedIn(s.conn.Addr.Addr())
 		s.user, s.proof, s.mechanism = name, l.users[name], mechanism
+		s.conn.Record(func(r *transcript.Recorder) { r.LoggedIn(name) })
 		return nil
 	}
+	s.conn.Record(func(r *transcript.Recorder) { l.because(r, said, why) })
 	s.loginFailures++
 	s.srv.pause(s.srv.guard.failed(time.Now(), s.conn.Addr.Addr(), said))
 	cause := fmt.Sprintf("user %q: %s", reply.Line(said, 64), cmp.Or(why, "unknown, or the password is wrong"))

@@ -18,6 +18,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/reply"
 	"github.com/printerrelay/printer-relay/relay/smtpd/wire"
+	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
 // listener is one open port. Its part of the plan may change under it.
@@ -55,7 +56,9 @@ func (s *Server) newListener(raw net.Listener) *listener {
 	l.wire = wire.New(raw, func(client netip.Addr) wire.Settings { return s.settings(l, client) }, limits, wire.Hooks{
 		Open:     func(n int) { s.Metrics.Connections.WithLabelValues(l.plan().Name).Set(float64(n)) },
 		Accepted: func() { s.Metrics.ConnectionsTotal.WithLabelValues(l.plan().Name).Inc() },
+		Ended:    func(c *wire.Conn, r *transcript.Recorder) { s.keep(l, c, r) },
 		Refused: func(reason string, client netip.Addr) {
+			s.turnedAway(l, reason, client)
 			s.Metrics.ConnectionsRefused.WithLabelValues(l.plan().Name, reason).Inc()
 			some.Do(func() {
 				s.Log.Warn("connection refused (at most one such line a second)", "listener", l.plan().Name, "client", client, "cause", reason)

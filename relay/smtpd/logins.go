@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/printerrelay/printer-relay/relay/secrets"
+	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
 // logins are the users of one Secret: the key users holds lines of
@@ -98,8 +99,9 @@ type loginCache struct {
 	src secrets.Source
 	log *slog.Logger
 
-	mu   sync.Mutex
-	read map[string]*logins // nil values: not to be had
+	mu        sync.Mutex
+	read      map[string]*logins // nil values: not to be had
+	passwords map[string]*transcript.Secrets
 }
 
 func (c *loginCache) get(secret string) *logins {

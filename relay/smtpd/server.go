@@ -28,6 +28,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/spool"
+	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
 // Config is what New takes; all fields but Bind, PortOffset and those that say what
@@ -42,6 +43,7 @@ type Config struct {
 	Connections int         // at once, of all listeners together; 0: what those have
 	Receiving   int         // messages that come in at once; 0: as many as there are connections
 	CarriesUTF8 func() bool // every reachable upstream can carry SMTPUTF8; nil: none
+	Transcripts *transcript.Store
 	Metrics     *metrics.Set
 	Log         *slog.Logger
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/reply"
 	"github.com/printerrelay/printer-relay/relay/smtpd/wire"
+	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
 // session is one client between HELO and the end of the connection, or
@@ -77,6 +78,7 @@ func (s *session) Logout() error {
 // The error tells go-smtp that the command failed; it must be a bare SMTPError,
 // since go-smtp shows any other to the client.
 func (s *session) refuse(step string, r *reply.Reply, cause string) error {
+	s.conn.Because(cause)
 	s.conn.Answer(r)
 	s.srv.Metrics.Refusals.WithLabelValues(s.listener.Name, code(r)).Inc()
 	s.log.Warn("refused", "session", s.conn.ID, "listener", s.listener.Name, "client", s.conn.Addr.Addr(), "helo", reply.Line(s.gs.Hostname(), 128),
@@ -142,6 +144,7 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	if err := s.srv.Queue.Admits(s.account(), opts.Size); err != nil {
 		return s.refuse("MAIL", reply.SpoolShare(), err.Error())
 	}
+	s.conn.Record((*transcript.Recorder).Named)
 	s.set(&transaction{plan: p, sender: sender, decision: d, utf8: opts.UTF8, declared: opts.Size, start: time.Now()})
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/secrets"
+	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
 // The suites of TLS 1.0 to 1.2 are named: what crypto/tls offers by itself changes
@@ -63,6 +64,7 @@ func tlsConfig(l *plan.Listener, hostname, state string, src secrets.Source) (*t
 		return nil, nil
 	}
 	c := profile(l.TLS.Profile)
+	c.GetConfigForClient = transcript.NoteOffer
 	for _, name := range l.TLS.Certificates {
 		cert, err := keyPair(src, name)
 		if err != nil {

@@ -165,7 +165,7 @@ func TestNoSecretAnywhere(t *testing.T) {
 		}
 	}
 	seen := map[string]string{}
-	for _, path := range []string{"/state", "/readyz", "/metrics", "/queue"} {
+	for _, path := range []string{"/state", "/readyz", "/metrics", "/queue", "/sessions"} {
 		_, seen[path] = r.Get(path)
 	}
 	id := strings.Split(strings.SplitAfter(seen["/queue"], `"id": "`)[1], `"`)[0]

@@ -9,9 +9,12 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -228,10 +231,9 @@ func TestAHandshakeThatFailsSaysNothing(t *testing.T) {
 			readUntil(t, conn, "220 2.0.0 Ready to start TLS\r\n")
 		}
 		conn.Write([]byte("MAIL FROM:<mfp@copier.example>\r\nRCPT TO:<it@corp.example>\r\n")) //nolint:errcheck // likewise
-		var rest []byte
-		buf := make([]byte, 1024)
-		for n, err := 0, error(nil); err == nil; rest = append(rest, buf[:n]...) {
-			n, err = conn.Read(buf)
+		rest, err := io.ReadAll(conn)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the connection stays open behind a failed handshake", mode)
 		}
 		const alert = 21 // content type (RFC 5246 6.2.1)
 		if len(rest) > 0 && (rest[0] != alert || len(rest) > 7) {

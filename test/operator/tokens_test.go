@@ -24,9 +24,10 @@ import (
 // adminRelay is what an admin port serves.
 type adminRelay struct{ state admin.RelayState }
 
-func (a adminRelay) Key() string             { return a.state.Namespace + "/" + a.state.Name }
-func (a adminRelay) State() admin.RelayState { return a.state }
-func (a adminRelay) Queue() admin.Queue      { return nil }
+func (a adminRelay) Key() string              { return a.state.Namespace + "/" + a.state.Name }
+func (a adminRelay) State() admin.RelayState  { return a.state }
+func (a adminRelay) Queue() admin.Queue       { return nil }
+func (a adminRelay) Sessions() admin.Sessions { return nil }
 
 // TestTokens: what the operator writes into the ConfigMap lets the operator into
 // the relay's admin port, with tokens of the API server, and nobody else.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -191,6 +192,15 @@ func TestLogLines(t *testing.T) {
 				t.Errorf("%d lines, want one:\n%s", len(lines), strings.Join(lines, ""))
 			}
 			checkOutcome(t, format, lines[0], id)
+			talk("221", "QUIT")
+			transcripts := map[string]string{"/sessions/127.0.0.1": "", "/sessions/127.0.0.1?format=text": ""}
+			for path := range transcripts {
+				r.Eventually("the session with the wrong passwords is kept", func() (ok bool) {
+					code, body := r.Get(path)
+					transcripts[path] = body
+					return code == 200 && strings.Contains(body, "535 5.7.8")
+				})
+			}
 
 			// The provider takes the password back: what waits says why. A new
 			// start has no connection that is logged in.
@@ -208,7 +218,8 @@ func TestLogLines(t *testing.T) {
 				}
 			}
 			everything := map[string]string{"log": p.Output() + q.Output(), "replies": said.String() + reply, "state folder": files(t, r.State)}
-			for _, path := range []string{"/state", "/metrics", "/readyz", "/queue", "/queue/" + id, "/queue/" + id + "/export"} {
+			maps.Copy(everything, transcripts)
+			for _, path := range []string{"/state", "/metrics", "/readyz", "/queue", "/queue/" + id, "/queue/" + id + "/export", "/sessions"} {
 				code, body := r.Get(path)
 				if code != 200 {
 					t.Errorf("%s: %d", path, code)

@@ -70,6 +70,13 @@ func TestAsInAPod(t *testing.T) {
 	if code, body := ask(t, state, token("system:serviceaccount:default:office-queue")); code != http.StatusOK || !strings.Contains(body, "office") {
 		t.Errorf("with a token: %d %s", code, body)
 	}
+	sessions := fmt.Sprintf("https://127.0.0.1:%d/sessions", adminPort)
+	if code, _ := ask(t, sessions, ""); code != http.StatusForbidden {
+		t.Errorf("transcripts without a token: %d", code)
+	}
+	if code, body := ask(t, sessions, token("system:serviceaccount:default:office-queue")); code != http.StatusOK || !strings.Contains(body, `"devices"`) {
+		t.Errorf("transcripts with a token: %d %s", code, body)
+	}
 	if code, _ := ask(t, fmt.Sprintf("http://127.0.0.1:%d/state", probes), ""); code != http.StatusNotFound {
 		t.Errorf("the probes' port serves the state: %d", code)
 	}

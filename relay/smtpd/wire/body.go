@@ -32,6 +32,7 @@ type Body struct {
 	prev   [2]byte // the two octets before buf[r]; CRLF at the beginning
 	start  time.Time
 	came   int64
+	size   int64 // octets that were read
 	bareLF bool
 	err    error
 }
@@ -70,7 +71,11 @@ func (b *Body) finish(err error) error {
 	b.buf = nil
 	if errors.Is(err, io.EOF) {
 		c.data, c.body = dataRead, nil
-	} else if c.err == nil {
+		c.whole(b.size)
+		return err
+	}
+	c.broken(b.size, err)
+	if c.err == nil {
 		c.err = err // nothing behind a broken message may be read as commands
 	}
 	return err
@@ -86,6 +91,7 @@ func (b *Body) Read(p []byte) (int, error) {
 	for {
 		n, used, end := b.next(p, c.buf[c.r:c.w])
 		c.r += used
+		b.size += int64(n)
 		if end {
 			return n, b.finish(io.EOF)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/reply"
+	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
 var (
@@ -23,6 +24,7 @@ func (c *Conn) next() ([]byte, error) {
 		switch {
 		case errors.Is(err, errLongLine):
 			c.verb = ""
+			c.Record(func(r *transcript.Recorder) { r.Told("[a line that is too long]") })
 			if c.inAuth { // RFC 4954 4: the exchange is over; * ends it for go-smtp
 				c.refused(reply.LineTooLong(), err.Error())
 				c.answer = reply.LineTooLong()
@@ -34,6 +36,7 @@ func (c *Conn) next() ([]byte, error) {
 			continue
 		case errors.Is(err, errEndless):
 			c.linger = true
+			c.Record(func(r *transcript.Recorder) { r.Told("[a line that does not end]") })
 			c.refused(reply.LineTooLong(), err.Error())
 			return nil, c.goodbye(reply.LineTooLong())
 		case err != nil:
@@ -56,6 +59,7 @@ func (c *Conn) authLine(raw []byte) []byte {
 	if c.Settings.Lenient {
 		line = c.unwrap(line, 0)
 	}
+	c.Record(func(r *transcript.Recorder) { r.Response(string(line)) })
 	if hasControl(line) {
 		line = []byte("!") // not base64: go-smtp refuses it
 	}
@@ -94,17 +98,20 @@ func (c *Conn) command(raw []byte, bare bool) ([]byte, error) {
 		return nil, c.tooMany()
 	}
 	if isBDAT(raw) { // a chunk follows, which must not be read as commands
+		c.heard(raw)
 		c.verb, c.linger = "BDAT", true
 		c.refused(reply.NotImplemented(), "BDAT was not offered")
 		return nil, c.goodbye(reply.NotImplemented())
 	}
 	if bare && c.Settings.LineEndings == lineReject {
+		c.heard(raw)
 		c.verb = ""
 		return nil, c.refuse(reply.BareLFCommand(), "bare LF behind a command")
 	}
 	if line := bytes.Clone(bytes.TrimSpace(raw)); lenient && initial(line) > 0 {
 		raw = c.unwrap(line, initial(line))
 	}
+	c.heard(raw)
 	cmd, refusal := parse(raw, lenient, c.Settings.Domain)
 	c.verb = cmd.verb
 	switch {
@@ -166,6 +173,11 @@ func (c *Conn) tooMany() error {
 }
 
 func (c *Conn) refused(r *reply.Reply, cause string) {
+	c.Because(cause)
+	c.report(r, cause)
+}
+
+func (c *Conn) report(r *reply.Reply, cause string) {
 	if c.Settings.Refused != nil {
 		c.Settings.Refused(c, c.verb, r, cause)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/reply"
+	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
 // Conn is one client's connection as go-smtp sees it. All but what is said to
@@ -23,10 +24,11 @@ type Conn struct {
 	Hidden   bool // Addr is not the client's own: a load balancer's that did not tell it, or a node's
 	Settings Settings
 
-	l    *Listener
-	slot *slot
-	sock net.Conn // the socket, or TLS over it
-	tls  *tls.ConnectionState
+	l     *Listener
+	slot  *slot
+	sock  net.Conn // the socket, or TLS over it
+	began time.Time
+	tls   *tls.ConnectionState
 
 	buf  []byte // what was read and not yet used: buf[r:w]
 	r, w int
@@ -36,7 +38,8 @@ type Conn struct {
 	mu       sync.Mutex // guards what follows: Close may come from another goroutine
 	out      []byte
 	closed   bool
-	detached bool // STARTTLS: the socket goes on in another Conn
+	detached bool                 // STARTTLS: the socket goes on in another Conn
+	rec      *transcript.Recorder // nil: nothing was said yet
 
 	inTx atomic.Bool // a transaction is open: a shutdown waits for it
 
@@ -44,6 +47,7 @@ type Conn struct {
 	inAuth   bool   // 334 went out: the next line is no command
 	answer   *reply.Reply
 	swallow  bool // the greeting is not for the client: it had one before STARTTLS
+	greeted  bool
 	extended bool // greeted with EHLO
 	data     dataState
 	opened   bool // 354 is out, and the message not answered yet
@@ -64,7 +68,7 @@ const (
 )
 
 func newConn(l *Listener, s *slot, sock net.Conn, addr netip.AddrPort) *Conn {
-	return &Conn{ID: newID(), Addr: addr, sock: sock, l: l, slot: s, buf: make([]byte, firstBuffer), bareLF: true}
+	return &Conn{ID: NewID(), Addr: addr, sock: sock, began: time.Now(), l: l, slot: s, buf: make([]byte, firstBuffer), bareLF: true}
 }
 
 // TLS gives the state of TLS, nil in clear text.
@@ -158,11 +162,13 @@ func (c *Conn) fill(deadline time.Time, limit int) error {
 			if time.Now().Before(deadline) {
 				continue // woken by the drain
 			}
+			c.silent()
 			return c.goodbye(reply.IdleTimeout())
 		}
 		if err == nil {
 			err = io.ErrNoProgress
 		}
+		c.gone(err)
 		return err
 	}
 }
@@ -246,8 +252,10 @@ func (c *Conn) startTLS() error {
 	if err != nil {
 		return err
 	}
-	sock, state, err := c.l.handshake(c.sock, c.Settings.TLS, c.Addr.Addr())
+	var offer transcript.Offer
+	sock, state, err := c.l.handshake(c.sock, c.Settings.TLS, c.Addr.Addr(), &offer)
 	if err != nil {
+		c.noHandshake(&offer, err, true)
 		return err // closes: never goes on in clear (RFC 3207 4.1)
 	}
 	next := newConn(c.l, c.slot, sock, c.Addr)
@@ -255,7 +263,9 @@ func (c *Conn) startTLS() error {
 	next.failures, next.commands, next.bareLF, next.swallow = c.failures, c.commands, c.bareLF, true
 	c.mu.Lock()
 	c.detached = true
+	next.began, next.rec = c.began, c.handOver()
 	c.mu.Unlock()
+	next.rec.Remark(Agreed(state) + "; the device begins anew")
 	c.l.replace(c, next)
 	return io.EOF
 }
@@ -263,7 +273,14 @@ func (c *Conn) startTLS() error {
 // Close sends what waits and closes the socket. It implements net.Conn.
 func (c *Conn) Close() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	err := c.closeLocked()
+	r := c.handOver()
+	c.mu.Unlock()
+	c.ended(r)
+	return err
+}
+
+func (c *Conn) closeLocked() error {
 	if c.closed {
 		return nil
 	}
@@ -304,12 +321,14 @@ func (c *Conn) Abort() {
 		c.err = net.ErrClosed
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if !c.closed {
 		c.closed = true
 		c.l.remove(c)
 		c.sock.Close() //nolint:errcheck // nothing is left to say
 	}
+	r := c.handOver()
+	c.mu.Unlock()
+	c.ended(r)
 }
 
 // LocalAddr implements net.Conn.

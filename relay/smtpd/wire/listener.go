@@ -14,6 +14,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/reply"
 	"github.com/printerrelay/printer-relay/relay/share"
+	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
 // Limits bound the connections of a listener. They may change while it runs.
@@ -37,6 +38,7 @@ type Hooks struct {
 	Accepted  func()
 	Refused   func(reason string, client netip.Addr) // before the greeting
 	Handshake func(version string, err error, client netip.Addr)
+	Ended     func(*Conn, *transcript.Recorder) // a session that failed; nil: none is recorded
 }
 
 // Listener accepts connections for go-smtp: within limits, behind a PROXY
@@ -183,12 +185,15 @@ func (l *Listener) greet(s *slot, sock net.Conn, client netip.AddrPort, hidden b
 	}
 	if c.Settings.TLS == nil {
 		l.shook("failed", errors.New(startTLSBroken), client.Addr())
+		c.Record(func(r *transcript.Recorder) { r.Fail(transcript.TLSFailed, startTLSBroken) })
 		c.Close() //nolint:errcheck // it never began
 		return
 	}
 	l.wg.Go(func() {
-		tc, state, err := l.handshake(sock, c.Settings.TLS, client.Addr())
+		var offer transcript.Offer
+		tc, state, err := l.handshake(sock, c.Settings.TLS, client.Addr(), &offer)
 		if err != nil {
+			c.noHandshake(&offer, err, false)
 			c.Close() //nolint:errcheck // it is over
 			return
 		}
@@ -223,12 +228,12 @@ func (l *Listener) replace(old, next *Conn) {
 	l.hand(next)
 }
 
-func (l *Listener) handshake(sock net.Conn, cfg *tls.Config, client netip.Addr) (net.Conn, *tls.ConnectionState, error) {
+func (l *Listener) handshake(sock net.Conn, cfg *tls.Config, client netip.Addr, offer *transcript.Offer) (net.Conn, *tls.ConnectionState, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTime)
 	defer cancel()
 	sock.SetDeadline(time.Time{}) //nolint:errcheck // a closed socket says so in the handshake
 	tc := tls.Server(sock, cfg)
-	err := tc.HandshakeContext(ctx)
+	err := tc.HandshakeContext(transcript.WithOffer(ctx, offer))
 	if err != nil {
 		l.shook("failed", err, client)
 		return nil, nil, err
@@ -426,8 +431,8 @@ func contains(networks []netip.Prefix, a netip.Addr) bool {
 	return false
 }
 
-// newID names a session in the log.
-func newID() string {
+// NewID names a session in the log.
+func NewID() string {
 	const alphabet = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 	var b [10]byte
 	rand.Read(b[:]) //nolint:errcheck // never fails (crypto/rand)

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"net"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/printerrelay/printer-relay/relay/reply"
@@ -57,11 +58,17 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// append adds one line of a reply to what goes out next. It wants mu held.
+// append adds a reply of one line to what goes out next. It wants mu held.
+func (c *Conn) append(line string) {
+	c.put(line)
+	c.said(line)
+}
+
+// put adds one line of a reply. It wants mu held.
 //
 // What is beyond ASCII goes out as question marks: a panel cannot show it, and
 // only a client that used SMTPUTF8 may be sent it (RFC 6531 3.7.4.2).
-func (c *Conn) append(line string) {
+func (c *Conn) put(line string) {
 	for _, r := range line {
 		if r >= utf8.RuneSelf {
 			r = '?'
@@ -92,9 +99,9 @@ func (c *Conn) takeAccepted(code, line string) {
 	switch {
 	case c.verb == "" && code == "220":
 		if !c.swallow {
-			c.append("220 " + c.Settings.Hostname + " ESMTP Printer Relay")
+			c.put(c.greeting())
 		}
-		c.swallow = false
+		c.swallow, c.greeted = false, true
 		return
 	case c.verb == "EHLO":
 		c.extended = true
@@ -117,6 +124,9 @@ func (c *Conn) takeAccepted(code, line string) {
 		line = text
 	}
 	c.append(line)
+	if c.verb == "DATA" {
+		c.rec.MailAccepted()
+	}
 }
 
 // takeRefused passes on a refusal: the session's own, or go-smtp's in our
@@ -126,7 +136,7 @@ func (c *Conn) takeRefused(code, line string) {
 	c.answer = nil
 	if r == nil {
 		r = translate(c.verb, code)
-		c.refused(r, "go-smtp: "+reply.Line(line, 200))
+		c.report(r, "go-smtp: "+reply.Line(line, 200))
 	}
 	c.append(r.String())
 	if c.verb == "DATA" {
@@ -139,7 +149,7 @@ func (c *Conn) takeRefused(code, line string) {
 		}
 	}
 	if c.failures++; c.failures >= maxFailures && c.err == nil {
-		c.refused(reply.TooManyErrors(), "too many refusals on one connection")
+		c.report(reply.TooManyErrors(), "too many refusals on one connection")
 		c.append(reply.TooManyErrors().String())
 		c.Hangup()
 	}
@@ -184,6 +194,7 @@ func (c *Conn) ehlo() {
 		if i == len(lines)-1 {
 			sep = " "
 		}
-		c.append("250" + sep + l)
+		c.put("250" + sep + l)
 	}
+	c.said("250 " + strings.Join(lines, ", "))
 }

@@ -26,6 +26,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/printerrelay/printer-relay/relay/reply"
+	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -35,7 +36,7 @@ const patience = time.Minute
 
 // rig is a go-smtp server behind wire, whose sessions take everything.
 type rig struct {
-	t        *testing.T
+	t        testing.TB
 	raw      net.Listener
 	l        *Listener
 	srv      *gosmtp.Server
@@ -50,6 +51,7 @@ type rig struct {
 	errs     []error // of reading messages
 	refusals []string
 	refused  []string // connections
+	failed   *transcript.Store
 	panics   []string
 }
 
@@ -62,7 +64,7 @@ type mail struct {
 }
 
 // start runs a server on loopback until the test ends.
-func start(t *testing.T, change ...func(*rig)) *rig {
+func start(t testing.TB, change ...func(*rig)) *rig {
 	t.Helper()
 	raw, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -71,9 +73,9 @@ func start(t *testing.T, change ...func(*rig)) *rig {
 	return startOn(t, raw, change...)
 }
 
-func startOn(t *testing.T, raw net.Listener, change ...func(*rig)) *rig {
+func startOn(t testing.TB, raw net.Listener, change ...func(*rig)) *rig {
 	t.Helper()
-	r := &rig{t: t, raw: raw, settings: Settings{Hostname: "relay.test", LineEndings: "Normalize", Idle: patience}}
+	r := &rig{t: t, raw: raw, failed: transcript.NewStore(), settings: Settings{Hostname: "relay.test", LineEndings: "Normalize", Idle: patience}}
 	r.settings.Capabilities = func(*Conn) []string { return []string{"PIPELINING", "SIZE 1000000"} }
 	r.settings.Refused = func(_ *Conn, verb string, rep *reply.Reply, cause string) {
 		r.mu.Lock()
@@ -91,6 +93,9 @@ func startOn(t *testing.T, raw net.Listener, change ...func(*rig)) *rig {
 		}
 		return r.settings
 	}, func() Limits { return r.limits }, Hooks{
+		Ended: func(c *Conn, rec *transcript.Recorder) {
+			r.failed.Add(rec, c.Addr.Addr(), transcript.About{ID: c.ID, Listener: "test"})
+		},
 		Refused: func(reason string, client netip.Addr) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -137,7 +142,7 @@ var testTLS = sync.OnceValue(func() *tls.Config {
 	if err != nil {
 		panic(err)
 	}
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS12}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS12, GetConfigForClient: transcript.NoteOffer}
 })
 
 var clientTLS = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12} //nolint:gosec // the certificate is the test's own
@@ -222,7 +227,7 @@ func (s *testSession) Data(io.Reader) error {
 
 // client is a copier: it writes octets and reads replies.
 type client struct {
-	t    *testing.T
+	t    testing.TB
 	conn net.Conn
 	r    *bufio.Reader
 }
@@ -236,7 +241,7 @@ func (r *rig) dial() *client {
 	return newClient(r.t, conn)
 }
 
-func newClient(t *testing.T, conn net.Conn) *client {
+func newClient(t testing.TB, conn net.Conn) *client {
 	t.Cleanup(func() { conn.Close() }) //nolint:errcheck // the test is over
 	return &client{t: t, conn: conn, r: bufio.NewReader(conn)}
 }

@@ -3,7 +3,7 @@
 // to a client. It owns TLS, the framing of DATA, and every deadline.
 //
 // go-smtp reads a Conn, which gives it one well-formed command line at a time.
-// wire may import relay/envelope, relay/reply, relay/share and the standard
+// wire may import relay/envelope, relay/reply, relay/share, relay/transcript and the standard
 // library.
 package wire
 

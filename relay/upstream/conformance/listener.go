@@ -207,7 +207,7 @@ func (r *relayed) Deliver(ctx context.Context, a queue.Attempt) []upstream.Outco
 		r.t.Error(err)
 		return upstream.All(len(a.Recipients), upstream.Outcome{Kind: upstream.Failed, Scope: upstream.ScopeMessage, Text: err.Error()})
 	}
-	defer body.Close()
+	defer body.Close() //nolint:errcheck // it was read
 	content, err := io.ReadAll(body)
 	if err != nil {
 		r.t.Error(err)
@@ -255,7 +255,7 @@ type client struct {
 func (c *client) play(address string) int {
 	c.t.Helper()
 	var err error
-	if c.conn, err = net.DialTimeout("tcp", address, wait); err != nil {
+	if c.conn, err = (&net.Dialer{Timeout: wait}).DialContext(c.t.Context(), "tcp", address); err != nil {
 		c.t.Fatal(err)
 	}
 	defer c.conn.Close()

@@ -46,7 +46,7 @@ func greeter(t *testing.T, address string, port int, words string) {
 // direct is a transport to the zone's domains, whose good server is s.
 func direct(t *testing.T, s *server, z *zone, change ...func(*Config)) *Transport {
 	t.Helper()
-	c := Config{MX: plan.MX{Verified: true, HeloName: "relay.test"}, Private: true, Connections: 4, Port: s.port, Roots: s.pki.roots, Resolver: z}
+	c := Config{MX: plan.MX{Verified: true, HeloName: "relay.test"}, Private: true, Connections: 4, Port: s.Port, Roots: s.pki.roots, Resolver: z}
 	for _, do := range change {
 		do(&c)
 	}
@@ -57,10 +57,10 @@ func direct(t *testing.T, s *server, z *zone, change ...func(*Config)) *Transpor
 // next one; a 5xx greeting too, since it speaks of the server.
 func TestTheNextServer(t *testing.T) {
 	s := startServer(t, conformance.None)
-	greeter(t, "127.0.0.2", s.port, "421 4.3.2 busy\r\n")
-	greeter(t, "127.0.0.3", s.port, "554 5.7.1 not you\r\n")
-	greeter(t, "127.0.0.4", s.port, "")
-	greeter(t, "127.0.0.5", s.port, "220 hello\r\n221 bye\r\n")
+	greeter(t, "127.0.0.2", s.Port, "421 4.3.2 busy\r\n")
+	greeter(t, "127.0.0.3", s.Port, "554 5.7.1 not you\r\n")
+	greeter(t, "127.0.0.4", s.Port, "")
+	greeter(t, "127.0.0.5", s.Port, "220 hello\r\n221 bye\r\n")
 	z := &zone{}
 	z.host("mx.test", "127.0.0.1")
 	for i, name := range []string{"busy.test", "closed.test", "mute.test", "odd.test"} {
@@ -94,7 +94,7 @@ func TestTheNextServer(t *testing.T) {
 // A server with trouble of its own is not the last that is asked.
 func TestTroubleOfAServer(t *testing.T) {
 	busy := startServer(t, conformance.Throttles)
-	good := startServerAt(t, conformance.None, fmt.Sprintf("127.0.0.2:%d", busy.port))
+	good := startServerAt(t, conformance.None, fmt.Sprintf("127.0.0.2:%d", busy.Port))
 	z := &zone{}
 	z.host("busy.test", "127.0.0.1")
 	z.host("good.test", "127.0.0.2")
@@ -106,7 +106,7 @@ func TestTroubleOfAServer(t *testing.T) {
 			t.Errorf("%s: %s (%s), want %s", domain, brief(o), o.Text, want)
 		}
 	}
-	if n := len(good.received(t)); n != 1 {
+	if n := len(good.Received(t)); n != 1 {
 		t.Errorf("%d messages arrived, want 1", n)
 	}
 }
@@ -124,8 +124,8 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 			t.Fatalf("%s: %s", to, o)
 		}
 	}
-	if s.sessions != 2 { // go-smtp makes another after STARTTLS
-		t.Errorf("%d sessions, want 2", s.sessions)
+	if s.Sessions() != 2 { // go-smtp makes another after STARTTLS
+		t.Errorf("%d sessions, want 2", s.Sessions())
 	}
 }
 
@@ -201,7 +201,7 @@ func TestPrivateAddresses(t *testing.T) {
 	if o := tr.Deliver(t.Context(), message(t, "a@corp.test"))[0]; brief(o) != "Deferred/Recipient 4.4.4" || !strings.Contains(o.Text, "allowPrivateHosts") {
 		t.Errorf("%s (%s)", brief(o), o.Text)
 	}
-	if s.sessions != 0 {
+	if s.Sessions() != 0 {
 		t.Error("it was connected to")
 	}
 }
@@ -287,7 +287,7 @@ func TestConnectionsAtOnce(t *testing.T) {
 	if most > limit {
 		t.Errorf("%d at once, want at most %d", most, limit)
 	}
-	if got := len(s.received(t)); got != domains+20 {
+	if got := len(s.Received(t)); got != domains+20 {
 		t.Errorf("%d messages, want one for each of %d domains", got-20, domains)
 	}
 }

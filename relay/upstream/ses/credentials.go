@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
 	"time"
 
@@ -40,7 +39,7 @@ const patience = 30 * time.Second
 func newCredentials(c Config) *credentials {
 	out := &credentials{c: c}
 	if c.SES.Secret != "" {
-		out.secret = &secretProvider{secrets: c.Secrets, name: c.SES.Secret}
+		out.secret = &secretProvider{secrets: c.Secrets, name: c.SES.Secret, last: secrets.Last{Upstream: c.Name, Log: c.Log}}
 	}
 	return out
 }
@@ -120,9 +119,10 @@ func (c *credentials) missing(ctx context.Context, err error) upstream.Outcome {
 type secretProvider struct {
 	secrets func() secrets.Source
 	name    string
+	last    secrets.Last
 
-	mu   sync.Mutex
-	last aws.Credentials
+	mu    sync.Mutex
+	given aws.Credentials // last
 }
 
 type secretError struct{ err error }
@@ -135,59 +135,38 @@ func (e *secretError) Unwrap() error { return e.err }
 
 // Retrieve implements aws.CredentialsProvider.
 func (p *secretProvider) Retrieve(context.Context) (aws.Credentials, error) {
+	var now aws.Credentials
+	err := p.last.Use(p.secrets(), p.name, func(s secrets.Source) (err error) {
+		now, err = p.read(s)
+		return err
+	})
+	if err != nil {
+		now, err = aws.Credentials{}, &secretError{err}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	data, err := settled(p.secrets(), p.name)
-	if errors.Is(err, secrets.ErrNotFound) {
-		p.last = aws.Credentials{}
-	}
-	var now aws.Credentials
-	if err == nil {
-		now, err = p.read(data)
-	}
-	if err == nil {
-		p.last = now
-	} else if !p.last.HasKeys() {
-		return aws.Credentials{}, &secretError{err}
-	}
-	return p.last, nil
+	p.given = now
+	return now, err
 }
 
 // held is what was given last.
 func (p *secretProvider) held() aws.Credentials {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.last
+	return p.given
 }
 
-func (p *secretProvider) read(data map[string][]byte) (out aws.Credentials, err error) {
-	held := secrets.Map{p.name: data}
+func (p *secretProvider) read(s secrets.Source) (out aws.Credentials, err error) {
 	out.Source = "Secret"
-	if out.AccessKeyID, err = secrets.Key(held, p.name, "accessKeyID"); err != nil {
+	if out.AccessKeyID, err = secrets.Key(s, p.name, "accessKeyID"); err != nil {
 		return aws.Credentials{}, err
 	}
-	if out.SecretAccessKey, err = secrets.Key(held, p.name, "secretAccessKey"); err != nil {
+	if out.SecretAccessKey, err = secrets.Key(s, p.name, "secretAccessKey"); err != nil {
 		return aws.Credentials{}, err
 	}
-	if len(data["sessionToken"]) > 0 {
-		out.SessionToken, err = secrets.Key(held, p.name, "sessionToken")
+	data, err := s.Get(p.name)
+	if err == nil && len(data["sessionToken"]) > 0 {
+		out.SessionToken, err = secrets.Key(s, p.name, "sessionToken")
 	}
 	return out, err
-}
-
-// settled reads a Secret until two readings agree: its keys are files, and the
-// kubelet may exchange them in between.
-func settled(s secrets.Source, name string) (map[string][]byte, error) {
-	before, err := s.Get(name)
-	for range 10 {
-		if err != nil {
-			return nil, err
-		}
-		var now map[string][]byte
-		if now, err = s.Get(name); err == nil && maps.EqualFunc(before, now, func(a, b []byte) bool { return string(a) == string(b) }) {
-			return now, nil
-		}
-		before = now
-	}
-	return nil, errors.Join(err, fmt.Errorf("secret %q changes while it is read", name))
 }

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/plan"
-	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
 )
@@ -265,34 +264,6 @@ func TestRotation(t *testing.T) {
 	send("one that was taken away", "Deferred/Upstream")
 	s.secret = map[string][]byte{"accessKeyID": []byte("AKIANEW")}
 	send("half of one, after none", "Deferred/Upstream")
-}
-
-// A Secret that is being exchanged is not read as half old and half new.
-func TestSecretExchangedWhileRead(t *testing.T) {
-	older := map[string][]byte{"accessKeyID": []byte("old"), "secretAccessKey": []byte("old")}
-	mixed := map[string][]byte{"accessKeyID": []byte("new"), "secretAccessKey": []byte("old")}
-	newer := map[string][]byte{"accessKeyID": []byte("new"), "secretAccessKey": []byte("new")}
-	p := &secretProvider{name: "aws", secrets: func() secrets.Source { return &sequence{mixed, newer, newer} }}
-	if got, err := p.Retrieve(t.Context()); err != nil || got.AccessKeyID != "new" || got.SecretAccessKey != "new" {
-		t.Errorf("%v, %v", got.AccessKeyID, err)
-	}
-	p = &secretProvider{name: "aws", secrets: func() secrets.Source {
-		return &sequence{older, mixed, older, mixed, older, mixed, older, mixed, older, mixed, older, mixed, older}
-	}}
-	if _, err := p.Retrieve(t.Context()); err == nil || !strings.Contains(err.Error(), "changes while it is read") {
-		t.Errorf("one that never settles: %v", err)
-	}
-}
-
-// sequence gives one value after the other, then the last for ever.
-type sequence []map[string][]byte
-
-func (s *sequence) Get(string) (map[string][]byte, error) {
-	now := (*s)[0]
-	if len(*s) > 1 {
-		*s = (*s)[1:]
-	}
-	return now, nil
 }
 
 // What AWS writes about a signature holds the token that was signed.

@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -25,6 +26,8 @@ import (
 
 // Config is what New takes.
 type Config struct {
+	Name     string       // of the upstream, for the log
+	Log      *slog.Logger // nil: none
 	SES      plan.SES
 	Domain   string // the sender domain, whose identity Check looks at; empty: none
 	Private  bool   // private and loopback addresses may be connected to

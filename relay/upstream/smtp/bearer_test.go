@@ -15,6 +15,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
+	"github.com/printerrelay/printer-relay/relay/upstream/conformance/smtpfake"
 )
 
 // tokens is a source that a test fills. Each Reject brings the next token, the last
@@ -314,8 +315,7 @@ func TestConformanceByToken(t *testing.T) {
 	const old, valid = "token-of-yesterday", "token-of-today"
 	conformance.Run(t, conformance.Harness{
 		Start: func(t *testing.T, f conformance.Fault) *conformance.Upstream {
-			s := startServer(t, f)
-			s.token = valid
+			s := startServerWith(t, f, bearerLogin(valid))
 			source := &tokens{all: []string{valid}}
 			switch f {
 			case conformance.WrongCredentials:
@@ -327,7 +327,7 @@ func TestConformanceByToken(t *testing.T) {
 				c.SMTP.Auth = &plan.SMTPAuth{Mechanism: "OAUTHBEARER", User: "relay", OAuth: &plan.OAuth{ClientID: "client"}}
 				c.Tokens = source
 			})
-			return &conformance.Upstream{Transport: tr, Received: s.received, Reached: s.reached}
+			return &conformance.Upstream{Transport: tr, Received: s.Received, Reached: s.Reached}
 		},
 		Faults: []conformance.Fault{conformance.WrongCredentials, conformance.ExpiresToken, conformance.CutsLate, conformance.Downgrades},
 		UTF8:   true,
@@ -338,15 +338,17 @@ func TestConformanceByToken(t *testing.T) {
 	})
 }
 
-// bearerServer takes the one token.
-func (x *serverSession) bearerServer() sasl.Server {
-	return sasl.NewOAuthBearerServer(func(o sasl.OAuthBearerOptions) *sasl.OAuthBearerError {
-		x.authed = o.Username == "relay" && o.Token == x.s.token && o.Host == "mx.test" && o.Port == x.s.port
-		if !x.authed {
-			return &sasl.OAuthBearerError{Status: "invalid_token " + o.Token, Schemes: "bearer"}
-		}
-		return nil
-	})
+// bearerLogin takes the one token.
+func bearerLogin(token string) *smtpfake.Login {
+	return &smtpfake.Login{Mechanism: sasl.OAuthBearer, Server: func(port int, granted func(bool)) sasl.Server {
+		return sasl.NewOAuthBearerServer(func(o sasl.OAuthBearerOptions) *sasl.OAuthBearerError {
+			ok := o.Username == "relay" && o.Token == token && o.Host == "mx.test" && o.Port == port
+			if granted(ok); !ok {
+				return &sasl.OAuthBearerError{Status: "invalid_token " + o.Token, Schemes: "bearer"}
+			}
+			return nil
+		})
+	}}
 }
 
 // Who gives tokens may ask to wait.
