@@ -45,12 +45,12 @@ func fill(t *testing.T, r *rig.Relay, client string) (refusal string, n int) {
 func TestOneClientFillsNoSpool(t *testing.T) {
 	r := cramped(t)
 	refusal, n := fill(t, r, "127.0.0.1")
-	if !strings.HasPrefix(refusal, "452 4.3.1 PR-063 ") || n < 9 || n > 12 {
+	if !strings.HasPrefix(refusal, "452 4.3.1 PR-065 ") || n < 9 || n > 12 {
 		t.Fatalf("after %d scans: %q", n, refusal)
 	}
 	panelLine(t, refusal)
 	r.Restart()
-	if refusal, n := fill(t, r, "127.0.0.1"); n != 0 || !strings.HasPrefix(refusal, "452 4.3.1 PR-063 ") {
+	if refusal, n := fill(t, r, "127.0.0.1"); n != 0 || !strings.HasPrefix(refusal, "452 4.3.1 PR-065 ") {
 		t.Errorf("behind a restart it sends %d more: %q", n, refusal)
 	}
 	rig.QueueID(t, r.DialFrom("127.0.0.2").Send("mfp@copier.test", []string{to}, big(300_000, to)))

@@ -49,6 +49,8 @@ var elsewhere = map[string]string{
 	"PR-028": "../../relay/smtpd/auth_test.go TestPasswordsThatCannotBeCheckedInTimeAre454",
 	"PR-039": "cluster_hides_test.go TestAClientThatTheClusterHidesIsInNoNetwork",
 	"PR-061": "../../relay/smtpd/auth_test.go TestWhatCannotBeStoredIs451",
+	"PR-065": "limits_test.go TestOneClientFillsNoSpool",
+	"PR-066": "../../relay/smtpd/wire/limits_test.go TestDecline",
 }
 
 // Every refusal that leaves a listener is the catalogue's, whoever found the fault:

@@ -166,7 +166,7 @@ func TestDecline(t *testing.T) {
 		c.cmd("EHLO copier.test", "250")
 		c.cmd("MAIL FROM:<a@b.example>", "250")
 		c.cmd("RCPT TO:<c@d.example>", "250")
-		c.cmd("DATA", "451 4.3.2 PR-064")
+		c.cmd("DATA", "451 4.3.2 PR-066")
 		c.cmd("NOOP", "250")
 	}
 	drained := r.l.Drain() // no transaction is open
@@ -177,7 +177,7 @@ func TestDecline(t *testing.T) {
 	r = start(t, func(r *rig) { r.decline = true }, lenient)
 	c = r.greeted()
 	c.write("EHLO x.test\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\nRSET\r\nMAIL FROM:<evil@b.example>\r\n.\r\n")
-	for _, want := range []string{"250", "250", "250", "451 4.3.2 PR-064", ""} {
+	for _, want := range []string{"250", "250", "250", "451 4.3.2 PR-066", ""} {
 		c.want(want)
 	}
 }
