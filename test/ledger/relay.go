@@ -19,7 +19,7 @@ import (
 // Build builds the program into a folder and gives its path.
 func Build(dir string) (string, error) {
 	bin := filepath.Join(dir, "printer-relay")
-	out, err := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-buildvcs=false", "-o", bin, "github.com/printerrelay/printer-relay").CombinedOutput()
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "github.com/printerrelay/printer-relay").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
