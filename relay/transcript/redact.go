@@ -24,7 +24,7 @@ func shown(line string) string {
 	line = strings.ReplaceAll(line, "\t", " ")
 	verb, arg, _ := strings.Cut(line, " ")
 	arg = strings.TrimSpace(arg)
-	word := ""
+	var word string
 	switch verb = strings.ToUpper(verb); verb {
 	case "MAIL":
 		word = "FROM"
@@ -90,6 +90,7 @@ const shortest = 4
 
 // Secrets are texts that must not be seen, in the ways in which they could be.
 type Secrets struct {
+	begin  [256]bool                   // octets with which some begin
 	within map[[shortest]byte][]string // by how they begin
 	words  map[string]bool
 }
@@ -123,6 +124,7 @@ func (s *Secrets) add(secret string) {
 
 func (s *Secrets) look(text string) {
 	k := [shortest]byte([]byte(text))
+	s.begin[k[0]] = true
 	s.within[k] = append(s.within[k], text)
 }
 
@@ -131,7 +133,10 @@ func (s *Secrets) in(text, folded string) bool {
 	if s == nil {
 		return false
 	}
-	for i := 0; len(s.within) > 0 && i+shortest <= len(folded); i++ {
+	for i := 0; i+shortest <= len(folded); i++ {
+		if !s.begin[folded[i]] {
+			continue
+		}
 		for _, secret := range s.within[[shortest]byte([]byte(folded[i:i+shortest]))] {
 			if strings.HasPrefix(folded[i:], secret) {
 				return true
@@ -182,15 +187,17 @@ func (n *needles) hides(text string) bool {
 // fold takes off what does not keep a person from reading a password: case,
 // quotes, space, and what is not printable.
 func fold(s string) string {
-	return strings.Map(func(c rune) rune {
+	b := make([]byte, 0, len(s))
+	for _, c := range []byte(s) {
 		switch {
 		case c >= 'A' && c <= 'Z':
-			return c + 'a' - 'A'
+			b = append(b, c+'a'-'A')
 		case c <= ' ', c == 0x7f, c == '"', c == '\'', c == '\\':
-			return -1
+		default:
+			b = append(b, c)
 		}
-		return c
-	}, s)
+	}
+	return string(b)
 }
 
 // entry gives an entry as it may be shown.
@@ -270,7 +277,7 @@ func escape(s string) string {
 	}
 	const hex = "0123456789abcdef"
 	var b strings.Builder
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		switch c := s[i]; {
 		case c == '\\':
 			b.WriteString(`\\`)

@@ -61,9 +61,13 @@ func (s *Store) Add(r *Recorder, client netip.Addr, about About) {
 	named := r.known
 	session := r.Finish(about)
 	session.Client = client
+	s.keep(session, named)
+}
+
+func (s *Store) keep(session Session, named bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d := s.device(envelope.Device(client), named, session.Ended)
+	d := s.device(envelope.Device(session.Client), named, session.Ended)
 	d.failures++
 	d.sessions = append(d.sessions, session)
 	most := perDevice

@@ -92,7 +92,7 @@ func entry(b []byte) (k kind, ms int64, text string, n int) {
 	at, i := binary.Uvarint(b[1:])
 	size, j := binary.Uvarint(b[1+i:])
 	n = 1 + i + j
-	return kind(b[0]), int64(at), string(b[n : n+int(size)]), n + int(size)
+	return kind(b[0]), int64(at), string(b[n : n+int(size)]), n + int(size) //nolint:gosec // appendEntry wrote them: both are small
 }
 
 // from says whose an entry is.
