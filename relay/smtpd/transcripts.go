@@ -29,7 +29,7 @@ func (s *Server) keep(l *listener, c *wire.Conn, r *transcript.Recorder) {
 			about.Secrets = append(about.Secrets, users.secrets(name))
 		}
 	}
-	if !c.Hidden && named(p, c.Addr.Addr()) {
+	if s.known(c.Addr.Addr(), c.Hidden) {
 		r.Named()
 	}
 	s.Transcripts.Add(r, c.Addr.Addr(), about)
@@ -48,24 +48,10 @@ func (s *Server) turnedAway(l *listener, reason string, client netip.Addr) {
 	r.Because(why, false)
 	r.Reply(reply.TooManyConnections().String(), true)
 	hidden := p.HiddenClients.Hides(client)
-	if !hidden && named(p, client) {
+	if s.known(client, hidden) {
 		r.Named()
 	}
 	s.Transcripts.Add(r, client, transcript.About{ID: wire.NewID(), Listener: lp.Name, Hidden: hidden, Ended: now})
-}
-
-// named tells whether a rule lets some network in that the client is of.
-func named(p *plan.Plan, client netip.Addr) bool {
-	for i := range p.Policies {
-		for k := range p.Policies[i].Rules {
-			for _, n := range p.Policies[i].Rules[k].Match.Networks {
-				if n.Contains(client) {
-					return true
-				}
-			}
-		}
-	}
-	return false
 }
 
 // because says in a transcript why a login failed. A name that no login has is
