@@ -89,10 +89,10 @@ func (s *scanner) open(h *Header) error {
 	if err != nil {
 		return reply.ContentUnclear(err.Error())
 	}
-	switch {
-	case declared == "message/partial" || declared == "message/external-body":
+	switch declared {
+	case "message/partial", "message/external-body":
 		return reply.AttachmentRefused(declared)
-	case declared == "multipart/digest": // its parts are messages where they do not say what they are
+	case "multipart/digest": // its parts are messages where they do not say what they are
 		return reply.ContentUnclear(declared)
 	}
 	names, disposition, err := s.namesOf(h, params)

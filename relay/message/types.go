@@ -82,12 +82,23 @@ type octets struct {
 
 // magic of files that nobody should get as something else, where Go knows none.
 var magic = []struct{ prefix, media string }{
-	{"II*\x00", "image/tiff"}, {"MM\x00*", "image/tiff"},
-	{"MZ", "application/x-executable"}, {"\x7fELF", "application/x-executable"}, {"\xca\xfe\xba\xbe", "application/x-executable"},
-	{"\xcf\xfa\xed\xfe", "application/x-executable"}, {"\xce\xfa\xed\xfe", "application/x-executable"},
-	{"\xd0\xcf\x11\xe0", "application/x-ole-storage"}, {"{\\rt", "application/rtf"}, {"\x78\x9f\x3e\x22", "application/ms-tnef"},
-	{"L\x00\x00\x00\x01\x14\x02", "application/x-ms-shortcut"}, {"ITSF", "application/vnd.ms-htmlhelp"}, {"\xe4\x52\x5c\x7b", "application/msonenote"},
-	{"7z\xbc\xaf", "application/x-7z-compressed"}, {"MSCF", "application/vnd.ms-cab-compressed"}, {"Rar!", "application/vnd.rar"}, {"\x1f\x8b", "application/gzip"},
+	{"II*\x00", "image/tiff"},
+	{"MM\x00*", "image/tiff"},
+	{"MZ", "application/x-executable"},
+	{"\x7fELF", "application/x-executable"},
+	{"\xca\xfe\xba\xbe", "application/x-executable"},
+	{"\xcf\xfa\xed\xfe", "application/x-executable"},
+	{"\xce\xfa\xed\xfe", "application/x-executable"},
+	{"\xd0\xcf\x11\xe0", "application/x-ole-storage"},
+	{"{\\rt", "application/rtf"},
+	{"\x78\x9f\x3e\x22", "application/ms-tnef"},
+	{"L\x00\x00\x00\x01\x14\x02", "application/x-ms-shortcut"},
+	{"ITSF", "application/vnd.ms-htmlhelp"},
+	{"\xe4\x52\x5c\x7b", "application/msonenote"},
+	{"7z\xbc\xaf", "application/x-7z-compressed"},
+	{"MSCF", "application/vnd.ms-cab-compressed"},
+	{"Rar!", "application/vnd.rar"},
+	{"\x1f\x8b", "application/gzip"},
 }
 
 // contentOfOctets says what the first octets of a file show.

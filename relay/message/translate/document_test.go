@@ -3,37 +3,20 @@ package translate_test
 import (
 	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/printerrelay/printer-relay/relay/message/translate"
 	"github.com/printerrelay/printer-relay/relay/upstream/postmark"
 	"github.com/printerrelay/printer-relay/relay/upstream/sendgrid"
+	"github.com/printerrelay/printer-relay/test/env"
 )
 
 var update = flag.Bool("update", false, "write the table of docs/upstreams/translation.md; read the difference")
 
 // TestDocument holds the table of header fields against the rules.
 func TestDocument(t *testing.T) {
-	const path, begin, end = "../../../docs/upstreams/translation.md", "<!-- fields -->\n", "<!-- /fields -->"
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok := strings.Cut(string(b), begin)
-	old, after, closed := strings.Cut(rest, end)
-	if !ok || !closed {
-		t.Fatalf("%s has no place for the table", path)
-	}
-	if table := table(); old != table {
-		if !*update {
-			t.Fatalf("%s is out of date: run go test ./relay/message/translate -update. Now:\n%s", path, table)
-		}
-		if err := os.WriteFile(path, []byte(before+begin+table+end+after), 0o644); err != nil { //nolint:gosec // it is read by everybody
-			t.Fatal(err)
-		}
-	}
+	env.HoldFields(t, "docs/upstreams/translation.md", table(), *update)
 }
 
 func table() string {

@@ -1,79 +1,26 @@
 package postmark
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
 
-	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance/apifake"
 )
-
-func scan(content string, to ...string) *upstream.Message {
-	content = strings.ReplaceAll(content, "\n", "\r\n")
-	m := &upstream.Message{ID: "0Ab1", Size: int64(len(content)), Open: func() (io.ReadCloser, error) {
-		return io.NopCloser(strings.NewReader(content)), nil
-	}}
-	for _, s := range to {
-		a, err := envelope.ParseAddress(s)
-		if err != nil {
-			panic(err)
-		}
-		m.Recipients = append(m.Recipients, a)
-	}
-	return m
-}
-
-// kinds are the outcomes in short.
-func kinds(out []upstream.Outcome) string {
-	var all []string
-	for _, o := range out {
-		s := o.Kind.String()
-		if o.Kind != upstream.Accepted {
-			s += "/" + o.Scope.String()
-		}
-		all = append(all, s)
-	}
-	return strings.Join(all, " ")
-}
 
 // TestRequest holds what is sent, whole: testdata/NAME.eml to a@corp.test and
 // hidden@corp.test becomes NAME.json.
 func TestRequest(t *testing.T) {
 	for _, name := range []string{"scan", "newsletter"} {
 		t.Run(name, func(t *testing.T) {
-			eml, err := os.ReadFile("testdata/" + name + ".eml")
-			if err != nil {
-				t.Fatal(err)
-			}
 			s := apifake.Start(t, conformance.None, provider)
-			out := transport(t, s.URL, token, "scans").Deliver(t.Context(), scan(string(eml), "a@corp.test", "hidden@corp.test"))
-			if kinds(out) != "Accepted Accepted" || out[0].RemoteID != "0a129aee-e1cd-480d-b08d-4f48548ff48d" || out[0].Remote == "" {
-				t.Fatalf("%+v", out)
-			}
-			want, err := os.ReadFile("testdata/" + name + ".json")
-			if err != nil {
-				t.Fatal(err)
-			}
-			var got, wanted any
-			if err := json.Unmarshal(s.Bodies(t)[0], &got); err != nil {
-				t.Fatal(err)
-			}
-			if err := json.Unmarshal(want, &wanted); err != nil {
-				t.Fatal(err)
-			}
-			if !reflect.DeepEqual(got, wanted) {
-				b, _ := json.MarshalIndent(got, "", "  ")
-				t.Errorf("the request is\n%s", b)
-			}
+			apifake.HoldRequest(t, s, transport(t, s.URL, token, "scans"), name, "0a129aee-e1cd-480d-b08d-4f48548ff48d")
 		})
 	}
 }
@@ -91,7 +38,7 @@ func TestRecipients(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := apifake.Start(t, conformance.None, provider)
-			out := transport(t, s.URL, token, "").Deliver(t.Context(), scan("From: m@x.test\n"+c.header+"\nhello\n", strings.Fields(c.to)...))
+			out := transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan("From: m@x.test\n"+c.header+"\nhello\n", strings.Fields(c.to)...))
 			for _, o := range out {
 				if o.Kind != upstream.Accepted {
 					t.Error(o)
@@ -122,7 +69,7 @@ func TestBatches(t *testing.T) {
 		}
 	}
 	s := apifake.Start(t, conformance.None, provider)
-	out := transport(t, s.URL, token, "").Deliver(t.Context(), scan("From: m@x.test\nTo: "+strings.Join(named, ",\n ")+"\n\nhello\n", to...))
+	out := transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan("From: m@x.test\nTo: "+strings.Join(named, ",\n ")+"\n\nhello\n", to...))
 	for i, o := range out {
 		if o.Kind != upstream.Accepted {
 			t.Fatal(i, o)
@@ -147,8 +94,8 @@ func TestUnknown(t *testing.T) {
 		answers(w, http.StatusBadGateway, 0, "no gateway")
 	}))
 	defer s.Close()
-	out := transport(t, s.URL, token, "").Deliver(t.Context(), scan("From: m@x.test\n\nhello\n", "a@x.test", "b@x.test", "c@x.test"))
-	if got := kinds(out); got != "Unknown/Upstream Deferred/Upstream Deferred/Upstream" || n != 1 || out[2].Text != "not tried: no gateway" {
+	out := transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan("From: m@x.test\n\nhello\n", "a@x.test", "b@x.test", "c@x.test"))
+	if got := apifake.Kinds(out); got != "Unknown/Upstream Deferred/Upstream Deferred/Upstream" || n != 1 || out[2].Text != "not tried: no gateway" {
 		t.Errorf("%s after %d requests: %s", got, n, out[2].Text)
 	}
 }
@@ -188,8 +135,8 @@ func TestInactive(t *testing.T) {
 				answers(w, status, code, message)
 			}))
 			defer s.Close()
-			out := transport(t, s.URL, token, "").Deliver(t.Context(), scan("From: m@x.test\nTo: a@x.test, b@x.test\nCc: c@x.test\n\nhello\n", "a@x.test", "b@x.test", "c@x.test"))
-			if got := kinds(out); got != c.want || n != len(c.answers) {
+			out := transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan("From: m@x.test\nTo: a@x.test, b@x.test\nCc: c@x.test\n\nhello\n", "a@x.test", "b@x.test", "c@x.test"))
+			if got := apifake.Kinds(out); got != c.want || n != len(c.answers) {
 				t.Errorf("%s after %d requests\n%+v", got, n, out)
 			}
 		})
@@ -226,8 +173,8 @@ func TestAnswers(t *testing.T) {
 				answers(w, c.status, c.code, "said")
 			}))
 			defer s.Close()
-			o := transport(t, s.URL, token, "").Deliver(t.Context(), scan("From: m@x.test\n\nhello\n", "a@x.test"))[0]
-			if got := kinds([]upstream.Outcome{o}); got != c.want || o.Text != c.text || o.Code != c.status || o.RetryIn != 0 {
+			o := transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan("From: m@x.test\n\nhello\n", "a@x.test"))[0]
+			if got := apifake.Kinds([]upstream.Outcome{o}); got != c.want || o.Text != c.text || o.Code != c.status || o.RetryIn != 0 {
 				t.Errorf("%s, %+v", got, o)
 			}
 		})
@@ -242,7 +189,7 @@ func TestNoAnswer(t *testing.T) {
 			io.Copy(io.Discard, r.Body)
 			io.WriteString(w, body)
 		}))
-		if out := transport(t, s.URL, token, "").Deliver(t.Context(), scan("From: m@x.test\nTo: a@x.test\n\nhello\n", "a@x.test")); kinds(out) != "Unknown/Upstream" {
+		if out := transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan("From: m@x.test\nTo: a@x.test\n\nhello\n", "a@x.test")); apifake.Kinds(out) != "Unknown/Upstream" {
 			t.Errorf("%s: %+v", body, out)
 		}
 		s.Close()
@@ -252,7 +199,7 @@ func TestNoAnswer(t *testing.T) {
 // A device gives Postmark no orders; fields that are there twice go twice.
 func TestFields(t *testing.T) {
 	s := apifake.Start(t, conformance.None, provider)
-	transport(t, s.URL, token, "").Deliver(t.Context(), scan("From: m@x.test\nX-PM-Message-Stream: broadcast\nX-A: 1\nX-A: 2\n\nhello\n", "a@x.test"))
+	transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan("From: m@x.test\nX-PM-Message-Stream: broadcast\nX-A: 1\nX-A: 2\n\nhello\n", "a@x.test"))
 	r, complaint := parse(s.Bodies(t)[0])
 	if complaint != "" || fmt.Sprint(r.Headers) != "[{X-A 1} {X-A 2}]" {
 		t.Errorf("%v %s", r.Headers, complaint)
@@ -270,7 +217,7 @@ func TestTooLarge(t *testing.T) {
 		{tiff + strings.Repeat("x", 7<<20), "accepted by Postmark"},
 		{tiff + strings.Repeat("x", 8<<20), "Postmark's API cannot carry a request of 11184"},
 	} {
-		o := tr.Deliver(t.Context(), scan(c.in, "a@x.test"))[0]
+		o := tr.Deliver(t.Context(), apifake.Scan(c.in, "a@x.test"))[0]
 		if !strings.HasPrefix(o.Text, c.want) || o.Kind != upstream.Accepted && (o.Kind != upstream.Failed || o.Scope != upstream.ScopeMessage || o.Code != 552) {
 			t.Errorf("%+v, want %s", o, c.want)
 		}

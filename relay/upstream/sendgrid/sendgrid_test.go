@@ -7,13 +7,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
@@ -21,63 +19,13 @@ import (
 	"github.com/printerrelay/printer-relay/relay/upstream/translated"
 )
 
-func scan(content string, to ...string) *upstream.Message {
-	content = strings.ReplaceAll(content, "\n", "\r\n")
-	m := &upstream.Message{ID: "0Ab1", Size: int64(len(content)), Open: func() (io.ReadCloser, error) {
-		return io.NopCloser(strings.NewReader(content)), nil
-	}}
-	for _, s := range to {
-		a, err := envelope.ParseAddress(s)
-		if err != nil {
-			panic(err)
-		}
-		m.Recipients = append(m.Recipients, a)
-	}
-	return m
-}
-
-// kinds are the outcomes in short.
-func kinds(out []upstream.Outcome) string {
-	var all []string
-	for _, o := range out {
-		s := o.Kind.String()
-		if o.Kind != upstream.Accepted {
-			s += "/" + o.Scope.String()
-		}
-		all = append(all, s)
-	}
-	return strings.Join(all, " ")
-}
-
 // TestRequest holds what is sent, whole: testdata/NAME.eml to a@corp.test and
 // hidden@corp.test becomes NAME.json.
 func TestRequest(t *testing.T) {
 	for _, name := range []string{"scan", "newsletter", "bare"} {
 		t.Run(name, func(t *testing.T) {
-			eml, err := os.ReadFile("testdata/" + name + ".eml")
-			if err != nil {
-				t.Fatal(err)
-			}
 			s := apifake.Start(t, conformance.None, provider(inAnHour))
-			out := transport(t, s.URL, key).Deliver(t.Context(), scan(string(eml), "a@corp.test", "hidden@corp.test"))
-			if kinds(out) != "Accepted Accepted" || out[0].RemoteID != "14c5d75ce93.dfd.64b469" || out[0].Remote == "" {
-				t.Fatalf("%+v", out)
-			}
-			want, err := os.ReadFile("testdata/" + name + ".json")
-			if err != nil {
-				t.Fatal(err)
-			}
-			var got, wanted any
-			if err := json.Unmarshal(s.Bodies(t)[0], &got); err != nil {
-				t.Fatal(err)
-			}
-			if err := json.Unmarshal(want, &wanted); err != nil {
-				t.Fatal(err)
-			}
-			if !reflect.DeepEqual(got, wanted) {
-				b, _ := json.MarshalIndent(got, "", "  ")
-				t.Errorf("the request is\n%s", b)
-			}
+			apifake.HoldRequest(t, s, transport(t, s.URL, key), name, "14c5d75ce93.dfd.64b469")
 		})
 	}
 }
@@ -98,7 +46,7 @@ func TestPersonalizations(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := apifake.Start(t, conformance.None, provider(inAnHour))
-			out := transport(t, s.URL, key).Deliver(t.Context(), scan("From: m@x.test\n"+c.header+"\nhello\n", strings.Fields(c.to)...))
+			out := transport(t, s.URL, key).Deliver(t.Context(), apifake.Scan("From: m@x.test\n"+c.header+"\nhello\n", strings.Fields(c.to)...))
 			for _, o := range out {
 				if o.Kind != upstream.Accepted {
 					t.Error(o)
@@ -119,7 +67,7 @@ func TestBatches(t *testing.T) {
 		to = append(to, fmt.Sprintf("u%d@x.test", i))
 	}
 	s := apifake.Start(t, conformance.None, provider(inAnHour))
-	out := transport(t, s.URL, key).Deliver(t.Context(), scan("From: m@x.test\nTo: u1500@x.test\n\nhello\n", to...))
+	out := transport(t, s.URL, key).Deliver(t.Context(), apifake.Scan("From: m@x.test\nTo: u1500@x.test\n\nhello\n", to...))
 	for i, o := range out {
 		if o.Kind != upstream.Accepted {
 			t.Fatal(i, o)
@@ -173,8 +121,8 @@ func TestAnswers(t *testing.T) {
 				io.WriteString(w, c.body)
 			}))
 			defer s.Close()
-			out := transport(t, s.URL, key).Deliver(t.Context(), scan("From: m@x.test\nTo: a@x.test\nCc: b@x.test\n\nhello\n", "a@x.test", "b@x.test"))
-			if got := kinds(out); got != c.want || out[0].Text != c.text || out[0].Code != c.status || (out[0].RetryIn > 0) != c.wait {
+			out := transport(t, s.URL, key).Deliver(t.Context(), apifake.Scan("From: m@x.test\nTo: a@x.test\nCc: b@x.test\n\nhello\n", "a@x.test", "b@x.test"))
+			if got := apifake.Kinds(out); got != c.want || out[0].Text != c.text || out[0].Code != c.status || (out[0].RetryIn > 0) != c.wait {
 				t.Errorf("%s, %+v", got, out[0])
 			}
 		})
@@ -199,7 +147,7 @@ func TestSenderIsNotVerified(t *testing.T) {
 	}
 	defer tr.Close()
 	for from, want := range map[string]string{"m@OURS.test": "Failed/Upstream", "m@ours.test.else": "Deferred/Message"} {
-		if got := kinds(tr.Deliver(t.Context(), scan("From: "+from+"\n\nhello\n", "a@x.test"))); got != want {
+		if got := apifake.Kinds(tr.Deliver(t.Context(), apifake.Scan("From: "+from+"\n\nhello\n", "a@x.test"))); got != want {
 			t.Errorf("%s: %s, want %s", from, got, want)
 		}
 	}
@@ -224,12 +172,12 @@ func TestRefusedHere(t *testing.T) {
 		"Content-Type: application/pkcs7-mime\n":  "SendGrid's API cannot carry application/pkcs7-mime: a signature or encryption is over the message as it is: use sendGrid.transport SMTP, which carries it as it is",
 		"Content-Transfer-Encoding: x-uuencode\n": "SendGrid's API cannot carry the encoding x-uuencode: use sendGrid.transport SMTP, which carries it as it is",
 	} {
-		o := tr.Deliver(t.Context(), scan("From: m@x.test\n"+header+"\nhello\n", "a@x.test"))[0]
+		o := tr.Deliver(t.Context(), apifake.Scan("From: m@x.test\n"+header+"\nhello\n", "a@x.test"))[0]
 		if o.Kind != upstream.Failed || o.Scope != upstream.ScopeMessage || o.Text != want || o.Code != 554 || o.Enhanced != "5.6.3" {
 			t.Errorf("%+v", o)
 		}
 	}
-	if out := tr.Deliver(t.Context(), scan("From: m@x.test\n\nhello\n", `"a b"@x.test`, "c@x.test")); kinds(out) != "Failed/Message Accepted" {
+	if out := tr.Deliver(t.Context(), apifake.Scan("From: m@x.test\n\nhello\n", `"a b"@x.test`, "c@x.test")); apifake.Kinds(out) != "Failed/Message Accepted" {
 		t.Errorf("%v", out)
 	}
 	if n := len(s.Requests()); n != 1 {
@@ -240,7 +188,7 @@ func TestRefusedHere(t *testing.T) {
 // A device gives SendGrid no orders.
 func TestOrders(t *testing.T) {
 	s := apifake.Start(t, conformance.None, provider(inAnHour))
-	transport(t, s.URL, key).Deliver(t.Context(), scan("From: m@x.test\nx-smtpapi: {\"to\":[\"v@x.test\"]}\nX-SG-EID: 1\nX-Other: 1\n\nhello\n", "a@x.test"))
+	transport(t, s.URL, key).Deliver(t.Context(), apifake.Scan("From: m@x.test\nx-smtpapi: {\"to\":[\"v@x.test\"]}\nX-SG-EID: 1\nX-Other: 1\n\nhello\n", "a@x.test"))
 	r, complaint, _ := parse(s.Bodies(t)[0])
 	if complaint != "" || len(r.Headers) != 1 || r.Headers["X-Other"] != "1" {
 		t.Errorf("%v %s", r.Headers, complaint)
@@ -259,8 +207,8 @@ func TestStopped(t *testing.T) {
 	}))
 	defer s.Close()
 	defer close(end)
-	m := scan("From: m@x.test\nContent-Type: image/tiff\n\n"+strings.Repeat("x", 20<<20), "a@x.test", "b@x.test")
-	if out := transport(t, s.URL, key).Deliver(ctx, m); kinds(out) != "Deferred/Upstream Deferred/Upstream" {
+	m := apifake.Scan("From: m@x.test\nContent-Type: image/tiff\n\n"+strings.Repeat("x", 20<<20), "a@x.test", "b@x.test")
+	if out := transport(t, s.URL, key).Deliver(ctx, m); apifake.Kinds(out) != "Deferred/Upstream Deferred/Upstream" {
 		t.Errorf("%+v", out)
 	}
 }
@@ -279,8 +227,8 @@ func TestKey(t *testing.T) {
 		if c.key != "" {
 			all["sendgrid"] = map[string][]byte{"apiKey": []byte(c.key)}
 		}
-		out := tr.Deliver(t.Context(), scan("From: m@x.test\n\nhello\n", "a@x.test"))
-		if got := kinds(out); got != c.want || c.key != "" && strings.Contains(out[0].Text, c.key) {
+		out := tr.Deliver(t.Context(), apifake.Scan("From: m@x.test\n\nhello\n", "a@x.test"))
+		if got := apifake.Kinds(out); got != c.want || c.key != "" && strings.Contains(out[0].Text, c.key) {
 			t.Errorf("key %q: %s, %s", c.key, got, out[0].Text)
 		}
 	}
