@@ -81,9 +81,9 @@ func flip(at int) func(t *testing.T, s *spoilt) string {
 }
 
 // foreign puts something into the folder of the entries.
-func foreign(name string, make func(path string) error) func(t *testing.T, s *spoilt) string {
+func foreign(name string, put func(path string) error) func(t *testing.T, s *spoilt) string {
 	return func(t *testing.T, s *spoilt) string {
-		must(t, make(filepath.Join(s.dir, "messages", name)))
+		must(t, put(filepath.Join(s.dir, "messages", name)))
 		return ""
 	}
 }

@@ -19,7 +19,7 @@ import (
 // Build builds the program into a folder and gives its path.
 func Build(dir string) (string, error) {
 	bin := filepath.Join(dir, "printer-relay")
-	out, err := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-buildvcs=false", "-o", bin, "github.com/printerrelay/printer-relay").CombinedOutput()
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "github.com/printerrelay/printer-relay").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
@@ -114,12 +114,23 @@ func (r *Relay) Queue() (admin.RelayState, error) {
 	return st.Relays[0], nil
 }
 
-// Drain waits until nothing waits for the upstream.
+// stale is how old the figures of the admin port can be, and more.
+const stale = 1200 * time.Millisecond
+
+// Drain waits until nothing waits for the upstream, and for certain.
 func (r *Relay) Drain() {
 	r.T.Helper()
+	var since time.Time
 	env.Eventually(r.T, "the queue is empty", func() string { _, b := r.Get("/state"); return b + r.Process.Tail(2000) }, func() bool {
 		st, err := r.Queue()
-		return err == nil && st.Queue.Pending+st.Queue.Deferred == 0
+		if err != nil || st.Queue.Pending+st.Queue.Deferred > 0 {
+			since = time.Time{}
+			return false
+		}
+		if since.IsZero() {
+			since = time.Now()
+		}
+		return time.Since(since) > stale
 	})
 }
 

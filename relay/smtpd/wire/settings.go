@@ -3,8 +3,8 @@
 // to a client. It owns TLS, the framing of DATA, and every deadline.
 //
 // go-smtp reads a Conn, which gives it one well-formed command line at a time.
-// wire may import relay/envelope, relay/reply, relay/share, relay/transcript and the standard
-// library.
+// wire may import relay/envelope, relay/reply, relay/share, relay/transcript and
+// the standard library.
 package wire
 
 import (
