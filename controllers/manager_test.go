@@ -42,8 +42,13 @@ func TestStrip(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: "a", Labels: map[string]string{"a": "b"}, ManagedFields: r.ManagedFields},
 		Spec:       corev1.NodeSpec{PodCIDR: "10.244.1.0/24", PodCIDRs: []string{"10.244.1.0/24", "fd00:1::/64"}, ProviderID: "x"},
 		Status: corev1.NodeStatus{Images: []corev1.ContainerImage{{SizeBytes: 1}}, Addresses: []corev1.NodeAddress{
-			{Type: corev1.NodeHostName, Address: "192.0.2.99"}, {Type: corev1.NodeInternalIP, Address: "10.0.0.4"}, {Type: corev1.NodeInternalIP, Address: "::ffff:10.0.0.5"},
-			{Type: corev1.NodeExternalIP, Address: "203.0.113.4"}, {Type: corev1.NodeInternalIP, Address: "2001:db8::4"}, {Type: corev1.NodeInternalDNS, Address: "a.internal"}, {Type: corev1.NodeInternalIP, Address: "nonsense"},
+			{Type: corev1.NodeHostName, Address: "192.0.2.99"},
+			{Type: corev1.NodeInternalIP, Address: "10.0.0.4"},
+			{Type: corev1.NodeInternalIP, Address: "::ffff:10.0.0.5"},
+			{Type: corev1.NodeExternalIP, Address: "203.0.113.4"},
+			{Type: corev1.NodeInternalIP, Address: "2001:db8::4"},
+			{Type: corev1.NodeInternalDNS, Address: "a.internal"},
+			{Type: corev1.NodeInternalIP, Address: "nonsense"},
 		}},
 	}
 	if _, err := strip(node); err != nil || node.Labels != nil || node.ManagedFields != nil || node.Spec.ProviderID != "" || node.Status.Images != nil {

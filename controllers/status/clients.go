@@ -2,11 +2,8 @@ package status
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
-	"github.com/printerrelay/printer-relay/relay/plan"
-	"github.com/printerrelay/printer-relay/relay/policy"
 )
 
 // Clients is whether addresses tell who a client is.
@@ -34,18 +31,10 @@ func (s *relay) clientAddressesKnown() verdict {
 
 // withoutAddresses says what comes of it.
 func (s *relay) withoutAddresses() string {
-	if s.Plan == nil || !namesNetworks(s.Plan) {
+	if s.Plan == nil || !s.Plan.NamesNetworks() {
 		return "no rule or route names networks, so nothing depends on it"
 	}
 	return "rules on networks let nobody in, those that reject networks reject everybody, and routes and overrides by networks do not count"
-}
-
-// namesNetworks tells whether something depends on where a client is.
-func namesNetworks(p *plan.Plan) bool {
-	return slices.ContainsFunc(p.Policies, func(s policy.Policy) bool {
-		return slices.ContainsFunc(s.Rules, func(r policy.Rule) bool { return len(r.Match.Networks) > 0 })
-	}) || slices.ContainsFunc(p.Routes, func(r plan.Route) bool { return len(r.Networks) > 0 }) ||
-		slices.ContainsFunc(p.Listeners, func(l plan.Listener) bool { return len(l.Overrides) > 0 })
 }
 
 // openRelay names the listeners of an instance that would relay for anybody; empty:

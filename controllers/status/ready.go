@@ -107,7 +107,7 @@ func (s *relay) works() string {
 	if s.Service.Spec.Type == corev1.ServiceTypeNodePort {
 		parts = append(parts, "copiers connect to a node's address: "+s.nodePorts())
 	}
-	if s.Plan != nil && s.Plan.HiddenClients.All && namesNetworks(s.Plan) {
+	if s.Plan != nil && s.Plan.HiddenClients.All && s.Plan.NamesNetworks() {
 		parts = append(parts, "clients' addresses are hidden, so that rules on networks let nobody in: see condition "+v1alpha1.ConditionClientAddressesKnown)
 	}
 	if down := s.down(); len(down) > 0 {

@@ -148,6 +148,14 @@ func named(r *v1alpha1.PrinterRelay, policies map[string]*v1alpha1.SenderPolicy)
 	return out
 }
 
+// NamesNetworks tells whether something depends on where a client is.
+func (p *Plan) NamesNetworks() bool {
+	return slices.ContainsFunc(p.Policies, func(s policy.Policy) bool {
+		return slices.ContainsFunc(s.Rules, func(r policy.Rule) bool { return len(r.Match.Networks) > 0 })
+	}) || slices.ContainsFunc(p.Routes, func(r Route) bool { return len(r.Networks) > 0 }) ||
+		slices.ContainsFunc(p.Listeners, func(l Listener) bool { return len(l.Overrides) > 0 })
+}
+
 // network reads one, without bits behind its mask, as clients are compared:
 // unmapped.
 func network(s string) (netip.Prefix, error) {
