@@ -108,8 +108,8 @@ func (c *Conn) command(raw []byte, bare bool) ([]byte, error) {
 		c.verb = ""
 		return nil, c.refuse(reply.BareLFCommand(), "bare LF behind a command")
 	}
-	if line := bytes.Clone(bytes.TrimSpace(raw)); lenient && initial(line) > 0 {
-		raw = c.unwrap(line, initial(line))
+	if line := bytes.TrimSpace(raw); lenient && initial(line) > 0 {
+		raw = c.unwrap(bytes.Clone(line), initial(line))
 	}
 	c.heard(raw)
 	cmd, refusal := parse(raw, lenient, c.Settings.Domain)
