@@ -40,8 +40,9 @@ done
 
 hack/image.sh "$image:$version" "$dist/image.tar" "${programs[@]}" >"$dist/image.digest"
 
-# Helm keeps the files' times.
+# Helm keeps the files' times and modes.
 cp -r charts/printer-relay "$tmp/printer-relay"
+chmod -R u=rwX,go=rX "$tmp/printer-relay"
 find "$tmp/printer-relay" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 "${tool[@]}" helm package "$tmp/printer-relay" --destination "$dist" >/dev/null
 "${tool[@]}" kustomize build config/default --output "$dist/install.yaml"
