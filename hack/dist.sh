@@ -5,6 +5,7 @@
 # Usage: dist.sh VERSION FOLDER
 #   DIST_ARCHS      architectures (default: amd64 arm64)
 #   DIST_GOCACHE    where programs are compiled, in place of Go's own cache
+#   DIST_GOMODCACHE where the modules of programs are, likewise
 set -euo pipefail
 (($# == 2)) || { echo "usage: dist.sh VERSION FOLDER" >&2; exit 2; }
 version=$1 dist=$(realpath -m "$2")
@@ -31,7 +32,7 @@ mkdir -p "$dist"
 programs=()
 for arch in "${archs[@]}"; do
   program=$tmp/$arch/printer-relay
-  GOCACHE=${DIST_GOCACHE:-$(go env GOCACHE)} GOOS=linux GOARCH=$arch make -s build BIN="$program" VERSION="$version"
+  GOCACHE=${DIST_GOCACHE:-$(go env GOCACHE)} GOMODCACHE=${DIST_GOMODCACHE:-$(go env GOMODCACHE)} GOOS=linux GOARCH=$arch make -s build BIN="$program" VERSION="$version"
   programs+=("$program")
   cp "$program" "$dist/printer-relay_linux_$arch"
   hack/sbom.sh "$program" "$version" "$dist/printer-relay_linux_$arch.cdx.json"
@@ -39,8 +40,9 @@ done
 
 hack/image.sh "$image:$version" "$dist/image.tar" "${programs[@]}" >"$dist/image.digest"
 
-# Helm keeps the files' times.
+# Helm keeps the files' times and modes.
 cp -r charts/printer-relay "$tmp/printer-relay"
+chmod -R u=rwX,go=rX "$tmp/printer-relay"
 find "$tmp/printer-relay" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 "${tool[@]}" helm package "$tmp/printer-relay" --destination "$dist" >/dev/null
 "${tool[@]}" kustomize build config/default --output "$dist/install.yaml"

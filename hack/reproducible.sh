@@ -21,7 +21,8 @@ ln -s "$modules" "$tmp/another/modules"
 (
   umask 077
   export HOME=$tmp/another/home TZ=Pacific/Chatham LC_ALL=C.UTF-8 TMPDIR=$tmp/another
-  export GOMODCACHE=$tmp/another/modules GOCACHE=$cache DIST_GOCACHE=$tmp/another/cache
+  export GOMODCACHE=$modules GOCACHE=$cache # of the tools
+  export DIST_GOMODCACHE=$tmp/another/modules DIST_GOCACHE=$tmp/another/cache
   "$other/hack/dist.sh" "$version" "$tmp/another/dist"
 )
 

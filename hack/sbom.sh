@@ -5,11 +5,14 @@
 # Usage: sbom.sh PROGRAM VERSION FILE
 set -euo pipefail
 (($# == 3)) || { echo "usage: sbom.sh PROGRAM VERSION FILE" >&2; exit 2; }
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
 
 program=$(realpath "$1") version=$2 file=$(realpath -m "$3")
-tool=$(cd "$(dirname "$0")/.." && go tool -modfile=hack/tools/release/go.mod -n cyclonedx-gomod)
+# The bill names the tool by its hash: go tool would build one with this machine's
+# paths in it.
+(cd "$(dirname "$0")/.." && CGO_ENABLED=0 GOOS='' GOARCH='' go build -modfile=hack/tools/release/go.mod -trimpath -buildvcs=false \
+  -o "$tmp/cyclonedx-gomod" github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod)
 # No serial number and no time, so that the same program has the same bill.
-GOPROXY=off "$tool" bin -json -licenses -std -noserial -notimestamp \
-  -version "$version" -output "$file" "$program" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+GOPROXY=off "$tmp/cyclonedx-gomod" bin -json -licenses -std -noserial -notimestamp \
+  -version "$version" -output "$file" "$program" >"$tmp/log" 2>&1 || { cat "$tmp/log" >&2; exit 1; }
