@@ -75,11 +75,12 @@ func (s Set) AtMail(c Client, from envelope.Address) Decision {
 func (s Set) Names(client netip.Addr) bool {
 	c := Client{Addr: client}
 	for i := range s {
-		if s[i].DryRun {
+		p := &s[i]
+		if p.DryRun {
 			continue
 		}
-		for k := range s[i].Rules {
-			r := &s[i].Rules[k]
+		for k := range p.Rules {
+			r := &p.Rules[k]
 			if _, ok := holds(r.Match.Networks, c); !ok {
 				continue
 			}
