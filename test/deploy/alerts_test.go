@@ -145,7 +145,7 @@ func TestInstalledAlerts(t *testing.T) {
 		"Helm":      templated(t, "testdata/chart/monitoring/values.yaml"),
 	} {
 		rule := one(t, objects, "PrometheusRule", "printer-relay-alerts")
-		if a, b := marshal(t, object(want)), marshal(t, object(rule.at("spec"))); a != b {
+		if a, b := marshal(t, want), marshal(t, rule.at("spec")); a != b {
 			t.Errorf("%s: %s", tool, difference(a, b))
 		}
 	}

@@ -172,7 +172,7 @@ func TestADiskThatFails(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			x := faulty(t, t.TempDir())
 			mend := inject(t, x.Process.Pid(), tc.calls, tc.as)
-			x.refuses("452 4.3.0", tc.why)
+			x.refuses("452 4.3.0 PR-064", tc.why)
 			mend()
 			x.recovers()
 			x.accounts(0)
@@ -189,7 +189,7 @@ func TestAFileSystemThatBecomesReadOnly(t *testing.T) {
 	x := faulty(t, filepath.Join(v.dir, "state"))
 	x.volume = v
 	env.WriteFile(t, filepath.Join("/sys/fs/ext4", device(t, v.dir), "trigger_fs_error"), "a test")
-	x.refuses("452 4.3.0", "read-only file system")
+	x.refuses("452 4.3.0 PR-064", "read-only file system")
 	x.Kill()
 	v.restore()
 	x.upstream.On()

@@ -49,6 +49,7 @@ var elsewhere = map[string]string{
 	"PR-028": "../../relay/smtpd/auth_test.go TestPasswordsThatCannotBeCheckedInTimeAre454",
 	"PR-039": "cluster_hides_test.go TestAClientThatTheClusterHidesIsInNoNetwork",
 	"PR-061": "../../relay/smtpd/auth_test.go TestWhatCannotBeStoredIs451",
+	"PR-064": "../disk/faults_test.go TestADiskThatFails",
 	"PR-065": "limits_test.go TestOneClientFillsNoSpool",
 	"PR-066": "../../relay/smtpd/wire/limits_test.go TestDecline",
 }

@@ -72,7 +72,12 @@ func Start(t testing.TB, f conformance.Fault, o Options) *Server {
 	go func() { defer close(done); srv.Serve(narrow{l}) }() //nolint:errcheck // ends with the listener
 	// Close of the server knows no listener before Serve has begun: the listener
 	// is closed on its own, so that a Serve that comes later ends as well.
-	t.Cleanup(func() { close(s.ended); l.Close(); srv.Close(); <-done })
+	t.Cleanup(func() {
+		close(s.ended)
+		l.Close()   //nolint:errcheck // one of the two closes it a second time
+		srv.Close() //nolint:errcheck // likewise
+		<-done
+	})
 	return s
 }
 
