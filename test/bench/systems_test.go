@@ -101,43 +101,6 @@ Canonicalization relaxed/relaxed
 	return p
 }
 
-const manifestsWithAll = `apiVersion: printerrelay.dev/v1alpha1
-kind: PrinterRelay
-metadata: {name: bench}
-spec:
-  hostname: relay.example.test
-  upstreamRef: {name: sink}
-  senderPolicyRefs: [{name: lan}]
-  listeners:
-  - name: smtp
-    port: %d
-    tls: {mode: StartTLS, certificateRefs: [{name: tls}]}
-    limits: {connections: 1100, connectionsPerClient: 1100}
----
-apiVersion: printerrelay.dev/v1alpha1
-kind: MailUpstream
-metadata: {name: sink}
-spec:
-  type: SMTP
-  smtp: {host: localhost, port: %d, tls: {mode: StartTLS, caSecretRef: {name: ca}}}
-  sender: {domain: example.test}
-  dkim: {selector: bench, secretRef: {name: dkim}}
-  limits: {connections: %d}
----
-apiVersion: printerrelay.dev/v1alpha1
-kind: SenderPolicy
-metadata: {name: lan}
-spec:
-  rules:
-  - name: lan
-    match: {clientNetworks: [127.0.0.0/8]}
-    connection: {tls: Required}
-    senders: {allowed: ["copier@example.test"], check: EnvelopeAndHeader}
-    recipients: {allowed: ["*@example.test"]}
-    content: {messageSize: 35Mi, attachmentTypes: [application/pdf]}
-    rateLimit: {messagesPerMinute: 100000, exceeded: Pace}
-`
-
 // startRelay is the relay as it comes, with a policy, its log and metrics. Its
 // spool lies on the same file system as Postfix's queue.
 func startRelay(t *testing.T, sink int, k *keys) system {
