@@ -13,6 +13,12 @@ func Manifests(port, upstream, connections int, spec string) string {
 	return strings.Replace(fmt.Sprintf(manifests, port, upstream, connections), "  listeners:", spec+"\n  listeners:", 1)
 }
 
+// ManifestsWithAll is a relay that does all there is to do: a policy with rules
+// for content, TLS on both sides, DKIM. It wants the Secrets tls, ca and dkim.
+func ManifestsWithAll(port, upstream, connections int) string {
+	return fmt.Sprintf(manifestsWithAll, port, upstream, connections)
+}
+
 const manifests = `apiVersion: printerrelay.dev/v1alpha1
 kind: PrinterRelay
 metadata: {name: bench}

@@ -105,15 +105,19 @@ Canonicalization relaxed/relaxed
 // spool lies on the same file system as Postfix's queue.
 func startRelay(t *testing.T, sink int, k *keys) system {
 	dir := env.SharedDir(t)
-	yaml := manifests
+	secrets := ""
 	if k != nil {
-		yaml = manifestsWithAll + secret(t, "tls", "kubernetes.io/tls", map[string]string{"tls.crt": k.cert, "tls.key": k.key}) +
+		secrets = secret(t, "tls", "kubernetes.io/tls", map[string]string{"tls.crt": k.cert, "tls.key": k.key}) +
 			secret(t, "ca", "Opaque", map[string]string{"ca.crt": k.ca}) + secret(t, "dkim", "Opaque", map[string]string{"rsa.pem": k.dkim})
 	}
 	var said string
 	for range 5 {
 		port := env.FreePort(t)
-		env.WriteFile(t, filepath.Join(dir, "manifests", "relay.yaml"), fmt.Sprintf(yaml, port, sink, upstreamConnections))
+		yaml := Manifests(port, sink, upstreamConnections, "")
+		if k != nil {
+			yaml = ManifestsWithAll(port, sink, upstreamConnections) + secrets
+		}
+		env.WriteFile(t, filepath.Join(dir, "manifests", "relay.yaml"), yaml)
 		p := env.Start(t, dir, *binary, "relay", "--manifests", filepath.Join(dir, "manifests"), "--state", filepath.Join(dir, "state"),
 			"--bind", "127.0.0.1", "--admin", "")
 		env.Eventually(t, "the relay greets", p.Output, func() bool { return !p.Running() || env.Greets(env.Loopback(port)) })
