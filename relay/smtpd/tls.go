@@ -93,9 +93,10 @@ func withoutSHA2(c *tls.Config) {
 	unsigned.CipherSuites = rsaKeyExchange
 	c.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 		if slices.Max(append(h.SupportedVersions, 0)) == tls.VersionTLS12 && !slices.ContainsFunc(h.SignatureSchemes, isSHA2) {
-			return unsigned, nil
+			_, err := transcript.NoteOffer(h)
+			return unsigned, err
 		}
-		return nil, nil // c
+		return transcript.NoteOffer(h) // c
 	}
 }
 

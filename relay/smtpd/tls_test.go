@@ -3,6 +3,7 @@ package smtpd
 import (
 	"crypto/tls"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/secrets"
+	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -82,4 +84,32 @@ func shake(t *testing.T, server, client *tls.Config) bool {
 		b.Close()
 	}
 	return <-done == nil && err == nil
+}
+
+// What a device offers is known under every profile: transcripts say why it got no
+// further.
+func TestTheOfferIsNoted(t *testing.T) {
+	for _, profile := range []string{"Legacy", "Intermediate", "Modern"} {
+		c, err := tlsConfig(&plan.Listener{TLS: plan.ListenerTLS{Mode: plan.TLSImplicit, Profile: profile}}, "relay.test", t.TempDir(), secrets.Map{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var offer transcript.Offer
+		a, b := net.Pipe()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			tls.Server(a, c).HandshakeContext(transcript.WithOffer(t.Context(), &offer)) //nolint:errcheck // it fails
+			a.Close()
+		}()
+		rc4 := &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_RC4_128_SHA}}
+		if err := tls.Client(b, rc4).HandshakeContext(t.Context()); err == nil {
+			t.Errorf("%s: RC4 was taken", profile)
+		}
+		b.Close()
+		<-done
+		if got := strings.Join(offer.Lines(), "\n"); !strings.Contains(got, "RC4") {
+			t.Errorf("%s: of the offer is known %q", profile, got)
+		}
+	}
 }
