@@ -18,6 +18,9 @@ import (
 
 const maxLoginFailures = 3 // of one connection
 
+// nobody is said of a name that no login has, in place of the name.
+const nobody = "the Secret has no login of the name that the device gives (it is not shown: it may be a password)"
+
 // AuthMechanisms gives those that can work on this connection now. It
 // implements go-smtp's AuthSession.
 func (s *session) AuthMechanisms() []string {
@@ -115,7 +118,10 @@ func (s *session) login(mechanism string, l *logins, said, name string, ok bool,
 	s.conn.Record(func(r *transcript.Recorder) { l.because(r, said, why) })
 	s.loginFailures++
 	s.srv.pause(s.srv.guard.failed(time.Now(), s.conn.Addr.Addr(), said))
-	cause := fmt.Sprintf("user %q: %s", reply.Line(said, 64), cmp.Or(why, "unknown, or the password is wrong"))
+	cause := cmp.Or(why, nobody)
+	if name, _, ok := l.find(said); ok {
+		cause = fmt.Sprintf("user %q: %s", reply.Line(name, 64), cmp.Or(why, "the password is wrong"))
+	}
 	if s.loginFailures >= maxLoginFailures {
 		s.conn.Hangup()
 		return s.refuse("AUTH", reply.AuthTooMany(), cause)
@@ -184,6 +190,6 @@ func (c *cramServer) Next(response []byte) ([]byte, bool, error) {
 		return nil, true, c.s.refuse("AUTH", reply.AuthMechanism(), "the Secret with the logins is gone")
 	}
 	name, ok, why := c.s.srv.verify.cram(l, c.challenge, string(response))
-	said, _, _ := bytes.Cut(response, []byte{' '})
+	said := response[:max(bytes.LastIndexByte(response, ' '), 0)] // a name may hold spaces
 	return nil, true, c.s.login("CRAM-MD5", l, string(said), name, ok, why)
 }

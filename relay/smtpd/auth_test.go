@@ -1,11 +1,13 @@
 package smtpd
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/md5" //nolint:gosec // RFC 2195 is made of it
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -240,6 +242,30 @@ func TestFailedLoginsLookTheSame(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A log names a user that there is, as the Secret does, and nothing that may be a
+// password typed at the wrong prompt.
+func TestALogNamesNoPasswordForAUser(t *testing.T) {
+	const canary = "S3cret-Canary"
+	var text bytes.Buffer
+	synctest.Test(t, func(t *testing.T) {
+		o := openOffice(t, withLogins("PLAIN", "LOGIN", "CRAM-MD5"), t.TempDir(), users("scan room:pw"), func(c *Config) {
+			c.Log = slog.New(slog.NewTextHandler(&text, nil))
+		})
+		defer o.close()
+		d := o.device("192.0.2.1")
+		d.login("535", canary, "x")
+		d.say("334", "AUTH CRAM-MD5")
+		d.say("535", b64("Scan Room "+strings.Repeat("0", 32)))
+		d.conn.Close()
+		d = o.device("192.0.2.1")
+		d.say("334", "AUTH CRAM-MD5")
+		d.say("535", b64(canary+" x "+strings.Repeat("0", 32)))
+	})
+	if got := text.String(); strings.Contains(got, canary) || strings.Count(got, "no login of the name") != 2 || !strings.Contains(got, "scan room") {
+		t.Errorf("the log says\n%s", got)
 	}
 }
 

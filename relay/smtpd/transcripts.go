@@ -60,7 +60,7 @@ func (l *logins) because(r *transcript.Recorder, said, why string) {
 	name, login, ok := l.find(said)
 	switch {
 	case !ok:
-		r.Because("the Secret has no login of the name that the device gives (it is not shown: it may be a password)", false)
+		r.Because(nobody, false)
 		return
 	case why != "":
 	case login.hashed:
