@@ -102,6 +102,9 @@ func (r *Runner) look(ctx context.Context) (all bool) {
 			return false
 		case err != nil:
 			all = all && errors.Is(err, ErrNobody)
+			if k := slices.Index(r.open, open.Name); k >= 0 { // what was found holds until it is found otherwise
+				names, problems = append(names, open.Name), append(problems, r.problems[k])
+			}
 			r.Log.Debug("self-probe: the listener could not be asked", "listener", open.Name, "cause", err)
 		case res.Relays:
 			names = append(names, open.Name)

@@ -62,7 +62,7 @@ func Probe(ctx context.Context, p *plan.Plan, l *plan.Listener, address string) 
 	defer stop()
 	defer conn.Close()
 	c := &client{conn: conn}
-	r, err := c.ask(l, ask)
+	r, err := c.ask(ctx, l, ask)
 	r.From = ask.client.String()
 	return r, err
 }
@@ -135,65 +135,82 @@ func named(p *plan.Plan, a netip.Addr) bool {
 
 // client is our side of the session.
 type client struct {
-	conn net.Conn
-	r    *bufio.Reader
+	conn     net.Conn
+	r        *bufio.Reader
+	startTLS bool // was offered
 }
 
-func (c *client) ask(l *plan.Listener, who asker) (Result, error) {
+func (c *client) ask(ctx context.Context, l *plan.Listener, who asker) (Result, error) {
 	if who.proxy != "" {
 		if err := c.write(who.proxy); err != nil {
 			return Result{}, err
 		}
 	}
 	if l.TLS.Mode == plan.TLSImplicit {
-		t := tls.Client(c.conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}) //nolint:gosec // it is ourselves, and nothing is sent
-		if err := t.SetDeadline(time.Now().Add(stepTime)); err != nil {
+		if err := c.handshake(ctx); err != nil {
 			return Result{}, err
 		}
-		if err := t.Handshake(); err != nil { //nolint:noctx // it has a deadline, and its connection ends with the context
-			return Result{}, err
-		}
-		c.conn = t
 	}
 	c.r = bufio.NewReaderSize(c.conn, 4<<10)
-	stranger := "probe-" + strings.ToLower(rand.Text()[:10]) + "@printer-relay-probe.invalid"
-	return c.dialogue(
-		step{"", false},
-		step{"EHLO " + Name, false},
-		step{"MAIL FROM:<" + stranger + ">", false},
-		step{"RCPT TO:<" + stranger + ">", true},
-	)
-}
-
-// step is a command; one that is answered with 2yz tells, if it proves, that the
-// relay is open.
-type step struct {
-	command string
-	proves  bool
-}
-
-func (c *client) dialogue(steps ...step) (Result, error) {
-	var reply string
-	for _, s := range steps {
-		if s.command != "" {
-			if err := c.write(s.command + "\r\n"); err != nil {
+	stranger := "<probe-" + strings.ToLower(rand.Text()[:10]) + "@printer-relay-probe.invalid>"
+	ehlo, mail := "EHLO "+Name, "MAIL FROM:"+stranger
+	reply, err := c.say("", ehlo, mail)
+	if err == nil && strings.HasPrefix(reply, "530") && c.startTLS { // strangers can have TLS too
+		answer, err := c.say("STARTTLS")
+		if err != nil {
+			return Result{}, err
+		}
+		if strings.HasPrefix(answer, "220") {
+			if err := c.handshake(ctx); err != nil {
+				return Result{}, err
+			}
+			c.r.Reset(c.conn)
+			if reply, err = c.say(ehlo, mail); err != nil {
 				return Result{}, err
 			}
 		}
-		var err error
+	}
+	if err == nil && reply[0] == '2' {
+		reply, err = c.say("RCPT TO:" + stranger)
+	}
+	c.write("RSET\r\nQUIT\r\n") //nolint:errcheck // what it was for is known
+	if err == nil && reply[0] == '4' && !strings.HasPrefix(reply, "421") {
+		err = fmt.Errorf("the listener answers %q: whether it would relay is not told", reply)
+	}
+	return Result{Relays: err == nil && reply[0] == '2', Reply: reply}, err
+}
+
+// handshake goes on in TLS.
+func (c *client) handshake(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	t := tls.Client(c.conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}) //nolint:gosec // it is ourselves, and nothing is sent
+	c.conn.SetDeadline(time.Time{})                                                              //nolint:errcheck // a closed socket says so in the handshake
+	if err := t.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	c.conn = t
+	return nil
+}
+
+// say sends commands, each behind a good reply to the one before, and gives the last
+// reply; an empty command waits for the greeting. Before MAIL all but a good reply is
+// an error: nothing was asked yet.
+func (c *client) say(commands ...string) (reply string, err error) {
+	for _, s := range commands {
+		if s != "" {
+			if err := c.write(s + "\r\n"); err != nil {
+				return "", err
+			}
+		}
 		if reply, err = c.reply(); err != nil {
-			return Result{}, err
+			return "", err
 		}
-		if reply[0] != '2' {
-			break
-		}
-		if s.proves {
-			c.write("RSET\r\nQUIT\r\n") //nolint:errcheck // it is told already
-			return Result{Relays: true, Reply: reply}, nil
+		if (s == "" || strings.HasPrefix(s, "EHLO ")) && reply[0] != '2' {
+			return "", fmt.Errorf("the listener answers %q before it was asked", reply)
 		}
 	}
-	c.write("QUIT\r\n") //nolint:errcheck // what it was for is known
-	return Result{Reply: reply}, nil
+	return reply, nil
 }
 
 func (c *client) write(s string) error {
@@ -214,7 +231,9 @@ func (c *client) reply() (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("no reply: %w", err)
 		}
-		if s := strings.TrimRight(string(line), "\r\n"); len(s) >= 3 && (len(s) == 3 || s[3] != '-') {
+		s := strings.TrimRight(string(line), "\r\n")
+		c.startTLS = c.startTLS || len(s) > 4 && s[:3] == "250" && strings.EqualFold(s[4:], "STARTTLS")
+		if len(s) >= 3 && (len(s) == 3 || s[3] != '-') {
 			return s, nil
 		}
 	}

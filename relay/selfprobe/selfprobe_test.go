@@ -1,7 +1,9 @@
 package selfprobe
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log"
@@ -19,6 +21,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
+	"github.com/printerrelay/printer-relay/test/env"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -27,6 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type backend struct {
 	refuse  func(from string, client net.Addr) error
 	clients chan string
+	tls     *tls.Config // for STARTTLS
 }
 
 func (b *backend) NewSession(c *gosmtp.Conn) (gosmtp.Session, error) {
@@ -42,6 +46,9 @@ func (s *session) Mail(from string, _ *gosmtp.MailOptions) error {
 	host, _, err := net.SplitHostPort(s.c.Conn().RemoteAddr().String())
 	if err != nil {
 		return err
+	}
+	if _, ok := s.c.TLSConnectionState(); !ok && s.b.tls != nil {
+		return &gosmtp.SMTPError{Code: 530, EnhancedCode: gosmtp.EnhancedCode{5, 7, 0}, Message: "TLS first"}
 	}
 	s.b.clients <- host
 	if s.b.refuse == nil {
@@ -67,7 +74,7 @@ func serve(t *testing.T, b *backend, wrap func(net.Listener) net.Listener) strin
 		l = wrap(raw)
 	}
 	srv := gosmtp.NewServer(b)
-	srv.Domain, srv.ErrorLog = "relay.test", log.New(io.Discard, "", 0)
+	srv.Domain, srv.ErrorLog, srv.TLSConfig = "relay.test", log.New(io.Discard, "", 0), b.tls
 	done := make(chan struct{})
 	go func() { defer close(done); srv.Serve(l) }() //nolint:errcheck // ends with the listener
 	t.Cleanup(func() { raw.Close(); srv.Close(); <-done })
@@ -107,6 +114,67 @@ func TestProbe(t *testing.T) {
 			client := <-b.clients
 			if a := netip.MustParseAddr(client); r.From != client || netip.MustParsePrefix(tc.outside).Contains(a) {
 				t.Errorf("it asked from %s, and says %s", client, r.From)
+			}
+		})
+	}
+}
+
+// Who is told to use TLS does: any stranger can.
+func TestProbeInsideTLS(t *testing.T) {
+	cert, key := env.NewCA(t, t.TempDir()).Issue(t, "relay.test")
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := backend{tls: &tls.Config{Certificates: []tls.Certificate{pair}}}
+	at := serve(t, &b, nil)
+	r, err := Probe(t.Context(), naming("10.0.0.0/8"), &plan.Listener{Name: "l", TLS: plan.ListenerTLS{Mode: plan.TLSStartTLS}}, at)
+	if err != nil || !r.Relays {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// A listener that is too busy to say has not refused a stranger: it is asked again, and
+// what was found before holds.
+func TestWhoIsTooBusyIsAskedAgain(t *testing.T) {
+	for when, replies := range map[string][]string{
+		"to greet": {"421 4.7.0 Too many connections"},
+		"at MAIL":  {"220 x", "250 x", "452 4.3.1 Full"},
+		"at RCPT":  {"220 x", "250 x", "250 x", "451 4.3.0 Later"},
+	} {
+		t.Run(when, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer c.Close()
+				r := bufio.NewReader(c)
+				for i, reply := range replies {
+					if i > 0 {
+						r.ReadString('\n') //nolint:errcheck // the probe tells
+					}
+					io.WriteString(c, reply+"\r\n") //nolint:errcheck // likewise
+				}
+				io.Copy(io.Discard, r) //nolint:errcheck // until the probe has gone
+			}()
+			t.Cleanup(func() { l.Close(); <-done })
+			p := naming("10.0.0.0/8")
+			p.Listeners = []plan.Listener{{Name: "legacy"}}
+			found := -1
+			r := New(Config{
+				Plan: func() *plan.Plan { return p }, Listeners: func() []Listener { return []Listener{{"legacy", l.Addr().String()}} },
+				Log: slog.New(slog.DiscardHandler), Found: func(n int) { found = n },
+			})
+			r.open, r.problems = []string{"legacy"}, []string{"open"}
+			if r.look(t.Context()) || found != 1 || len(r.Open()) != 1 || len(r.Problems()) != 1 {
+				t.Errorf("it is content: %d, %q, %q", found, r.Open(), r.Problems())
 			}
 		})
 	}
