@@ -75,7 +75,7 @@ func (s *session) Auth(mechanism string) (sasl.Server, error) {
 		}
 		return nil, s.refuse("AUTH", reply.AuthMechanism(), "mechanism "+reply.Line(mechanism, 32)+" is not offered on this connection")
 	}
-	if s.srv.guard.locked(time.Now(), s.conn.Addr.Addr()) {
+	if !s.conn.Hidden && s.srv.guard.locked(time.Now(), s.conn.Addr.Addr()) { // behind a hidden address may be every copier there is
 		s.conn.Hangup()
 		return nil, s.refuse("AUTH", reply.AuthTooMany(), "the client has guessed too often, and nobody ever logged in from it: it is turned away for "+guardMemory.String())
 	}

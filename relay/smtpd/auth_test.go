@@ -245,6 +245,34 @@ func TestFailedLoginsLookTheSame(t *testing.T) {
 	}
 }
 
+// An address that hides who comes from it, as every node's does by default, is slowed
+// and never locked out: behind it are copiers that did not log in today.
+func TestAHiddenAddressIsNotLockedOut(t *testing.T) {
+	for name, hidden := range map[string]plan.HiddenClients{
+		"a node's":       {Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}},
+		"as everybody's": {All: true},
+		"a client's own": {},
+		"another's":      {Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/32")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := withLogins("PLAIN")
+				p.HiddenClients = hidden
+				o := openOffice(t, p, t.TempDir(), users("mfp:pw"))
+				defer o.close()
+				if d := o.guess("192.0.2.1", "guessed", lockFailures); d != longestDelay {
+					t.Errorf("the last guess is answered after %s", d)
+				}
+				want := "421 4.7.0 PR-024 "
+				if hidden.Hides(netip.MustParseAddr("192.0.2.1")) {
+					want = "235 "
+				}
+				o.device("192.0.2.1").login(want, "mfp", "pw")
+			})
+		})
+	}
+}
+
 // A log names a user that there is, as the Secret does, and nothing that may be a
 // password typed at the wrong prompt.
 func TestALogNamesNoPasswordForAUser(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 // guessing at one user from many clients (CWE-307). A client from which somebody
 // logged in within a day is slowed and never locked out: behind its address may be
 // sixty copiers, one of them with an old password. One from which nobody ever did
-// is turned away for a while. It keeps a bounded number of both, and nobody can
+// is turned away for a while, unless its address is a node's or a load balancer's. It keeps a bounded number of both, and nobody can
 // have it forget what counts by coming from many addresses or naming many users.
 type guard struct {
 	trusted recent // clients from which somebody logged in
