@@ -22,9 +22,11 @@ type budget struct {
 	queue       int64
 }
 
-// budgetOf divides a memory limit. Connections and messages that come in have a
+// budgetOf divides the part of a memory limit that one of so many relays has.
+// Connections and messages that come in have a
 // least number, without which a relay is none, and a most, which nobody needs.
-func budgetOf(limit int64) budget {
+func budgetOf(limit int64, relays int) budget {
+	limit /= int64(max(relays, 1))
 	return budget{
 		connections: int(min(max(limit/4/perConnection, 100), 20_000)),
 		receiving:   int(min(max(limit/4/perReceiving, 16), 512)),

@@ -58,7 +58,7 @@ type instance struct {
 
 // newInstance starts a relay; the caller stops it. After an error nothing is
 // left running.
-func newInstance(p *Process, pl *plan.Plan, src secrets.Source) (*instance, error) {
+func newInstance(p *Process, pl *plan.Plan, src secrets.Source, b budget) (*instance, error) {
 	in := &instance{
 		log: p.Log.With("relay", key(pl)), dir: filepath.Join(p.State, pl.Namespace, pl.Name), grace: p.Grace,
 		limiter: policy.NewLimiter(), failed: transcript.NewStore(),
@@ -68,14 +68,14 @@ func newInstance(p *Process, pl *plan.Plan, src secrets.Source) (*instance, erro
 	r := &registrations{Registerer: p.registry}
 	in.registry = r
 	in.metrics = metrics.New(r, key(pl))
-	if err := in.open(p, pl, src); err != nil {
+	if err := in.open(p, pl, src, b); err != nil {
 		in.close()
 		return nil, err
 	}
 	return in, nil
 }
 
-func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source) error {
+func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source, b budget) error {
 	if err := os.MkdirAll(in.dir, 0o700); err != nil {
 		return fmt.Errorf("state folder: %w: name another with --state", err)
 	}
@@ -98,7 +98,6 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source) error {
 	if err := in.delivery.Update(pl); err != nil {
 		return err
 	}
-	b := budgetOf(memoryLimit())
 	in.queue = queue.New(in.spool, queue.Options{
 		Deliver: in.delivery, Settings: queue.SettingsOf(pl), Capabilities: in.delivery.Capabilities,
 		Log: in.log, Metrics: in.metrics, Grace: in.grace, MaxMemory: b.queue,

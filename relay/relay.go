@@ -157,8 +157,11 @@ func (p *Process) adminServer() *admin.Server {
 // run already are in p.instances, for stop.
 func (p *Process) start(c *Configuration) error {
 	p.warn(c)
+	p.mu.Lock()
+	b := budgetOf(memoryLimit(), len(p.instances)+len(c.Plans))
+	p.mu.Unlock()
 	for _, pl := range c.Plans {
-		in, err := newInstance(p, pl, p.secretsOf(c, pl.Namespace))
+		in, err := newInstance(p, pl, p.secretsOf(c, pl.Namespace), b)
 		if err != nil {
 			return fmt.Errorf("PrinterRelay %s: %w", key(pl), err)
 		}
