@@ -173,7 +173,7 @@ func (l *Listener) greet(s *slot, sock net.Conn, client netip.AddrPort, hidden b
 	c.Settings = l.settings(c.known())
 	l.add(c)
 	if !c.Settings.Implicit {
-		if !c.Settings.Lenient && sock == s.sock && pending(sock) {
+		if !c.Settings.Lenient && (sock != s.sock || pending(sock)) { // or it came along with the PROXY header
 			c.linger = true
 			l.refused("early-talker", client.Addr())
 			c.goodbye(reply.TooEarly())   //nolint:errcheck // it ends

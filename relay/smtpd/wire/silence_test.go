@@ -2,6 +2,7 @@ package wire
 
 import (
 	"net"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,6 +56,24 @@ func TestWhoTalksFirstIsRefused(t *testing.T) {
 			r := startOn(t, talkative{raw, t}, tc.change)
 			c := r.dial()
 			c.write("EHLO x.test\r\n")
+			c.want(tc.want)
+		})
+	}
+}
+
+// Behind a load balancer too: what comes with the PROXY header was said before the
+// greeting.
+func TestWhoTalksFirstBehindAProxyIsRefused(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*rig)
+		want   string
+	}{
+		"strict":  {func(*rig) {}, "554 5.5.0 PR-011 "},
+		"lenient": {lenient, "220 relay.test "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := start(t, tc.change, func(r *rig) { r.limits.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }).dial()
+			c.write("PROXY TCP4 192.0.2.7 192.0.2.1 1000 25\r\nEHLO x.test\r\n")
 			c.want(tc.want)
 		})
 	}
