@@ -428,12 +428,9 @@ func TestGap19FailedHandshakeCloses(t *testing.T) {
 	c := r.greeted()
 	c.cmd("EHLO x.test", "250")
 	c.cmd("STARTTLS", "220")
-	c.write("MAIL FROM:<a@b.example>\r\nQUIT\r\nQUIT\r\n")
-	for line, err := c.r.ReadString('\n'); err == nil; line, err = c.r.ReadString('\n') {
-		if strings.HasPrefix(line, "2") || strings.HasPrefix(line, "4") || strings.HasPrefix(line, "5") {
-			t.Errorf("goes on in clear: %q", line)
-		}
-	}
+	c.write("MAIL FROM:<a@b.example>\r\nQUIT\r\nQUIT\r\n") // the handshake takes all of it
+	c.ended()
+	r.eventually("the connection is forgotten", func() bool { return r.l.Connections() == 0 })
 }
 
 func TestImplicitTLSComesBeforeTheGreeting(t *testing.T) {
@@ -450,11 +447,7 @@ func TestImplicitTLSComesBeforeTheGreeting(t *testing.T) {
 	}
 	plain := r.dial()
 	plain.write("EHLO x.test\r\nQUIT\r\n")
-	for line, err := plain.r.ReadString('\n'); err == nil; line, err = plain.r.ReadString('\n') {
-		if strings.HasPrefix(line, "2") {
-			t.Errorf("goes on in clear: %q", line)
-		}
-	}
+	plain.ended()
 }
 
 func TestGap20RepliesGoOutInOneWrite(t *testing.T) {
