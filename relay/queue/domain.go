@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"math"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/upstream"
@@ -17,7 +18,8 @@ const (
 // takes mail gets at most half of the lane's slots; one that keeps deferring
 // gets a single slot, for a quarter of the time. So it slows down nobody else,
 // however long it takes to defer; and where it does so quickly (greylisting, one
-// full mailbox) its own mail hardly waits either.
+// full mailbox) its own mail hardly waits either. When it takes mail again it gets
+// its slots back one by one: at direct delivery a domain is a server that was away.
 type domain struct {
 	name    string
 	lane    *lane
@@ -25,6 +27,7 @@ type domain struct {
 	streak  int   // transactions in a row that it deferred
 	until   int64 // Unix nanoseconds: it rests
 	good    bool  // took something last time
+	ramp    ramp  // slow start after a streak; 0: there was none
 	parked  fifo[*job]
 	wakeAt  int64
 	heapPos int32
@@ -63,6 +66,8 @@ func (l *lane) forget() {
 // slots is how many of a lane's n slots d may have.
 func (d *domain) slots(n int) int {
 	switch {
+	case d.good && d.ramp > 0:
+		return min(n, int(d.ramp))
 	case d.good:
 		return n
 	case d.streak >= domainStreak:
@@ -81,9 +86,13 @@ func (d *domain) report(now time.Time, kind upstream.Kind, took time.Duration) {
 		d.streak++
 		if d.streak >= domainStreak {
 			d.until = now.Add(min(domainRest*took, domainMax)).UnixNano()
+			d.ramp = 1
 		}
 	default: // a refusal is an answer too
 		d.good, d.streak, d.until = true, 0, 0
+		if d.ramp > 0 {
+			d.ramp = d.ramp.up(math.MaxInt)
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ type lane struct {
 	settling  int  // attempts that have ended, whose results are being written
 	unwritten *int // of all lanes: those whose results could not be written at once
 	limit     int
-	window    int    // slow start after an outage; at most limit counts
+	ramp      ramp   // slow start after an outage; at most limit counts
 	bucket    bucket // messages a minute that the plan allows
 	pace      bucket // recipients a second that the provider tells
 
@@ -64,8 +64,8 @@ func (l *lane) configure(up *plan.Upstream) {
 		return
 	}
 	l.limit = max(1, up.Connections)
-	if l.window == 0 || !l.open && l.window > l.limit {
-		l.window = l.limit
+	if l.ramp == 0 {
+		l.ramp = ramp(l.limit)
 	}
 	l.bucket.set(float64(up.PerMinute), time.Minute)
 }
@@ -96,7 +96,7 @@ func (l *lane) slots() int {
 	if l.open {
 		return 1 // the probe
 	}
-	return min(l.limit, l.window)
+	return min(l.limit, int(l.ramp))
 }
 
 // free tells whether an attempt may begin now. If only time is missing, it says
@@ -119,17 +119,15 @@ func (l *lane) report(now time.Time, outs []upstream.Outcome) (changed bool) {
 	if bad == nil {
 		l.failures = 0
 		if l.open {
-			l.open, l.delay, l.window, l.since = false, 0, 1, now
+			l.open, l.delay, l.ramp, l.since = false, 0, 1, now
 			return true
 		}
-		if l.window < l.limit {
-			l.window++
-		}
+		l.ramp = l.ramp.up(l.limit)
 		return false
 	}
 	l.failures++
 	l.lastError, l.advice = replyText(bad), advise(l.up, bad)
-	l.window = max(1, l.window/2)
+	l.ramp = l.ramp.down()
 	if bad.RetryIn > 0 {
 		l.pausedTo = max(l.pausedTo, now.Add(min(bad.RetryIn, maxRetryIn)).UnixNano())
 	}
