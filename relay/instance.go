@@ -92,7 +92,7 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source, b budget
 		Recovered: func(name string) { in.queue.Probe(name) },
 	})
 	in.delivery = delivery.New(delivery.Config{
-		State: in.dir, Spool: in.spool, Secrets: func() secrets.Source { return *in.secrets.Load() }, Log: in.log, Saw: in.checks.Saw,
+		State: in.dir, Spool: in.spool, Secrets: func() secrets.Source { return *in.secrets.Load() }, Log: in.log, Saw: in.checks.Saw, Timeouts: p.Timeouts,
 		TLSResult: func(up, policy, result string) { in.metrics.TLSResults.WithLabelValues(up, policy, result).Inc() },
 	})
 	if err := in.delivery.Update(pl); err != nil {

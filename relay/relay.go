@@ -23,6 +23,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/manifest"
 	"github.com/printerrelay/printer-relay/relay/secrets"
+	"github.com/printerrelay/printer-relay/relay/upstream/smtp"
 )
 
 // Options are the flags of `printer-relay relay`.
@@ -37,6 +38,7 @@ type Options struct {
 	Grace      time.Duration
 	Version    string
 	Log        *slog.Logger
+	Timeouts   smtp.Timeouts // of sessions with upstreams by SMTP; zero: those of RFC 5321
 
 	// In a Pod:
 	Instance    string // name of this instance

@@ -52,6 +52,8 @@ type Config struct {
 	// TLSResult hears how TLS began with the servers of an upstream of type MX, by
 	// policy and result type of RFC 8460, or success.
 	TLSResult func(upstream, policy, result string)
+	// Timeouts of sessions with upstreams of type SMTP and MX; zero: smtp.DefaultTimeouts.
+	Timeouts smtp.Timeouts
 }
 
 // Delivery implements queue.Deliverer for the upstreams of one plan.
@@ -136,7 +138,7 @@ func (d *Delivery) transport(p *plan.Plan, u *plan.Upstream) (upstream.Transport
 	case u.SMTP != nil:
 		return d.smtp(u)
 	case u.MX != nil:
-		c := mx.Config{Name: u.Name, MX: *u.MX, Private: u.Private, Connections: u.Connections, State: d.State, Log: d.Log}
+		c := mx.Config{Name: u.Name, MX: *u.MX, Private: u.Private, Connections: u.Connections, State: d.State, Log: d.Log, Timeouts: d.Timeouts}
 		if d.TLSResult != nil {
 			c.Result = func(policy, result string) { d.TLSResult(u.Name, policy, result) }
 		}
@@ -172,7 +174,7 @@ func (d *Delivery) translated(u *plan.Upstream, endpoint, secret string) transla
 // smtp makes the transport to a smarthost, with a source of tokens where it logs in
 // by OAuth.
 func (d *Delivery) smtp(u *plan.Upstream) (upstream.Transport, error) {
-	c := smtp.Config{Name: u.Name, SMTP: *u.SMTP, Private: u.Private, MaxIdle: u.Connections, Secrets: d.Secrets, Log: d.Log}
+	c := smtp.Config{Name: u.Name, SMTP: *u.SMTP, Private: u.Private, MaxIdle: u.Connections, Secrets: d.Secrets, Log: d.Log, Timeouts: d.Timeouts}
 	if a := u.SMTP.Auth; a != nil && a.OAuth != nil {
 		tokens, err := d.tokens(u, a.OAuth)
 		if err != nil {

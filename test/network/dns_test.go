@@ -1,0 +1,162 @@
+package network
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/printerrelay/printer-relay/relay/admin"
+	"github.com/printerrelay/printer-relay/test/rig"
+)
+
+// names is a DNS server that answers by the first label of a name, until it is
+// mended: then every name has the address 127.0.0.1.
+type names struct {
+	conn net.PacketConn
+
+	mu     sync.Mutex
+	mended bool
+	asked  map[string]int // by first label
+}
+
+func startNames(t *testing.T) *names {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &names{conn: conn, asked: map[string]int{}}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		buf := make([]byte, 4096)
+		for {
+			k, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			if b := n.answer(t, buf[:k]); b != nil {
+				conn.WriteTo(b, from) //nolint:errcheck // who asked may be gone
+			}
+		}
+	})
+	t.Cleanup(func() { conn.Close(); wg.Wait() })
+	return n
+}
+
+// system has this process ask n until the end of the test, as a machine does whose
+// resolv.conf names it.
+func (n *names) system(t *testing.T) {
+	was := net.DefaultResolver
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", n.conn.LocalAddr().String())
+	}}
+	t.Cleanup(func() { net.DefaultResolver = was })
+}
+
+func (n *names) mend() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mended = true
+}
+
+func (n *names) answer(t *testing.T, b []byte) []byte {
+	var m dnsmessage.Message
+	if err := m.Unpack(b); err != nil || len(m.Questions) != 1 {
+		t.Errorf("a question that is none: %v", err)
+		return nil
+	}
+	q := m.Questions[0]
+	label, _, _ := strings.Cut(q.Name.String(), ".")
+	n.mu.Lock()
+	n.asked[label]++
+	mended := n.mended
+	n.mu.Unlock()
+	out := dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, RecursionDesired: true, RecursionAvailable: true}, Questions: m.Questions}
+	switch {
+	case mended && q.Type == dnsmessage.TypeA:
+		out.Answers = []dnsmessage.Resource{{
+			Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1},
+			Body:   &dnsmessage.AResource{A: netip.MustParseAddr("127.0.0.1").As4()},
+		}}
+	case mended: // no IPv6
+	case label == "silent":
+		return nil
+	case label == "servfail":
+		out.RCode = dnsmessage.RCodeServerFailure
+	case label == "refused":
+		out.RCode = dnsmessage.RCodeRefused
+	case label == "nxdomain":
+		out.RCode = dnsmessage.RCodeNameError
+	case label == "empty": // the name is there, and has no address
+	}
+	b, err := out.Pack()
+	if err != nil {
+		t.Error(err)
+	}
+	return b
+}
+
+// Upstreams whose names cannot be had, each for another reason: the mail waits, few
+// questions are asked, who is known by address is not slowed, and when the names are
+// there again everything arrives.
+func TestNamesThatCannotBeHad(t *testing.T) {
+	const scans = 6
+	n := startNames(t)
+	n.system(t)
+	u := rig.StartUpstream(t, rig.Script{})
+	well := rig.StartUpstream(t, rig.Script{})
+	upstreams := map[string]string{"well": well.YAML("well", "")}
+	sick := []string{"silent", "servfail", "refused", "nxdomain", "empty"}
+	for _, name := range sick {
+		y := strings.Replace(u.YAML(name, limits(few)), "host: 127.0.0.1", "host: "+name+".mail.test", 1)
+		upstreams[name] = y
+	}
+	w := start(t, impatient, "", upstreams)
+	for _, name := range sick {
+		w.scan(name, scans)
+	}
+	w.scan("well", scans)
+	w.all("well", scans, func() map[string]int { return taken(well) })
+	for _, name := range sick {
+		if up := w.broken(name); !strings.Contains(up.LastError, "connecting to "+name+".mail.test") {
+			t.Errorf("%s: %q", name, up.LastError)
+		}
+	}
+	if got := len(u.Messages()); got != 0 {
+		t.Errorf("%d scans found a server that has no name", got)
+	}
+	began := time.Now()
+	n.mend()
+	for _, name := range sick {
+		w.all(name, scans, func() map[string]int { return only(taken(u), name) })
+		w.sees("it works", name, func(u admin.UpstreamState) bool { return u.Circuit == "Closed" })
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, name := range sick {
+		// A look-up is at most two rounds of A and AAAA for the name, and for it with
+		// each suffix that this machine's resolv.conf lists (at most 6); there is one for
+		// each attempt and for each check.
+		if k, most := n.asked[name], 4*7*(w.attempts(name, "")+10); k > most {
+			t.Errorf("%s: %d questions in %v, want at most %d", name, k, time.Since(began), most)
+		}
+	}
+}
+
+// only is what was taken for recipients at NAME.example.
+func only(all map[string]int, name string) map[string]int {
+	out := map[string]int{}
+	for to, n := range all {
+		if strings.HasSuffix(to, fmt.Sprintf("@%s.example", name)) {
+			out[to] = n
+		}
+	}
+	return out
+}
