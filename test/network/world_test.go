@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -21,8 +22,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if err := dns.start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	// toxiproxy's slicer stays where it was when the other side hangs up.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*SlicerToxic).Pipe"))
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*SlicerToxic).Pipe"), goleak.IgnoreCurrent())
 }
 
 // impatient are time limits that a test can wait for. What is not meant to exceed
@@ -80,7 +85,7 @@ spec:
 
 // few is what an upstream of a test may have at once: enough to see that it is
 // more than one.
-const few = 2
+const few = 4
 
 // limits are lines of a MailUpstream's spec.
 func limits(connections int) string { return fmt.Sprintf("  limits: {connections: %d}\n", connections) }
