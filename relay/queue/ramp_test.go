@@ -100,6 +100,22 @@ func (l *load) doubles(t *testing.T, limit int) {
 	}
 }
 
+// flood submits n messages to one recipient, many at once: they share syncs.
+func (r *rig) flood(n int, to string) {
+	const at = 50
+	var wg sync.WaitGroup
+	for range at {
+		wg.Go(func() {
+			for range n / at {
+				if _, err := r.trySubmit(message(to)); err != nil {
+					r.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // An upstream is away for three hours while 10,000 scans come in; then it is back.
 func TestNoStormWhenAnUpstreamComesBack(t *testing.T) {
 	const messages, limit = 10_000, 20
@@ -107,9 +123,7 @@ func TestNoStormWhenAnUpstreamComesBack(t *testing.T) {
 	s.Upstreams["a"].Connections = limit
 	inBubble(t, s, func(r *rig) {
 		r.up.say(always(down))
-		for range messages {
-			r.submit(message("x@corp.example"))
-		}
+		r.flood(messages, "x@corp.example")
 		r.pass(3 * time.Hour)
 		// 5 attempts open the circuit; 7 probes follow until they are 5 minutes apart,
 		// and one in at least 4 minutes then.
@@ -139,9 +153,7 @@ func TestNoStormWhenADomainComesBack(t *testing.T) {
 	s.Delivery.RetryMax = s.Delivery.RetryFirst // 12 s of jitter are all that spreads them
 	inBubble(t, s, func(r *rig) {
 		r.up.say(always(greylisted))
-		for range messages {
-			r.submit(message("x@corp.example"))
-		}
+		r.flood(messages, "x@corp.example")
 		r.pass(2 * time.Minute)
 		var l load
 		r.up.sayAll(l.taking(time.Second, ok))
