@@ -55,7 +55,7 @@ done
 
 "$tmp/benchstat" "base=$tmp/base.txt" "head=$tmp/head.txt"
 for one in base head; do
-  sed -nE "s/^.*: (.* per message: )/$one: \1/p" "$tmp/$one.txt" | sort -u -t: -k2,3
+  sed -nE "s/^.*: (.* per message: )/$one: \1/p" "$tmp/$one.txt" | sort -u -t: -k2,2
 done
 "$tmp/benchstat" -format csv "base=$tmp/base.txt" "head=$tmp/head.txt" 2>/dev/null | "$tmp/benchgate" "${accepted[@]}"
 echo "bench-compare: ok"

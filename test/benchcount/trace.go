@@ -14,12 +14,14 @@ import (
 	"strings"
 )
 
-// What a copier says where the counting begins and ends, and the sender by which
-// the connections are known that carry mail: the relay's own checks of its
-// listeners and upstreams come when they like.
+// What a copier says where the counting begins and ends, and where the time
+// without mail behind it does; and the sender by which the connections are known
+// that carry mail: the relay's own checks of its listeners and upstreams come when
+// they like.
 const (
 	begins = "HELO count-begins.test"
 	ends   = "HELO count-ends.test"
+	rested = "HELO count-rested.test"
 	mail   = "MAIL FROM:<copier@example.test>"
 )
 
@@ -30,6 +32,10 @@ type counts struct {
 	sockets map[string]int // the same of the connections alone
 	syncs   int
 	written int // octets, to files of the spool
+
+	// looks are how often the relay looked at its manifests, which it does by the
+	// clock: while it counted, and in the time without mail.
+	looks, looksAtRest int
 }
 
 // total is the number of calls; with files alone it leaves out the connections.
@@ -52,14 +58,14 @@ var (
 // call is one line of strace, put together where another thread came between.
 type call struct{ name, text string }
 
-// read gives what `strace -f -yy` saw between begins and ends of a relay whose
-// spool is in this folder, and whose log goes to a pipe.
-func read(trace io.Reader, spool string) (*counts, error) {
+// read gives what `strace -f -yy` saw between begins and ends of a relay with these
+// folders, whose log goes to a pipe.
+func read(trace io.Reader, manifests, spool string) (*counts, error) {
 	c := &counts{calls: map[string]int{}, sockets: map[string]int{}}
 	carries := map[string]bool{} // a connection carries mail
 	of := map[string][]call{}    // the calls on connections of which that is not known yet
 	unfinished := map[string]string{}
-	state := 0 // 1: it counts; 2: it is over
+	state := 0 // 1: it counts; 2: it rests; 3: it is over
 	lines := bufio.NewScanner(trace)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -82,7 +88,16 @@ func read(trace io.Reader, spool string) (*counts, error) {
 			state = 1
 		case state == 1 && strings.Contains(x.text, ends):
 			state = 2
-		case state == 2:
+		case state == 2 && strings.Contains(x.text, rested):
+			state = 3
+		case x.name == "openat" && strings.Contains(x.text, `"`+manifests+`"`):
+			switch state {
+			case 1:
+				c.looks++
+			case 2:
+				c.looksAtRest++
+			}
+		case state >= 2:
 		default:
 			if s := socket.FindStringSubmatch(x.text); s != nil {
 				carries[s[1]] = carries[s[1]] || strings.Contains(x.text, mail)
@@ -99,8 +114,8 @@ func read(trace io.Reader, spool string) (*counts, error) {
 	if err := lines.Err(); err != nil {
 		return nil, err
 	}
-	if state != 2 {
-		return nil, fmt.Errorf("the trace has no %q and %q in turn", begins, ends)
+	if state != 3 {
+		return nil, fmt.Errorf("the trace has no %q, %q and %q in turn", begins, ends, rested)
 	}
 	for connection, calls := range of {
 		for _, x := range calls {

@@ -80,8 +80,8 @@ func TestRead(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			outside := `10 fdatasync(13` + open + `) = 0`
 			all := append([]string{outside, `10 read(8` + probe + `, "HELO count-begins.test\r\n", 512) = 24`}, tc.trace...)
-			all = append(all, `10 read(8`+probe+`, "HELO count-ends.test\r\n", 512) = 22`, outside)
-			c, err := read(strings.NewReader(strings.Join(all, "\n")), "/state/default/bench/spool")
+			all = append(all, `10 read(8`+probe+`, "HELO count-ends.test\r\n", 512) = 22`, outside, `10 read(8`+probe+`, "HELO count-rested.test\r\n", 512) = 24`, outside)
+			c, err := read(strings.NewReader(strings.Join(all, "\n")), "/manifests", "/state/default/bench/spool")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -93,17 +93,24 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// A connection that was open before the counting began, the upstream's, counts.
-func TestReadKnowsAConnectionFromBefore(t *testing.T) {
+// A connection that was open before the counting began, the upstream's, counts, and
+// so does each look at the manifests.
+func TestReadOverTime(t *testing.T) {
+	look := `10 openat(AT_FDCWD</>, "/manifests", O_RDONLY|O_DIRECTORY) = 13</manifests>`
 	trace := []string{
+		look,
 		`10 write(12` + upstream + `, "MAIL FROM:<copier@example.test>\r"..., 69) = 69`,
 		`10 read(8` + probe + `, "HELO count-begins.test\r\n", 512) = 24`,
 		`10 write(12` + upstream + `, "Received: from copier"..., 400) = 400`,
+		look,
 		`10 read(8` + probe + `, "HELO count-ends.test\r\n", 512) = 22`,
+		look, look,
+		`10 read(8` + probe + `, "HELO count-rested.test\r\n", 512) = 24`,
+		look,
 	}
-	c, err := read(strings.NewReader(strings.Join(trace, "\n")), "/spool")
-	if err != nil || c.total(false) != 1 {
-		t.Errorf("%+v %v, want one call", c, err)
+	c, err := read(strings.NewReader(strings.Join(trace, "\n")), "/manifests", "/spool")
+	if err != nil || c.total(false) != 1 || c.looks != 1 || c.looksAtRest != 2 {
+		t.Errorf("%+v %v, want one call, one look and then two", c, err)
 	}
 }
 
@@ -112,12 +119,13 @@ func TestReadRefuses(t *testing.T) {
 	for name, trace := range map[string]string{
 		"nothing":            "",
 		"no end":             begun,
+		"no rest":            begun + `10 read(8` + probe + `, "HELO count-ends.test\r\n", 512) = 22`,
 		"an end alone":       `10 read(8` + probe + `, "HELO count-ends.test\r\n", 512) = 22`,
 		"a call cut off":     begun + `10 fsync(9</spool/messages>`,
 		"octets, no number":  begun + `10 write(9</spool/slots>, "x"..., 3) = ?`,
 		"no octets, no sign": begun + `10 write(9</spool/slots>, "x"..., 3) = `,
 	} {
-		if c, err := read(strings.NewReader(trace), "/spool"); err == nil {
+		if c, err := read(strings.NewReader(trace), "/manifests", "/spool"); err == nil {
 			t.Errorf("%s: %+v, want an error", name, c)
 		}
 	}
