@@ -29,6 +29,9 @@ FUZZ        ?=
 CRASH_KILLS ?= 300
 POWER_CUTS  ?= 30
 
+# make bench-compare: a commit; where main and the checkout part, by default
+BASE ?=
+
 # make vulncheck; a copy is named as file:///DIR
 VULNDB ?= https://vuln.go.dev
 
@@ -100,6 +103,10 @@ bench: ## Measure throughput and memory beside Postfix
 bench-operator: build control-plane ## Measure the operator with 2,000 PrinterRelays
 	go test -tags bench -v -run '^TestBenchOperator$$' -count=1 -timeout 60m ./test/benchoperator -operator '$(CURDIR)/$(BIN)' $(BENCHFLAGS)
 
+.PHONY: bench-compare
+bench-compare: ## Compare by benchstat what a message costs here and at BASE (allocations, system calls, syncs, octets)
+	@hack/bench-compare.sh $(BASE)
+
 ##@ Change
 .PHONY: generate
 generate: ## Generate what follows from api/, controllers/rbac.go, the alerts and the chart's values
@@ -128,6 +135,7 @@ vulncheck: ## Look up known vulnerabilities in what the module calls, at VULNDB
 
 .PHONY: install-tools
 install-tools: ## Build the pinned tools into Go's cache
+	$(TOOL) -n benchstat
 	$(TOOL) -n controller-gen
 	$(TOOL) -n gofumpt
 	$(LINTTOOL) -n golangci-lint
