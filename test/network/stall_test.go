@@ -59,10 +59,7 @@ func TestServersThatStallAtEachStep(t *testing.T) {
 	w.scan("well", scans)
 	w.all("well", scans, func() map[string]int { return taken(well) })
 	for name, s := range sick {
-		u := w.broken(name)
-		if !strings.Contains(u.LastError, steps[name].said) {
-			t.Errorf("%s: %q, want %q", name, u.LastError, steps[name].said)
-		}
+		w.broken(name, few, steps[name].said)
 		if n := len(s.taken()); n != 0 {
 			t.Errorf("%s accepted %d scans while it stalled", name, n)
 		}

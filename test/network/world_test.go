@@ -119,11 +119,21 @@ func page(to string, size int) string {
 	return strings.Replace(rig.Scan("mfp@copier.test", to), "scanned\r\n", "scanned\r\n"+strings.Repeat(line, size/len(line)), 1)
 }
 
+// outcomes are the lines of the log about attempts at an upstream.
+func (w *world) outcomes(up string) (out []string) {
+	for line := range strings.Lines(w.Log.String()) {
+		if strings.Contains(line, "msg=outcome") && strings.Contains(line, " upstream="+up+" ") {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
 // attempts counts those at an upstream that ended as kind; empty: any.
 func (w *world) attempts(up, kind string) int {
 	n := 0
-	for line := range strings.Lines(w.Log.String()) {
-		if strings.Contains(line, "msg=outcome") && strings.Contains(line, " upstream="+up+" ") && strings.Contains(line, " outcome="+kind) {
+	for _, line := range w.outcomes(up) {
+		if strings.Contains(line, " outcome="+kind) {
 			n++
 		}
 	}
@@ -162,14 +172,22 @@ func (w *world) sees(what, up string, ok func(admin.UpstreamState) bool) admin.U
 }
 
 // broken waits until the circuit of an upstream is open, and checks that it took no
-// more attempts than it may: five failures in a row, and what ran beside the last.
-func (w *world) broken(up string) admin.UpstreamState {
+// more attempts than it may: five failures in a row and what ran beside the last,
+// then one at a time, four seconds apart at least. It checks that one of them failed
+// for the reason.
+func (w *world) broken(up string, connections int, reason string) {
 	w.t.Helper()
 	u := w.sees("the circuit opens", up, func(u admin.UpstreamState) bool { return u.Circuit != "Closed" })
-	if n := w.attempts(up, ""); n > 5+few {
-		w.t.Errorf("%s: %d attempts until the circuit opened, want at most %d", up, n, 5+few)
+	n := w.attempts(up, "")
+	if most := 5 + connections + 1 + int(time.Since(u.Since)/(4*time.Second)); n > most {
+		w.t.Errorf("%s: %d attempts, want at most %d", up, n, most)
 	}
-	return u
+	for _, line := range w.outcomes(up) {
+		if strings.Contains(line, reason) {
+			return
+		}
+	}
+	w.t.Errorf("%s: none of %d attempts failed for %q; the last: %s", up, n, reason, u.LastError)
 }
 
 // taken counts how often each recipient's scan was accepted.
