@@ -48,7 +48,7 @@ func StartUpstream(t testing.TB) *Upstream {
 		deferred: map[string]bool{}, awaited: map[string]bool{}, open: map[*session]bool{}, gate: make(chan struct{}),
 	}
 	close(u.gate)
-	srv := gosmtp.NewServer(gosmtp.BackendFunc(func(*gosmtp.Conn) (gosmtp.Session, error) { return &session{u: u}, nil }))
+	srv := gosmtp.NewServer(gosmtp.BackendFunc(func(*gosmtp.Conn) (gosmtp.Session, error) { return u.session(), nil }))
 	srv.Domain = "upstream.test"
 	srv.ErrorLog = log.New(io.Discard, "", 0)
 	done := make(chan struct{})
@@ -137,7 +137,14 @@ func (u *Upstream) Count() int {
 
 type session struct {
 	u      *Upstream
+	life   int // in which it began: what the kernel still had of it when the relay was killed may be read later
 	notice bool
+}
+
+func (u *Upstream) session() *session {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return &session{u: u, life: u.life}
 }
 
 func (s *session) Reset() {
@@ -192,7 +199,7 @@ func (s *session) Data(r io.Reader) error {
 		return err // cut off: not accepted
 	}
 	s.u.mu.Lock()
-	slow, gate, life := s.u.slow, s.u.gate, s.u.life
+	slow, gate := s.u.slow, s.u.gate
 	s.u.mu.Unlock()
 	select {
 	case <-gate:
@@ -204,7 +211,7 @@ func (s *session) Data(r io.Reader) error {
 	}
 	s.u.mu.Lock()
 	defer s.u.mu.Unlock()
-	if s.u.off || s.u.life != life {
+	if s.u.off || s.u.life != s.life {
 		return errOff
 	}
 	return s.accept(b)
