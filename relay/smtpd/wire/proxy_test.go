@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"net"
 	"net/netip"
@@ -89,5 +90,23 @@ func TestPROXYHeaders(t *testing.T) {
 				t.Errorf("the client is %s, want %s", got, tc.want)
 			}
 		})
+	}
+}
+
+// Who is hidden stays so inside TLS.
+func TestHiddenInsideTLS(t *testing.T) {
+	r := start(t, withTLS, func(r *rig) { r.limits.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
+	c := r.dial()
+	c.write("PROXY UNKNOWN\r\n")
+	c.want("220 relay.test ")
+	c.cmd("EHLO x.test", "250")
+	c.cmd("STARTTLS", "220")
+	c.conn = tls.Client(c.conn, clientTLS)
+	c.r.Reset(c.conn)
+	c.begin()
+	c.write("x\r\n.\r\n")
+	c.want("250 2.0.0")
+	if conn := r.one().conn; conn.TLS() == nil || !conn.Hidden {
+		t.Errorf("TLS %v, hidden %v", conn.TLS() != nil, conn.Hidden)
 	}
 }
