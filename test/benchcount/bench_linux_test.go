@@ -1,6 +1,7 @@
 package benchcount
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
 	"maps"
@@ -124,7 +125,7 @@ func start(b *testing.B) *system {
 		T: b, Bin: *binary, Dir: dir, State: filepath.Join(dir, "state"), Name: "bench", Log: "info",
 		Manifests: func(port int) string { return bench.Manifests(port, sink, 2, "") },
 		Under: []string{
-			"strace", "--interruptible=waiting", "--env=GOGC=off", "--env=GOMAXPROCS=1", "--follow-forks", "--seccomp-bpf", "--decode-fds=all", "--output=" + s.trace,
+			"strace", "--env=GOGC=off", "--env=GOMAXPROCS=1", "--follow-forks", "--seccomp-bpf", "--decode-fds=all", "--output=" + s.trace,
 			"--trace=!futex,nanosleep,clock_nanosleep,sched_yield,epoll_pwait,madvise,mmap,munmap,mprotect,getpid,tgkill,rt_sigaction,rt_sigprocmask,rt_sigreturn",
 		},
 	}
@@ -208,10 +209,14 @@ func (s *system) resting() (asking, resting allocation) {
 	return asking, allocation{three.objects - two.objects - asking.objects, three.octets - two.octets - asking.octets}
 }
 
-// counted ends the relay and reads what strace wrote.
+// counted ends the relay, at once, and reads what strace wrote.
 func (s *system) counted() *counts {
 	s.b.Helper()
-	s.relay.Process.Stop()
+	env.Eventually(s.b, "strace has written all", s.relay.Process.Output, func() bool {
+		b, err := os.ReadFile(s.trace)
+		return err == nil && bytes.Contains(b, []byte(rested))
+	})
+	s.relay.Kill()
 	f, err := os.Open(s.trace)
 	if err != nil {
 		s.b.Fatal(err)
