@@ -58,7 +58,7 @@ func (q *Queue) Show(id string) (Detail, error) {
 	d := Detail{Summary: q.summary(it), Message: it.msg}
 	for i := range it.rcpts {
 		x := &it.rcpts[i]
-		r := RecipientDetail{Address: it.msg.Recipients[i].Address.String(), Status: x.status.String(), Attempts: int(x.tries), Reply: replyText(x.last), Remedy: q.adviceOf(x.by, x.last).String()}
+		r := RecipientDetail{Address: it.msg.Recipients[i].Address.String(), Status: x.status.String(), Attempts: int(x.tries), Reply: replyText(x.outcome()), Remedy: q.adviceOf(x.by(), x.outcome()).String()}
 		if l := q.laneOf(it, i); l != nil {
 			r.Upstream = l.name
 		}
@@ -170,7 +170,7 @@ func (q *Queue) reason(it *item) string {
 			}
 		}
 		if x.last != nil {
-			return replyText(x.last)
+			return replyText(x.outcome())
 		}
 	}
 	if first := it.rcpts[0].next; first > now {

@@ -145,7 +145,7 @@ func (q *Queue) Update(s Settings) {
 	q.rewire(s)
 	for _, it := range items {
 		for i := range it.rcpts {
-			it.rcpts[i].round = nil
+			it.rcpts[i].endRound()
 		}
 		q.again(it)
 	}
@@ -232,6 +232,9 @@ func (q *Queue) Submit(w *spool.Writer, m *Message) (*Ticket, error) {
 	if m.ID == "" || len(m.Recipients) == 0 || len(m.Recipients) > math.MaxUint16 {
 		w.Abort()
 		return nil, fmt.Errorf("queue: a message needs an ID and 1 to %d recipients", math.MaxUint16)
+	}
+	if m.Origin == nil {
+		m.Origin = &Origin{}
 	}
 	if !q.reserve() {
 		w.Abort()

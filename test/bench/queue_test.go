@@ -36,7 +36,9 @@ func queueOf(t *testing.T) {
 	snk := startSink(t, nil)
 	defer snk.stop()
 	fmt.Printf("| %d deferred messages of 4 kB, some of 200 kB | empty | full |\n|---|---|---|\n", longQueue)
-	row := func(what string, of func(dir string) string) { fmt.Printf("| %s | %s | %s |\n", what, of(empty), of(full)) }
+	row := func(what string, of func(dir string) string) {
+		fmt.Printf("| %s | %s | %s |\n", what, of(empty), of(full))
+	}
 
 	relays := map[string]*long{empty: startLong(t, empty, snk.port), full: startLong(t, full, snk.port)}
 	row("start until it greets, s", func(d string) string { return fmt.Sprintf("%.2f", relays[d].took.Seconds()) })
@@ -237,8 +239,10 @@ func waitingScan(sp *spool.Spool, q *queue.Queue, i int, body []byte) error {
 		return err
 	}
 	_, err = q.Submit(w, &queue.Message{
-		ID: id, Relay: "default/bench", Listener: "smtp", Policy: "lan", Rule: "lan", Sender: from, SenderCovered: true,
-		Client:     queue.Client{Addr: netip.AddrFrom4([4]byte{10, 20, byte(i % 300 / 256), byte(i % 300)}), HELO: fmt.Sprintf("mfp%d.corp.example", i%300)},
+		ID: id, Origin: &queue.Origin{
+			Relay: "default/bench", Listener: "smtp", Policy: "lan", Rule: "lan", Sender: from, SenderCovered: true,
+			Client: queue.Client{Addr: netip.AddrFrom4([4]byte{10, 20, byte(i % 300 / 256), byte(i % 300)}), HELO: fmt.Sprintf("mfp%d.corp.example", i%300)},
+		},
 		Recipients: []queue.Recipient{{Address: to}},
 		Size:       int64(len(body)), HeaderSize: 200, MaxLine: 76, MessageID: fmt.Sprintf("<20000101.%d.scan@mfp%d.corp.example>", i, i%300),
 	})
