@@ -24,6 +24,7 @@ func (q *Queue) Load() error {
 			return nil
 		}
 		q.items[it.msg.ID] = it
+		q.order.add(it)
 		q.shares.hold(it.msg)
 		n++
 		return nil

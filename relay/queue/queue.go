@@ -76,6 +76,7 @@ type Queue struct {
 	unlocked  sync.Cond  // an item's lock was released
 	routing   *routing
 	items     map[string]*item
+	order     order
 	coming    int // messages that are being committed
 	shares    shares
 	lanes     map[string]*lane
@@ -138,7 +139,7 @@ func newQueue(s store, o Options) *Queue {
 func (q *Queue) Update(s Settings) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	items := q.sorted()
+	items := q.order.all()
 	for _, it := range items {
 		q.withdraw(it)
 	}
@@ -189,7 +190,7 @@ func (q *Queue) start() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.running = true
-	for _, it := range q.sorted() {
+	for _, it := range q.order.all() {
 		q.again(it)
 	}
 }
@@ -291,6 +292,7 @@ func (q *Queue) add(m *Message) *Ticket {
 	q.strs.share(m)
 	it := newItem(m)
 	q.items[m.ID] = it
+	q.order.add(it)
 	q.shares.hold(m)
 	t := &Ticket{ID: m.ID, q: q, it: it}
 	if m.Relayed && q.running && !q.stopping && it.held == "" && !m.NotBefore.After(m.Arrived) {
