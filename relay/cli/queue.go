@@ -117,19 +117,9 @@ func (f *queueFlags) list() *cobra.Command {
 		Use: "list", Short: "List messages; all of them without a selection", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return f.with(c, func(q admin.Queue) error {
-				s := f.filter
-				s.Limit = 1000
-				all := []queue.Summary{}
-				for {
-					page, err := q.List(s)
-					if err != nil {
-						return err
-					}
-					all = append(all, page.Messages...)
-					if page.Next == "" {
-						break
-					}
-					s.Cursor = page.Next
+				all, err := listAll(q, f.filter)
+				if err != nil {
+					return err
 				}
 				if f.json {
 					return printJSON(c, all)
@@ -140,6 +130,26 @@ func (f *queueFlags) list() *cobra.Command {
 	}
 	f.selectors(c)
 	return c
+}
+
+// listAll gives all messages of a filter.
+func listAll(q admin.Queue, s queue.Filter) ([]queue.Summary, error) {
+	if c, ok := q.(*admin.Client); ok {
+		return c.ListAll(s)
+	}
+	s.Limit = 1000
+	all := []queue.Summary{}
+	for {
+		page, err := q.List(s)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page.Messages...)
+		if page.Next == "" {
+			return all, nil
+		}
+		s.Cursor = page.Next
+	}
 }
 
 func printList(out io.Writer, all []queue.Summary, now time.Time) error {
