@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -153,13 +153,13 @@ func listAll(q admin.Queue, s queue.Filter) ([]queue.Summary, error) {
 }
 
 func printList(out io.Writer, all []queue.Summary, now time.Time) error {
-	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tSTATUS\tAGE\tSIZE\tCLIENT\tSENDER\tRCPT\tUPSTREAM\tREASON")
-	for _, m := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t<%s>\t%d/%d\t%s\t%s\n", m.ID, m.State, now.Sub(m.Arrived).Round(time.Second), m.Size, m.Client, m.Sender,
-			m.Waiting, m.Recipients, strings.Join(m.Upstreams, ","), m.Reason)
+	rows := newColumns("ID", "STATUS", "AGE", "SIZE", "CLIENT", "SENDER", "RCPT", "UPSTREAM", "REASON")
+	for i := range all {
+		m := &all[i]
+		rows.add(m.ID, string(m.State), now.Sub(m.Arrived).Round(time.Second).String(), strconv.FormatInt(m.Size, 10), m.Client, "<"+m.Sender+">",
+			strconv.Itoa(m.Waiting)+"/"+strconv.Itoa(m.Recipients), strings.Join(m.Upstreams, ","), m.Reason)
 	}
-	if err := w.Flush(); err != nil {
+	if err := rows.write(out); err != nil {
 		return err
 	}
 	printRemedies(out, all)

@@ -45,9 +45,10 @@ func queueOf(t *testing.T) {
 	row("read calls at the start", func(d string) string { return strconv.FormatInt(relays[d].io["syscr"], 10) })
 	row("octets read at the start, MB", func(d string) string { return fmt.Sprintf("%.1f", float64(relays[d].io["rchar"])/1e6) })
 	row("CPU time of the start, s", func(d string) string { return fmt.Sprintf("%.2f", cpuTime(t, relays[d].groups).Seconds()) })
+	row("memory at the start's peak, MiB", func(d string) string { return mib(highWater(t, relays[d].pid)) })
 	row("memory, MiB", func(d string) string { return mib(memory(relays[d].groups)) })
 	for _, args := range [][]string{{}, {"--json"}, {"--client", "10.20.0.0/24"}, {"--sender", "nobody@corp.example"}} {
-		row("`queue list "+strings.Join(args, " ")+"`, s (lines)", func(d string) string { return relays[d].list(t, args...) })
+		row("`queue list "+strings.Join(args, " ")+"`, s (CPU of it, of the relay; lines)", func(d string) string { return relays[d].list(t, args...) })
 	}
 	row("memory after lists, MiB", func(d string) string { return mib(memory(relays[d].groups)) })
 	idleIO(t, relays, row)
@@ -121,12 +122,15 @@ func startLong(t *testing.T, dir string, sink int) *long {
 
 // list runs `queue list` and tells how long it took and what came.
 func (r *long) list(t *testing.T, args ...string) string {
-	begun := time.Now()
-	out, err := exec.CommandContext(t.Context(), *binary, append([]string{"queue", "list", "--admin", r.admin}, args...)...).Output() //nolint:gosec // the relay's binary
+	cpu, begun := cpuTime(t, r.groups), time.Now()
+	c := exec.CommandContext(t.Context(), *binary, append([]string{"queue", "list", "--admin", r.admin}, args...)...) //nolint:gosec // the relay's binary
+	out, err := c.Output()
 	if err != nil {
 		t.Fatalf("queue list %q: %v\n%s", args, err, r.says())
 	}
-	return fmt.Sprintf("%.2f (%d)", time.Since(begun).Seconds(), strings.Count(string(out), "\n"))
+	took := time.Since(begun)
+	return fmt.Sprintf("%.2f (%.2f, %.2f; %d)", took.Seconds(), (c.ProcessState.SystemTime() + c.ProcessState.UserTime()).Seconds(),
+		(cpuTime(t, r.groups) - cpu).Seconds(), strings.Count(string(out), "\n"))
 }
 
 // p99 is of the replies to the final dot, at 50 messages a second.
@@ -146,6 +150,24 @@ func p99(t *testing.T, r *long) time.Duration {
 	}
 	slices.Sort(took)
 	return took[len(took)*99/100]
+}
+
+// highWater is the most memory that a process had (VmHWM).
+func highWater(t *testing.T, pid int) int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kB, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kB << 10
+		}
+	}
+	return 0
 }
 
 // procIO is /proc/PID/io.
