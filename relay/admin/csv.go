@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bufio"
 	"encoding/csv"
 	"fmt"
 	"io"
@@ -30,7 +31,7 @@ func writeCSV(w http.ResponseWriter, q Queue, f queue.Filter) error {
 	}
 	w.Header().Set("Content-Type", csvType)
 	takesLong(w)
-	out := csv.NewWriter(w)
+	out := csv.NewWriter(bufio.NewWriterSize(w, 64<<10)) // it flushes that too
 	check := func(err error) {
 		if err != nil {
 			panic(http.ErrAbortHandler) // the caller must not take a part for the whole

@@ -63,6 +63,7 @@ func (s *quiet) Read(string) (spool.Entry, error) {
 	s.calls.Add(1)
 	return spool.Entry{}, spool.ErrNotFound
 }
+
 func (s *quiet) Body(string) (*spool.Reader, error)   { s.calls.Add(1); return nil, spool.ErrNotFound }
 func (s *quiet) Append(string, []byte) error          { s.calls.Add(1); return nil }
 func (s *quiet) Remove(string) error                  { s.calls.Add(1); return nil }

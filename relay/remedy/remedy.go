@@ -120,7 +120,7 @@ func firstWord(phrase string) string {
 	return phrase
 }
 
-func notWord(r rune) bool { return r < 0x80 && !word(byte(r)) }
+func notWord(r rune) bool { return r < 0x80 && !word(byte(r)) } //nolint:gosec // it is below 0x80
 
 // Weights of what a row asks for. Details of two digits and more are a vendor's own
 // and have one meaning; words are often used, and those below stand for many things.
