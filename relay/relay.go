@@ -107,9 +107,11 @@ func Run(ctx context.Context, o Options) error {
 	g.Go(func() error {
 		defer closeAdmin()
 		defer p.stop()
+		startGarbage()
 		if err := p.start(c); err != nil {
 			return err
 		}
+		g.Go(func() error { boundGarbage(ctx); return nil })
 		p.becomes(drained)
 		p.enter("")
 		trim(p.Log)

@@ -56,8 +56,9 @@ func Query(f queue.Filter) url.Values {
 	return q
 }
 
-// call gives the body of a good answer; the caller closes it.
-func (c *Client) call(ctx context.Context, method, path string, q url.Values) (io.ReadCloser, error) {
+// call gives the body of a good answer, in the format that it asks for; the caller
+// closes it.
+func (c *Client) call(ctx context.Context, method, path string, q url.Values, accept string) (io.ReadCloser, error) {
 	if q == nil {
 		q = url.Values{}
 	}
@@ -67,6 +68,9 @@ func (c *Client) call(ctx context.Context, method, path string, q url.Values) (i
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.addr+path+"?"+q.Encode(), nil) //nolint:gosec // the administrator names the address
 	if err != nil {
 		return nil, fmt.Errorf("admin port %q: want host:port", c.addr)
+	}
+	if accept != "" {
+		req.Header.Set("Accept", accept)
 	}
 	resp, err := c.http.Do(req) //nolint:gosec // the same
 	if err != nil {
@@ -88,7 +92,7 @@ func (c *Client) call(ctx context.Context, method, path string, q url.Values) (i
 }
 
 func (c *Client) ask(ctx context.Context, method, path string, q url.Values, into any) error {
-	body, err := c.call(ctx, method, path, q)
+	body, err := c.call(ctx, method, path, q, "")
 	if err != nil {
 		return err
 	}
@@ -105,6 +109,20 @@ func (c *Client) List(f queue.Filter) (p queue.Page, err error) {
 	return p, err
 }
 
+// ListAll gives all messages of f, its limit aside, by one answer.
+func (c *Client) ListAll(f queue.Filter) ([]queue.Summary, error) {
+	body, err := c.call(c.ctx, http.MethodGet, "/queue", Query(f), csvType)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	all, err := readCSV(body)
+	if err != nil {
+		return nil, fmt.Errorf("%s gave no whole list of a relay's queue: %w", c.addr, err)
+	}
+	return all, nil
+}
+
 // Show implements Queue.
 func (c *Client) Show(id string) (d queue.Detail, err error) {
 	err = c.ask(c.ctx, http.MethodGet, "/queue/"+url.PathEscape(id), nil, &d)
@@ -113,7 +131,7 @@ func (c *Client) Show(id string) (d queue.Detail, err error) {
 
 // Export implements Queue.
 func (c *Client) Export(id string) (io.ReadCloser, error) {
-	return c.call(c.ctx, http.MethodGet, "/queue/"+url.PathEscape(id)+"/export", nil)
+	return c.call(c.ctx, http.MethodGet, "/queue/"+url.PathEscape(id)+"/export", nil, "")
 }
 
 func (c *Client) verb(ctx context.Context, name string, f queue.Filter, param, value string) ([]string, error) {

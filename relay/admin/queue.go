@@ -33,7 +33,7 @@ type Changed struct {
 	Changed []string `json:"changed"`
 }
 
-// queueRoutes serves GET /queue, /queue/{id} and /queue/{id}/export, and POST
+// queueRoutes serves GET /queue (a page as JSON, or all as CSV), /queue/{id} and /queue/{id}/export, and POST
 // /queue/{verb}. The relay is named by ?relay=namespace/name where there is
 // more than one; the rest of the query is the selection.
 func (s *Server) queueRoutes(mux *http.ServeMux) {
@@ -41,6 +41,9 @@ func (s *Server) queueRoutes(mux *http.ServeMux) {
 		f, err := Selection(r.URL.Query())
 		if err != nil {
 			return err
+		}
+		if strings.Contains(r.Header.Get("Accept"), csvType) {
+			return writeCSV(w, q, f)
 		}
 		page, err := q.List(f)
 		if err != nil {

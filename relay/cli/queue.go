@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -117,19 +117,9 @@ func (f *queueFlags) list() *cobra.Command {
 		Use: "list", Short: "List messages; all of them without a selection", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return f.with(c, func(q admin.Queue) error {
-				s := f.filter
-				s.Limit = 1000
-				all := []queue.Summary{}
-				for {
-					page, err := q.List(s)
-					if err != nil {
-						return err
-					}
-					all = append(all, page.Messages...)
-					if page.Next == "" {
-						break
-					}
-					s.Cursor = page.Next
+				all, err := listAll(q, f.filter)
+				if err != nil {
+					return err
 				}
 				if f.json {
 					return printJSON(c, all)
@@ -142,14 +132,34 @@ func (f *queueFlags) list() *cobra.Command {
 	return c
 }
 
-func printList(out io.Writer, all []queue.Summary, now time.Time) error {
-	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tSTATUS\tAGE\tSIZE\tCLIENT\tSENDER\tRCPT\tUPSTREAM\tREASON")
-	for _, m := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t<%s>\t%d/%d\t%s\t%s\n", m.ID, m.State, now.Sub(m.Arrived).Round(time.Second), m.Size, m.Client, m.Sender,
-			m.Waiting, m.Recipients, strings.Join(m.Upstreams, ","), m.Reason)
+// listAll gives all messages of a filter.
+func listAll(q admin.Queue, s queue.Filter) ([]queue.Summary, error) {
+	if c, ok := q.(*admin.Client); ok {
+		return c.ListAll(s)
 	}
-	if err := w.Flush(); err != nil {
+	s.Limit = 1000
+	all := []queue.Summary{}
+	for {
+		page, err := q.List(s)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page.Messages...)
+		if page.Next == "" {
+			return all, nil
+		}
+		s.Cursor = page.Next
+	}
+}
+
+func printList(out io.Writer, all []queue.Summary, now time.Time) error {
+	rows := newColumns("ID", "STATUS", "AGE", "SIZE", "CLIENT", "SENDER", "RCPT", "UPSTREAM", "REASON")
+	for i := range all {
+		m := &all[i]
+		rows.add(m.ID, string(m.State), now.Sub(m.Arrived).Round(time.Second).String(), strconv.FormatInt(m.Size, 10), m.Client, "<"+m.Sender+">",
+			strconv.Itoa(m.Waiting)+"/"+strconv.Itoa(m.Recipients), strings.Join(m.Upstreams, ","), m.Reason)
+	}
+	if err := rows.write(out); err != nil {
 		return err
 	}
 	printRemedies(out, all)

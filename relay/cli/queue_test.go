@@ -95,12 +95,12 @@ func filled(t *testing.T, manifests string) string {
 	go func() { ran <- q.Run(ctx) }()
 	now := time.Now()
 	for _, m := range []*queue.Message{
-		{ID: "1deferred", Arrived: now.Add(-2 * time.Hour), Client: queue.Client{Addr: netip.MustParseAddr("10.20.3.7"), User: "mfp-1"}, Sender: addr(t, "mfp@copier.test"), Recipients: []queue.Recipient{{Address: addr(t, "grey@corp.example")}}},
-		{ID: "2failed", Arrived: now.Add(-time.Hour), Client: queue.Client{Addr: netip.MustParseAddr("10.20.4.7")}, Sender: addr(t, "mfp@copier.test"), Recipients: []queue.Recipient{{Address: addr(t, "gone@corp.example")}}},
-		{ID: "3held", Arrived: now, Client: queue.Client{Addr: netip.MustParseAddr("10.20.4.8")}, Sender: addr(t, "two@copier.test"), Held: "held by rule office/lan", Recipients: []queue.Recipient{{Address: addr(t, "a@corp.example")}}},
-		{ID: "4paced", Arrived: now, NotBefore: now.Add(5 * time.Hour), Sender: addr(t, "two@copier.test"), Recipients: []queue.Recipient{{Address: addr(t, "a@corp.example")}}},
-		{ID: "5split", Arrived: now, Sender: addr(t, "three@copier.test"), Policy: "default/office", Rule: "lan", Recipients: []queue.Recipient{{Address: addr(t, "ok@corp.example")}, {Address: addr(t, "grey@second.example")}}},
-		{ID: "6bounce", Arrived: now, DSNOf: "0gone", Recipients: []queue.Recipient{{Address: addr(t, "it@corp.example")}}},
+		{ID: "1deferred", Arrived: now.Add(-2 * time.Hour), Origin: &queue.Origin{Client: queue.Client{Addr: netip.MustParseAddr("10.20.3.7"), User: "mfp-1"}, Sender: addr(t, "mfp@copier.test")}, Recipients: []queue.Recipient{{Address: addr(t, "grey@corp.example")}}},
+		{ID: "2failed", Arrived: now.Add(-time.Hour), Origin: &queue.Origin{Client: queue.Client{Addr: netip.MustParseAddr("10.20.4.7")}, Sender: addr(t, "mfp@copier.test")}, Recipients: []queue.Recipient{{Address: addr(t, "gone@corp.example")}}},
+		{ID: "3held", Arrived: now, Origin: &queue.Origin{Client: queue.Client{Addr: netip.MustParseAddr("10.20.4.8")}, Sender: addr(t, "two@copier.test")}, Held: "held by rule office/lan", Recipients: []queue.Recipient{{Address: addr(t, "a@corp.example")}}},
+		{ID: "4paced", Arrived: now, NotBefore: now.Add(5 * time.Hour), Origin: &queue.Origin{Sender: addr(t, "two@copier.test")}, Recipients: []queue.Recipient{{Address: addr(t, "a@corp.example")}}},
+		{ID: "5split", Arrived: now, Origin: &queue.Origin{Sender: addr(t, "three@copier.test"), Policy: "default/office", Rule: "lan"}, Recipients: []queue.Recipient{{Address: addr(t, "ok@corp.example")}, {Address: addr(t, "grey@second.example")}}},
+		{ID: "6bounce", Arrived: now, Origin: &queue.Origin{}, DSNOf: "0gone", Recipients: []queue.Recipient{{Address: addr(t, "it@corp.example")}}},
 	} {
 		submit(t, sp, q, m)
 	}

@@ -122,7 +122,7 @@ func (r *rig) stored(id, head, body string) *queue.Message {
 		r.Fatal(err)
 	}
 	return &queue.Message{
-		ID: id, Sender: addr("mfp@copier.test"), Client: queue.Client{Addr: netip.MustParseAddr("10.20.3.7"), HELO: "mfp", User: "mfp-1"},
+		ID: id, Origin: &queue.Origin{Sender: addr("mfp@copier.test"), Client: queue.Client{Addr: netip.MustParseAddr("10.20.3.7"), HELO: "mfp", User: "mfp-1"}},
 		Recipients: []queue.Recipient{{Address: addr("a@corp.example")}}, Size: int64(len(head + body)), HeaderSize: int64(len(head)),
 	}
 }

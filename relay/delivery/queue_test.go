@@ -53,7 +53,7 @@ func (r *rig) send(q *queue.Queue, id, body string, to ...string) {
 	if _, err := w.Write([]byte(head + body)); err != nil {
 		r.Fatal(err)
 	}
-	m := &queue.Message{ID: id, Sender: addr("mfp@copier.test"), Size: int64(len(head + body)), HeaderSize: int64(len(head))}
+	m := &queue.Message{ID: id, Origin: &queue.Origin{Sender: addr("mfp@copier.test")}, Size: int64(len(head + body)), HeaderSize: int64(len(head))}
 	for _, a := range to {
 		m.Recipients = append(m.Recipients, queue.Recipient{Address: addr(a)})
 	}

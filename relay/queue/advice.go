@@ -43,7 +43,7 @@ func (q *Queue) remedyOf(it *item, now int64) string {
 			return l.advice.String()
 		}
 		if x.last != nil {
-			return q.adviceOf(x.by, x.last).String()
+			return q.adviceOf(x.by(), x.outcome()).String()
 		}
 	}
 	return ""

@@ -296,6 +296,7 @@ func (q *Queue) drop(it *item) {
 	q.timers.remove(it)
 	if q.items[it.msg.ID] == it {
 		delete(q.items, it.msg.ID)
+		q.order.left()
 		q.shares.drop(it.msg)
 	}
 	if t := it.ticket; t != nil && t.undecided {

@@ -218,7 +218,7 @@ func (q *Queue) giveUpOn(it *item, over []int, now time.Time) *step {
 		switch {
 		case it.giveUp != "": // no server's words
 		case x.last != nil:
-			r.Code, r.Enhanced, r.Text, r.Remote = x.last.Code, x.last.Enhanced, x.last.Text, x.last.Remote
+			r.Code, r.Enhanced, r.Text, r.Remote = x.last.code, x.last.enhanced, x.last.text, x.last.remote
 		case l != nil:
 			r.Text = l.whyDown(now.UnixNano())
 		}

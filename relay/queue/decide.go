@@ -95,14 +95,14 @@ func (q *Queue) judge(it *item, i int, up string, o *upstream.Outcome, now time.
 		return r
 	case kind == upstream.Unknown && onUnknown != "FailOver":
 		r.Pin = true
-	case scope != upstream.ScopeRecipient && it.rcpts[i].pin == "":
+	case scope != upstream.ScopeRecipient && it.rcpts[i].pin() == "":
 		if _, c := q.choose(it, i, now.UnixNano(), up, false); c == goNow {
 			r.Next = now.UnixNano()
 			return r
 		}
 	}
 	r.Over = true
-	if it.rcpts[i].pin != "" && kind == upstream.Deferred {
+	if it.rcpts[i].pin() != "" && kind == upstream.Deferred {
 		r.Pin = true // it may be there already: that has not changed
 	}
 	r.Next = q.nextTry(it, i, o, now, spread)

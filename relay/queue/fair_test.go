@@ -339,7 +339,7 @@ func TestCountsOfWhatWaitsInALane(t *testing.T) {
 			r.send(message("x@corp.example"))
 		}
 		for range 500 { // held and released, jobs do not pile up
-			if _, err := r.q.Hold(r.Context(), Filter{IDs: []string{r.q.sorted()[0].msg.ID}}, ""); err != nil {
+			if _, err := r.q.Hold(r.Context(), Filter{IDs: []string{r.q.order.all()[0].msg.ID}}, ""); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := r.q.Release(r.Context(), Filter{State: Held}); err != nil {
@@ -361,7 +361,7 @@ func TestCountsOfWhatWaitsInALane(t *testing.T) {
 		for range 5 {
 			for i := range 400 {
 				r.q.mu.Lock()
-				it := r.q.sorted()[i%10]
+				it := r.q.order.all()[i%10]
 				it.held = ""
 				r.q.again(it)
 				r.q.withdraw(it)

@@ -16,8 +16,11 @@ const (
 // List gives the messages of f in the order of their IDs, which is that of
 // their arrival. An empty Filter lists all.
 func (q *Queue) List(f Filter) (Page, error) {
-	items, err := q.selected(f)
+	m, err := f.compile(time.Now())
 	if err != nil {
+		return Page{}, err
+	}
+	if err := q.known(f.IDs); err != nil {
 		return Page{}, err
 	}
 	limit := f.Limit
@@ -25,26 +28,31 @@ func (q *Queue) List(f Filter) (Page, error) {
 		limit = defaultPage
 	}
 	limit = min(limit, maxPage)
-	from, _ := slices.BinarySearchFunc(items, f.Cursor, func(it *item, id string) int {
-		if it.msg.ID <= id {
-			return -1
-		}
-		return 1
-	})
-	items = items[from:]
 	p := Page{Messages: []Summary{}}
-	if len(items) > limit {
-		items = items[:limit]
-		p.Next = items[limit-1].msg.ID
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, it := range items {
-		if !it.gone {
+	q.walk(f.Cursor, func(it *item) bool {
+		switch {
+		case !m.matches(q, it):
+		case len(p.Messages) == limit:
+			p.Next = p.Messages[limit-1].ID
+			return false
+		default:
 			p.Messages = append(p.Messages, q.summary(it))
 		}
-	}
+		return true
+	})
 	return p, nil
+}
+
+// known tells whether the queue has all the messages that are named.
+func (q *Queue) known(ids []string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, id := range ids {
+		if q.items[id] == nil {
+			return fmt.Errorf("%s: %w", id, ErrNotFound)
+		}
+	}
+	return nil
 }
 
 // Show gives one message with what happened to it so far.
@@ -58,7 +66,7 @@ func (q *Queue) Show(id string) (Detail, error) {
 	d := Detail{Summary: q.summary(it), Message: it.msg}
 	for i := range it.rcpts {
 		x := &it.rcpts[i]
-		r := RecipientDetail{Address: it.msg.Recipients[i].Address.String(), Status: x.status.String(), Attempts: int(x.tries), Reply: replyText(x.last), Remedy: q.adviceOf(x.by, x.last).String()}
+		r := RecipientDetail{Address: it.msg.Recipients[i].Address.String(), Status: x.status.String(), Attempts: int(x.tries), Reply: replyText(x.outcome()), Remedy: q.adviceOf(x.by(), x.outcome()).String()}
 		if l := q.laneOf(it, i); l != nil {
 			r.Upstream = l.name
 		}
@@ -170,7 +178,7 @@ func (q *Queue) reason(it *item) string {
 			}
 		}
 		if x.last != nil {
-			return replyText(x.last)
+			return replyText(x.outcome())
 		}
 	}
 	if first := it.rcpts[0].next; first > now {

@@ -15,15 +15,17 @@ import (
 func (q *Queue) Load() error {
 	n, unreadable := 0, 0
 	err := q.store.Scan(func(e spool.Entry) error {
+		m, records, err := decode(e) // most of the work, and of several at once
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		it, err := q.restore(e)
 		if err != nil {
 			unreadable++
 			q.log.Error("a spool entry cannot be read by this version; it is left as it is", "id", e.ID, "error", err)
 			return nil
 		}
+		it := q.restore(m, records)
 		q.items[it.msg.ID] = it
+		q.order.add(it)
 		q.shares.hold(it.msg)
 		n++
 		return nil
@@ -35,29 +37,36 @@ func (q *Queue) Load() error {
 	return nil
 }
 
-// restore makes the state of a message from its entry.
-func (q *Queue) restore(e spool.Entry) (*item, error) {
+// decode reads what an entry says.
+func decode(e spool.Entry) (*Message, []record, error) {
 	m := new(Message)
 	if err := json.Unmarshal(e.Meta, m); err != nil {
-		return nil, fmt.Errorf("meta: %w", err)
+		return nil, nil, fmt.Errorf("meta: %w", err)
 	}
 	if len(m.Recipients) == 0 || len(m.Recipients) > math.MaxUint16 {
-		return nil, fmt.Errorf("meta: %d recipients", len(m.Recipients))
+		return nil, nil, fmt.Errorf("meta: %d recipients", len(m.Recipients))
 	}
 	m.ID = e.ID
+	records := make([]record, len(e.Records))
+	for i, b := range e.Records {
+		if err := json.Unmarshal(b, &records[i]); err != nil {
+			return nil, nil, fmt.Errorf("state: %w", err)
+		}
+		if err := records[i].check(len(m.Recipients)); err != nil {
+			return nil, nil, fmt.Errorf("state: %w", err)
+		}
+	}
+	return m, records, nil
+}
+
+// restore makes the state of a message from what its entry says. It wants q.mu held.
+func (q *Queue) restore(m *Message, records []record) *item {
 	q.strs.share(m)
 	it := newItem(m)
-	for _, b := range e.Records {
-		var r record
-		if err := json.Unmarshal(b, &r); err != nil {
-			return nil, fmt.Errorf("state: %w", err)
-		}
-		if err := r.check(len(m.Recipients)); err != nil {
-			return nil, fmt.Errorf("state: %w", err)
-		}
-		it.apply(&r, &q.strs)
+	for i := range records {
+		it.apply(&records[i], &q.strs)
 	}
-	return it, nil
+	return it
 }
 
 // check refuses what this version of the queue does not write.

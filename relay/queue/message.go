@@ -14,11 +14,31 @@ import (
 // its spool entry, as JSON. It does not change once it is submitted; what
 // becomes of it is in the state records.
 type Message struct {
-	ID       string    `json:"id"`      // queue ID: that of the spool entry
-	Arrived  time.Time `json:"arrived"` // Submit sets it where it is zero
-	Relay    string    `json:"relay,omitempty"`
-	Listener string    `json:"listener,omitempty"`
-	Client   Client    `json:"client,omitzero"`
+	ID      string    `json:"id"`      // queue ID: that of the spool entry
+	Arrived time.Time `json:"arrived"` // Submit sets it where it is zero
+	*Origin           // Submit sets it where it is nil
+
+	Recipients []Recipient `json:"recipients"`
+
+	Size       int64  `json:"size"`              // octets of the spooled message
+	HeaderSize int64  `json:"headerSize"`        // octets of its header, with the empty line
+	MaxLine    int    `json:"maxLine,omitempty"` // octets of the longest line, without CRLF
+	EightBit   bool   `json:"eightBit,omitempty"`
+	UTF8       bool   `json:"utf8,omitempty"`      // headers or an address need SMTPUTF8
+	Relayed    bool   `json:"relayed,omitempty"`   // acknowledge: Relayed, the client waits for the first attempt
+	MessageID  string `json:"messageID,omitempty"` // the header field, for the log
+
+	NotBefore time.Time `json:"notBefore,omitzero"` // no attempt earlier (rateLimit Pace)
+	Held      string    `json:"held,omitempty"`     // why it waits for a release (intake, rule or rate Hold); empty: it does not
+	DSNOf     string    `json:"dsnOf,omitempty"`    // a notification about this queue ID; there is never one about it
+}
+
+// Origin is what messages of one device and sender under one rule have in
+// common: the queue keeps it once for all of them.
+type Origin struct {
+	Relay    string `json:"relay,omitempty"`
+	Listener string `json:"listener,omitempty"`
+	Client   Client `json:"client,omitzero"`
 
 	Policy         string           `json:"policy,omitempty"` // the rule that let it in
 	Rule           string           `json:"rule,omitempty"`
@@ -27,20 +47,6 @@ type Message struct {
 	ForceIdentity  bool             `json:"forceIdentity,omitempty"`  // the rule wants the upstream's identity in place of the sender
 	Identity       policy.Identity  `json:"identity,omitzero"`        // the rule's, under the upstream's domain
 	ReplyToAllowed bool             `json:"replyToAllowed,omitempty"` // the original From may become Reply-To
-
-	Recipients []Recipient `json:"recipients"`
-
-	Size       int64  `json:"size"`       // octets of the spooled message
-	HeaderSize int64  `json:"headerSize"` // octets of its header, with the empty line
-	EightBit   bool   `json:"eightBit,omitempty"`
-	UTF8       bool   `json:"utf8,omitempty"`      // headers or an address need SMTPUTF8
-	MaxLine    int    `json:"maxLine,omitempty"`   // octets of the longest line, without CRLF
-	MessageID  string `json:"messageID,omitempty"` // the header field, for the log
-
-	NotBefore time.Time `json:"notBefore,omitzero"` // no attempt earlier (rateLimit Pace)
-	Held      string    `json:"held,omitempty"`     // why it waits for a release (intake, rule or rate Hold); empty: it does not
-	DSNOf     string    `json:"dsnOf,omitempty"`    // a notification about this queue ID; there is never one about it
-	Relayed   bool      `json:"relayed,omitempty"`  // acknowledge: Relayed, the client waits for the first attempt
 }
 
 // Client is who handed a message over.

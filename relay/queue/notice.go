@@ -120,7 +120,7 @@ func (q *Queue) notice(it *item, st *step, kind string, to envelope.Address) *No
 	for _, i := range st.notify {
 		x := &it.rcpts[i]
 		nr := NoticeRecipient{Recipient: it.msg.Recipients[i], Attempts: int(x.tries)}
-		by := x.by
+		by := x.by()
 		if res := last[i]; res != nil {
 			nr.Outcome = *res.outcome()
 			if st.rec.Event == evAttempt {
@@ -128,7 +128,7 @@ func (q *Queue) notice(it *item, st *step, kind string, to envelope.Address) *No
 				by = st.rec.Upstream
 			}
 		} else if x.last != nil {
-			nr.Outcome = *x.last
+			nr.Outcome = *x.outcome()
 		}
 		nr.Advice = q.adviceOf(by, &nr.Outcome)
 		if kind == kindFailed && nr.Advice.Passes() {
@@ -168,7 +168,7 @@ func (q *Queue) post(n *Notice) error {
 		return err
 	}
 	m := &Message{
-		ID: n.ID, Arrived: n.At, Relay: n.Message.Relay, Recipients: []Recipient{{Address: n.To}},
+		ID: n.ID, Arrived: n.At, Origin: &Origin{Relay: n.Message.Relay}, Recipients: []Recipient{{Address: n.To}},
 		Size: w.Size(), HeaderSize: c.HeaderSize, EightBit: c.EightBit, UTF8: c.UTF8, MaxLine: c.MaxLine, MessageID: c.MessageID,
 		DSNOf: n.Message.ID,
 	}

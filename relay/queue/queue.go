@@ -76,6 +76,7 @@ type Queue struct {
 	unlocked  sync.Cond  // an item's lock was released
 	routing   *routing
 	items     map[string]*item
+	order     order
 	coming    int // messages that are being committed
 	shares    shares
 	lanes     map[string]*lane
@@ -138,14 +139,14 @@ func newQueue(s store, o Options) *Queue {
 func (q *Queue) Update(s Settings) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	items := q.sorted()
+	items := q.order.all()
 	for _, it := range items {
 		q.withdraw(it)
 	}
 	q.rewire(s)
 	for _, it := range items {
 		for i := range it.rcpts {
-			it.rcpts[i].round = nil
+			it.rcpts[i].endRound()
 		}
 		q.again(it)
 	}
@@ -189,7 +190,7 @@ func (q *Queue) start() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.running = true
-	for _, it := range q.sorted() {
+	for _, it := range q.order.all() {
 		q.again(it)
 	}
 }
@@ -232,6 +233,9 @@ func (q *Queue) Submit(w *spool.Writer, m *Message) (*Ticket, error) {
 	if m.ID == "" || len(m.Recipients) == 0 || len(m.Recipients) > math.MaxUint16 {
 		w.Abort()
 		return nil, fmt.Errorf("queue: a message needs an ID and 1 to %d recipients", math.MaxUint16)
+	}
+	if m.Origin == nil {
+		m.Origin = &Origin{}
 	}
 	if !q.reserve() {
 		w.Abort()
@@ -288,6 +292,7 @@ func (q *Queue) add(m *Message) *Ticket {
 	q.strs.share(m)
 	it := newItem(m)
 	q.items[m.ID] = it
+	q.order.add(it)
 	q.shares.hold(m)
 	t := &Ticket{ID: m.ID, q: q, it: it}
 	if m.Relayed && q.running && !q.stopping && it.held == "" && !m.NotBefore.After(m.Arrived) {

@@ -10,7 +10,7 @@ import (
 func TestTurnsOfAnIPv6NetworkAreOneClients(t *testing.T) {
 	var f fair
 	for _, a := range []string{"2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1", "10.0.0.1", "::ffff:10.0.0.1", "10.0.0.2"} {
-		f.push(&job{it: &item{msg: &Message{Client: Client{Addr: netip.MustParseAddr(a)}}}})
+		f.push(&job{it: &item{msg: &Message{Origin: &Origin{Client: Client{Addr: netip.MustParseAddr(a)}}}}})
 	}
 	var got []string
 	for f.n > 0 {

@@ -246,11 +246,11 @@ func (r *rig) noticed() []*Notice {
 
 // message is one for the given recipients, from a rule that covers its sender.
 func message(to ...string) *Message {
-	m := &Message{
+	m := &Message{Origin: &Origin{
 		Relay: "ns/office", Listener: "legacy", Policy: "office", Rule: "mfps",
 		Client: Client{Addr: netip.MustParseAddr("10.20.3.7"), HELO: "mfp"},
 		Sender: addr("scan@copier.corp.example"), SenderCovered: true,
-	}
+	}}
 	for _, a := range to {
 		m.Recipients = append(m.Recipients, Recipient{Address: addr(a)})
 	}

@@ -76,7 +76,7 @@ func (q *Queue) candidates(it *item, i int) []*lane {
 		return q.lane(it.override).self
 	}
 	r := q.routing
-	if pin := it.rcpts[i].pin; pin != "" && r.Upstreams[pin] != nil {
+	if pin := it.rcpts[i].pin(); pin != "" && r.Upstreams[pin] != nil {
 		return q.lane(pin).self
 	}
 	if it.msg.DSNOf != "" && r.bounce != nil {
@@ -124,12 +124,12 @@ func (q *Queue) choose(it *item, i int, now int64, skip string, refused bool) (*
 		var wait *lane
 		seen, tried := false, false
 		for _, l := range cands {
-			if slices.Contains(x.refused, l.name) || refused && l.name == skip || !all && !q.carries(l, it.msg) {
+			if x.hasRefused(l.name) || refused && l.name == skip || !all && !q.carries(l, it.msg) {
 				continue
 			}
 			seen = true
 			switch {
-			case l.name == skip, slices.Contains(x.round, l.name):
+			case l.name == skip, x.triedInRound(l.name):
 				tried = true
 			case l.usable(now):
 				return l, goNow
@@ -190,7 +190,7 @@ func (q *Queue) laneOf(it *item, i int) *lane {
 	}
 	cands := q.candidates(it, i)
 	for _, l := range cands {
-		if !slices.Contains(x.refused, l.name) {
+		if !x.hasRefused(l.name) {
 			return l
 		}
 	}

@@ -39,7 +39,8 @@ func (q *Queue) assign(it *item, now int64) {
 		case c == exhausted:
 			it.spent = true
 		case c == roundOver:
-			x.round, x.rounds = nil, x.rounds+1
+			x.endRound()
+			x.rounds++
 			x.next = now + int64(jitter(backoff(&q.routing.Settings, int(x.rounds))))
 		case l == nil:
 			x.next = now + int64(backoff(&q.routing.Settings, 1))

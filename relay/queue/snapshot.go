@@ -32,39 +32,16 @@ type UpstreamState struct {
 
 // Snapshot gives the state of the queue, at most a second old.
 func (q *Queue) Snapshot() Snapshot {
+	now := time.Now()
+	q.mu.Lock()
+	s := q.snap
+	q.mu.Unlock()
+	if !s.At.IsZero() && now.Sub(s.At) < time.Second {
+		return s
+	}
+	s, deferred := q.count(now)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	now := time.Now()
-	if !q.snap.At.IsZero() && now.Sub(q.snap.At) < time.Second {
-		return q.snap
-	}
-	s := Snapshot{At: now}
-	oldest := now
-	deferred := make(map[string]int)
-	for _, it := range q.items {
-		switch q.stateOf(it) {
-		case Pending:
-			s.Pending++
-		case Deferred:
-			s.Deferred++
-			for i := range it.rcpts {
-				if l := q.laneOf(it, i); l != nil {
-					deferred[l.name]++
-					break
-				}
-			}
-		case Held:
-			s.Held++
-			continue
-		case Failed:
-			s.Failed++
-			continue
-		}
-		if it.msg.Arrived.Before(oldest) {
-			oldest = it.msg.Arrived
-		}
-	}
-	s.Oldest = now.Sub(oldest)
 	for _, l := range q.lanes {
 		u := UpstreamState{
 			Name: l.name, Circuit: l.circuit(), Suspended: l.suspended(), Pending: l.ready.len() + l.parked,
@@ -78,4 +55,37 @@ func (q *Queue) Snapshot() Snapshot {
 	slices.SortFunc(s.Upstreams, func(a, b UpstreamState) int { return strings.Compare(a.Name, b.Name) })
 	q.snap = s
 	return s
+}
+
+// count counts messages by state, and those that an upstream defers by its name.
+func (q *Queue) count(now time.Time) (s Snapshot, deferred map[string]int) {
+	s.At = now
+	oldest := now
+	deferred = make(map[string]int)
+	q.walk("", func(it *item) bool {
+		switch q.stateOf(it) {
+		case Pending:
+			s.Pending++
+		case Deferred:
+			s.Deferred++
+			for i := range it.rcpts {
+				if l := q.laneOf(it, i); l != nil {
+					deferred[l.name]++
+					break
+				}
+			}
+		case Held:
+			s.Held++
+			return true
+		case Failed:
+			s.Failed++
+			return true
+		}
+		if it.msg.Arrived.Before(oldest) {
+			oldest = it.msg.Arrived
+		}
+		return true
+	})
+	s.Oldest = now.Sub(oldest)
+	return s, deferred
 }

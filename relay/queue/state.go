@@ -2,6 +2,7 @@ package queue
 
 import (
 	"encoding/json"
+	"hash/maphash"
 	"slices"
 	"time"
 
@@ -20,18 +21,85 @@ const (
 
 // rcpt is the state of one recipient; there may be hundreds of thousands.
 type rcpt struct {
-	status  status
-	busy    bool   // in a job, or in an attempt
-	tries   uint16 // attempts
-	rounds  uint16 // of attempts, each through all the upstreams there are
-	next    int64  // Unix nanoseconds; no attempt before
-	job     *job   // where it waits for its turn; nil while it is being tried
-	last    *upstream.Outcome
-	by      string   // the upstream that last is from
-	pin     string   // the one upstream that may have taken it already (Unknown, RetrySame)
-	refused []string // upstreams that refused the message itself
-	round   []string // upstreams tried since the last back-off; not persisted
+	status status
+	busy   bool    // in a job, or in an attempt
+	tries  uint16  // attempts
+	rounds uint16  // of attempts, each through all the upstreams there are
+	next   int64   // Unix nanoseconds; no attempt before
+	job    *job    // where it waits for its turn; nil while it is being tried
+	last   *answer // nil: there was none
+	ways   *ways   // nil: all are open
 }
+
+// ways are upstreams that mean something to a recipient; most have none.
+type ways struct {
+	pin     string   // the one upstream that may have taken it already (Unknown, RetrySame)
+	refused []string // that refused the message itself
+	round   []string // tried since the last back-off; not persisted
+}
+
+// answer is an upstream.Outcome in less memory, and whose it is. It is shared
+// and does not change.
+type answer struct {
+	*answerKind
+	text, remoteID string
+}
+
+// answerKind is what many answers have in common.
+type answerKind struct {
+	kind             upstream.Kind
+	scope            upstream.Scope
+	code             int
+	enhanced, remote string
+	by               string // the upstream
+}
+
+// outcome is what the last answer said; nil: there was none.
+func (x *rcpt) outcome() *upstream.Outcome {
+	a := x.last
+	if a == nil {
+		return nil
+	}
+	return &upstream.Outcome{Kind: a.kind, Scope: a.scope, Code: a.code, Enhanced: a.enhanced, Text: a.text, Remote: a.remote, RemoteID: a.remoteID}
+}
+
+// by is the upstream that the last answer is from.
+func (x *rcpt) by() string {
+	if x.last == nil {
+		return ""
+	}
+	return x.last.by
+}
+
+func (x *rcpt) pin() string {
+	if x.ways == nil {
+		return ""
+	}
+	return x.ways.pin
+}
+
+func (x *rcpt) hasRefused(up string) bool {
+	return x.ways != nil && slices.Contains(x.ways.refused, up)
+}
+
+func (x *rcpt) triedInRound(up string) bool {
+	return x.ways != nil && slices.Contains(x.ways.round, up)
+}
+
+// change changes the ways of x.
+func (x *rcpt) change(f func(*ways)) {
+	w := x.ways
+	if w == nil {
+		w = &ways{}
+	}
+	f(w)
+	if x.ways = w; w.pin == "" && len(w.refused)+len(w.round) == 0 {
+		x.ways = nil
+	}
+}
+
+// endRound has the next attempt begin with the first upstream.
+func (x *rcpt) endRound() { x.change(func(w *ways) { w.round = nil }) }
 
 // item is one message in memory.
 type item struct {
@@ -147,7 +215,7 @@ func (it *item) apply(r *record, s *strs) {
 		it.override = s.get(r.Upstream)
 		it.hurry(at)
 		for i := range it.rcpts {
-			it.rcpts[i].refused = nil // a person knows better
+			it.rcpts[i].change(func(w *ways) { w.refused = nil }) // a person knows better
 		}
 	case evBounce:
 		it.giveUp, it.held = r.Text, ""
@@ -166,34 +234,42 @@ func (it *item) apply(r *record, s *strs) {
 }
 
 func (it *item) applyResult(r *record, res *result, s *strs) {
-	o := res.outcome()
-	o.Text, o.Remote, o.Enhanced = s.get(o.Text), s.get(o.Remote), s.get(o.Enhanced)
 	up := s.get(r.Upstream)
+	a := s.answer(res, up)
 	for _, i := range res.Rcpts {
 		x := &it.rcpts[i]
-		x.status, x.next, x.last = res.Status, res.Next, o
-		if up != "" {
-			x.by = up
+		mine := a
+		if by := x.by(); up == "" && by != a.by { // the queue's own words, about that one
+			mine = s.answer(res, by)
 		}
+		x.status, x.next, x.last = res.Status, res.Next, mine
 		if r.Event == evAttempt {
 			x.tries++
 		}
-		x.pin = ""
-		if res.Pin {
-			x.pin = up
-		}
-		if res.Refused && !slices.Contains(x.refused, up) {
-			x.refused = append(x.refused, up)
-		}
-		if res.Over || x.status != waiting {
-			x.round = nil
+		over := res.Over || x.status != waiting
+		if over {
 			x.rounds++
-		} else if up != "" {
-			x.round = append(x.round, up)
 		}
-		if x.status != waiting {
-			x.refused = nil
-		}
+		x.change(func(w *ways) { w.apply(res, up, over, x.status != waiting) })
+	}
+}
+
+// apply takes what up did; over: the round is, ended: the recipient waits no more.
+func (w *ways) apply(res *result, up string, over, ended bool) {
+	w.pin = ""
+	if res.Pin {
+		w.pin = up
+	}
+	if res.Refused && !slices.Contains(w.refused, up) {
+		w.refused = append(w.refused, up)
+	}
+	if over {
+		w.round = nil
+	} else if up != "" {
+		w.round = append(w.round, up)
+	}
+	if ended {
+		w.refused = nil
 	}
 }
 
@@ -210,7 +286,8 @@ func (it *item) release(at int64) {
 func (it *item) hurry(at int64) {
 	for i := range it.rcpts {
 		if x := &it.rcpts[i]; x.status == waiting {
-			x.next, x.round = at, nil
+			x.next = at
+			x.endRound()
 		}
 	}
 }
@@ -224,7 +301,8 @@ func (it *item) retry(at int64) {
 			x.status, x.rounds, it.since, it.warned = waiting, 0, at, false
 		}
 		if x.status == waiting {
-			x.next, x.round, x.refused = at, nil, nil
+			x.next = at
+			x.change(func(w *ways) { w.round, w.refused = nil, nil })
 		}
 	}
 	it.giveUp, it.ended = "", 0
@@ -261,9 +339,15 @@ func (it *item) allAccepted() bool {
 	return true
 }
 
-// strs keeps one copy of strings that many messages share. It is bounded: full,
-// it starts anew, and later strings cost their own memory.
-type strs struct{ m map[string]string }
+// strs keeps one copy of what many messages share. It is bounded: full, it
+// starts anew, and what comes later costs its own memory.
+type strs struct {
+	m       map[string]string
+	origins map[uint64]*Origin // by their hash
+	sorts   map[answerKind]*answerKind
+}
+
+var originSeed = maphash.MakeSeed()
 
 const maxStrs = 1 << 14
 
@@ -281,12 +365,45 @@ func (s *strs) get(v string) string {
 	return v
 }
 
-// share replaces the strings of m that repeat from message to message.
+// answer gives what res said, with what it shares with others.
+func (s *strs) answer(res *result, by string) *answer {
+	k := answerKind{kind: res.Kind, scope: res.Scope, code: res.Code, enhanced: res.Enhanced, remote: res.Remote, by: by}
+	p := s.sorts[k]
+	if p == nil {
+		k.enhanced, k.remote, k.by = s.get(k.enhanced), s.get(k.remote), s.get(k.by)
+		if s.sorts == nil || len(s.sorts) >= maxStrs {
+			s.sorts = make(map[answerKind]*answerKind)
+		}
+		p = &k
+		s.sorts[k] = p
+	}
+	return &answer{answerKind: p, text: s.get(res.Text), remoteID: res.RemoteID}
+}
+
+// origin gives the one copy of what o holds.
+func (s *strs) origin(o *Origin) *Origin {
+	if o == nil {
+		o = &Origin{}
+	}
+	hash := maphash.Comparable(originSeed, *o)
+	if k := s.origins[hash]; k != nil && *k == *o {
+		return k
+	}
+	k := *o
+	k.Relay, k.Listener, k.Policy, k.Rule = s.get(k.Relay), s.get(k.Listener), s.get(k.Policy), s.get(k.Rule)
+	k.Client.HELO, k.Client.User = s.get(k.Client.HELO), s.get(k.Client.User)
+	k.Identity.LocalPart, k.Identity.DisplayName = s.get(k.Identity.LocalPart), s.get(k.Identity.DisplayName)
+	k.Sender.Local, k.Sender.Domain = s.get(k.Sender.Local), s.get(k.Sender.Domain)
+	if s.origins == nil || len(s.origins) >= maxStrs {
+		s.origins = make(map[uint64]*Origin)
+	}
+	s.origins[hash] = &k
+	return &k
+}
+
+// share replaces what repeats from message to message.
 func (s *strs) share(m *Message) {
-	m.Relay, m.Listener, m.Policy, m.Rule = s.get(m.Relay), s.get(m.Listener), s.get(m.Policy), s.get(m.Rule)
-	m.Client.HELO, m.Client.User = s.get(m.Client.HELO), s.get(m.Client.User)
-	m.Identity.LocalPart, m.Identity.DisplayName = s.get(m.Identity.LocalPart), s.get(m.Identity.DisplayName)
-	m.Sender.Local, m.Sender.Domain = s.get(m.Sender.Local), s.get(m.Sender.Domain)
+	m.Origin = s.origin(m.Origin)
 	m.Held = s.get(m.Held)
 	for i := range m.Recipients {
 		r := &m.Recipients[i]

@@ -135,10 +135,11 @@ func FuzzRestore(f *testing.F) {
 	f.Add([]byte(`{"recipients":[{"address":"x"}]}`), []byte(`{}`))
 	f.Fuzz(func(t *testing.T, meta, rec []byte) {
 		q := newQueue(nil, Options{Settings: settings()})
-		it, err := q.restore(spool.Entry{ID: "id", Meta: meta, Records: [][]byte{rec}})
+		m, records, err := decode(spool.Entry{ID: "id", Meta: meta, Records: [][]byte{rec}})
 		if err != nil {
 			return
 		}
+		it := q.restore(m, records)
 		q.items["id"] = it
 		q.mu.Lock()
 		q.summary(it)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -200,10 +199,10 @@ func (q *Queue) selected(f Filter) ([]*item, error) {
 	if err != nil {
 		return nil, err
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	var out []*item
 	if m.ids != nil {
+		q.mu.Lock()
+		defer q.mu.Unlock()
 		for id := range m.ids {
 			it := q.items[id]
 			if it == nil {
@@ -213,27 +212,14 @@ func (q *Queue) selected(f Filter) ([]*item, error) {
 				out = append(out, it)
 			}
 		}
-	} else {
-		for _, it := range q.items {
-			if m.matches(q, it) {
-				out = append(out, it)
-			}
+		sortItems(out)
+		return out, nil
+	}
+	q.walk("", func(it *item) bool {
+		if m.matches(q, it) {
+			out = append(out, it)
 		}
-	}
-	sortItems(out)
+		return true
+	})
 	return out, nil
-}
-
-func sortItems(items []*item) {
-	slices.SortFunc(items, func(a, b *item) int { return strings.Compare(a.msg.ID, b.msg.ID) })
-}
-
-// sorted gives all messages, oldest first. It wants q.mu held.
-func (q *Queue) sorted() []*item {
-	out := make([]*item, 0, len(q.items))
-	for _, it := range q.items {
-		out = append(out, it)
-	}
-	sortItems(out)
-	return out
 }

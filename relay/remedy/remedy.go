@@ -76,13 +76,51 @@ func find(f Failure) int {
 	_, enhanced, _ = strings.Cut(enhanced, ".")
 	text := strings.ToLower(f.Text)
 	best, found := 0, -1
-	for i := range table {
-		if n := table[i].fits(f, enhanced, text); n > best {
-			best, found = n, i
+	look := func(rows []int) {
+		for _, i := range rows {
+			if n := table[i].fits(f, enhanced, text); n > best || n == best && n > 0 && i < found {
+				best, found = n, i
+			}
 		}
+	}
+	look(byWord[""])
+	for w := range strings.FieldsFuncSeq(text, notWord) {
+		look(byWord[w])
 	}
 	return found
 }
+
+// byWord are the rows that may fit a text that has a word: those with a phrase
+// that begins with it. Those that fit whatever words there are, are under "". A list
+// of the queue looks things up for every message, and a text has fewer words than the
+// table has phrases.
+var byWord = func() map[string][]int {
+	m := make(map[string][]int)
+	add := func(w string, i int) {
+		if !slices.Contains(m[w], i) {
+			m[w] = append(m[w], i)
+		}
+	}
+	for i := range table {
+		if len(table[i].says) == 0 {
+			add("", i)
+		}
+		for _, phrase := range table[i].says {
+			add(firstWord(strings.ToLower(phrase)), i)
+		}
+	}
+	return m
+}()
+
+// firstWord is the word that a phrase begins with; empty if it begins otherwise.
+func firstWord(phrase string) string {
+	if at := strings.IndexFunc(phrase, notWord); at >= 0 {
+		return phrase[:at]
+	}
+	return phrase
+}
+
+func notWord(r rune) bool { return r < 0x80 && !word(byte(r)) } //nolint:gosec // it is below 0x80
 
 // Weights of what a row asks for. Details of two digits and more are a vendor's own
 // and have one meaning; words are often used, and those below stand for many things.
@@ -105,22 +143,29 @@ func weightOf(enhanced string) int {
 // fits gives how specific the row is for f; 0: it does not fit.
 func (r *row) fits(f Failure, enhanced, text string) int {
 	n := 0
-	for _, c := range []struct {
-		asks, holds bool
-		weight      int
-	}{
-		{len(r.types) > 0, slices.Contains(r.types, f.Type), weightType},
-		{len(r.codes) > 0, slices.Contains(r.codes, f.Code), weightCode},
-		{len(r.enhanced) > 0, slices.Contains(r.enhanced, enhanced), weightOf(enhanced)},
-		{len(r.says) > 0, slices.ContainsFunc(r.says, func(p string) bool { return says(text, p) }), weightSays},
-	} {
-		switch {
-		case !c.asks:
-		case !c.holds:
+	if len(r.types) > 0 {
+		if !slices.Contains(r.types, f.Type) {
 			return 0
-		default:
-			n += c.weight
 		}
+		n += weightType
+	}
+	if len(r.codes) > 0 {
+		if !slices.Contains(r.codes, f.Code) {
+			return 0
+		}
+		n += weightCode
+	}
+	if len(r.enhanced) > 0 {
+		if !slices.Contains(r.enhanced, enhanced) {
+			return 0
+		}
+		n += weightOf(enhanced)
+	}
+	if len(r.says) > 0 {
+		if !slices.ContainsFunc(r.says, func(p string) bool { return says(text, p) }) {
+			return 0
+		}
+		n += weightSays
 	}
 	return n
 }

@@ -419,3 +419,42 @@ func FuzzFind(f *testing.F) {
 		}
 	})
 }
+
+// What is found by words is what a look at every row finds.
+func TestWordsLeadToEveryRow(t *testing.T) {
+	whole := func(f Failure, enhanced, text string) int {
+		best, found := 0, -1
+		for i := range table {
+			if n := table[i].fits(f, enhanced, text); n > best {
+				best, found = n, i
+			}
+		}
+		return found
+	}
+	phrases := 0
+	for i := range table {
+		r := &table[i]
+		for _, phrase := range append(slices.Clone(r.says), "nothing that is known") {
+			phrases++
+			for _, around := range []string{"%", "before: (%) behind", "x%", "%x", "Überlauf %"} {
+				f := Failure{Text: strings.Replace(around, "%", strings.ReplaceAll(phrase, "*", " and more "), 1), Code: 999, Enhanced: "9.9.9"}
+				if len(r.codes) > 0 {
+					f.Code = r.codes[0]
+				}
+				if len(r.types) > 0 {
+					f.Type = r.types[0]
+				}
+				if len(r.enhanced) > 0 {
+					f.Enhanced = "5." + r.enhanced[0]
+				}
+				_, enhanced, _ := strings.Cut(f.Enhanced, ".")
+				if got, want := find(f), whole(f, enhanced, strings.ToLower(f.Text)); got != want {
+					t.Errorf("%+v: row %d, want %d", f, got, want)
+				}
+			}
+		}
+	}
+	if phrases < len(table) {
+		t.Errorf("%d phrases", phrases)
+	}
+}

@@ -121,10 +121,13 @@ func (s *session) message(tx *transaction, id string, f message.Facts, force boo
 	rule := tx.decision.Rule
 	c := s.client()
 	m := &queue.Message{
-		ID: id, Arrived: time.Now(), Relay: tx.plan.Namespace + "/" + tx.plan.Name, Listener: s.listener.Name,
-		Client: queue.Client{Addr: c.Addr, Hidden: c.Hidden, HELO: reply.Line(s.gs.Hostname(), 128), User: c.User, TLS: c.TLSVersion, Redacted: s.listener.RedactReceived},
-		Policy: rule.Policy, Rule: rule.Name, Sender: tx.sender,
-		SenderCovered: tx.decision.Covered, ForceIdentity: force, Identity: rule.Identity, ReplyToAllowed: !force,
+		ID: id, Arrived: time.Now(),
+		Origin: &queue.Origin{
+			Relay: tx.plan.Namespace + "/" + tx.plan.Name, Listener: s.listener.Name,
+			Client: queue.Client{Addr: c.Addr, Hidden: c.Hidden, HELO: reply.Line(s.gs.Hostname(), 128), User: c.User, TLS: c.TLSVersion, Redacted: s.listener.RedactReceived},
+			Policy: rule.Policy, Rule: rule.Name, Sender: tx.sender,
+			SenderCovered: tx.decision.Covered, ForceIdentity: force, Identity: rule.Identity, ReplyToAllowed: !force,
+		},
 		Recipients: tx.recipients, Size: f.Size, HeaderSize: f.HeaderSize, EightBit: f.EightBit, UTF8: f.UTF8 || tx.needsUTF8(),
 		MaxLine: f.MaxLine, MessageID: reply.Line(f.MessageID, 200), Relayed: tx.plan.Ack.Relayed,
 	}

@@ -234,12 +234,12 @@ func TestDuplicateIDs(t *testing.T) {
 	}
 	var corrupt atomic.Int32
 	s = open(t, dir, Options{Corrupt: func() { corrupt.Add(1) }})
-	n := 0
-	if err := s.Scan(func(e Entry) error { n++; return nil }); err != nil {
+	var n atomic.Int32
+	if err := s.Scan(func(Entry) error { n.Add(1); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := body(s, id); n != 1 || got != "the body" || err != nil || corrupt.Load() != 1 {
-		t.Errorf("%d entries, %q, %v, %d counted", n, got, err, corrupt.Load())
+	if got, err := body(s, id); n.Load() != 1 || got != "the body" || err != nil || corrupt.Load() != 1 {
+		t.Errorf("%d entries, %q, %v, %d counted", n.Load(), got, err, corrupt.Load())
 	}
 }
 

@@ -66,7 +66,7 @@ const scanBuffer = 8 << 10
 // readEntry reads all but the body. end is where the last whole record ends;
 // the results do not refer to buf. A torn last record is no error.
 func readEntry(f io.ReaderAt, size int64, buf []byte) (e Entry, end int64, err error) {
-	n, err := f.ReadAt(buf, 0)
+	n, err := f.ReadAt(buf[:min(int64(len(buf)), size)], 0) // no more: to find the end is another read
 	if err != nil && !errors.Is(err, io.EOF) {
 		return e, 0, fmt.Errorf("spool: %w", err)
 	}

@@ -10,11 +10,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
 // Scan gives every committed entry to fn, in no order and from several
-// goroutines one at a time. Call it once, before anything is created. What was
+// goroutines at once. Call it once, before anything is created. What was
 // never committed is deleted; what is corrupt, or no entry at all, is moved to
 // quarantine. An error of fn ends the scan.
 func (s *Spool) Scan(fn func(Entry) error) error {
@@ -26,22 +27,26 @@ func (s *Spool) Scan(fn func(Entry) error) error {
 		return err
 	}
 	var (
-		wg   sync.WaitGroup
-		mu   sync.Mutex
-		fail error
-		next = make(chan string)
+		wg     sync.WaitGroup
+		mu     sync.Mutex
+		fail   error
+		failed atomic.Bool
+		next   = make(chan string, 64)
 	)
 	for range min(2*runtime.GOMAXPROCS(0), 16) {
 		wg.Go(func() {
 			buf := make([]byte, scanBuffer)
 			for name := range next {
 				e, err := s.scanOne(name, buf)
-				mu.Lock()
-				if err == nil && e.Meta != nil && fail == nil {
+				if err == nil && e.Meta != nil && !failed.Load() {
 					err = fn(e)
 				}
-				fail = errors.Join(fail, err)
-				mu.Unlock()
+				if err != nil {
+					failed.Store(true)
+					mu.Lock()
+					fail = errors.Join(fail, err)
+					mu.Unlock()
+				}
 			}
 		})
 	}

@@ -66,7 +66,8 @@ func body(s *Spool, id string) (string, error) {
 func scan(t *testing.T, s *Spool) map[string]Entry {
 	t.Helper()
 	out := map[string]Entry{}
-	if err := s.Scan(func(e Entry) error { out[e.ID] = e; return nil }); err != nil {
+	var mu sync.Mutex
+	if err := s.Scan(func(e Entry) error { mu.Lock(); defer mu.Unlock(); out[e.ID] = e; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return out

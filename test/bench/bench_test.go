@@ -86,6 +86,9 @@ func TestBench(t *testing.T) {
 	if wanted("idle") {
 		idle(t)
 	}
+	if wanted("queue") {
+		queueOf(t)
+	}
 }
 
 // wanted tells whether a load is to run.
