@@ -54,9 +54,12 @@ type load struct {
 // taking answers o after d, counting meanwhile.
 func (l *load) taking(d time.Duration, o upstream.Outcome) func(context.Context, Attempt) []upstream.Outcome {
 	l.start, l.most = time.Now(), map[int64]int{}
-	return func(_ context.Context, a Attempt) []upstream.Outcome {
+	return func(ctx context.Context, a Attempt) []upstream.Outcome {
 		l.add(1)
-		time.Sleep(d)
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+		}
 		l.add(-1)
 		return upstream.All(len(a.Recipients), o)
 	}
