@@ -132,12 +132,16 @@ func TestARenamedRelayGetsThePort(t *testing.T) {
 func TestAFullSpoolIsNotReady(t *testing.T) {
 	u := rig.StartUpstream(t, greylist)
 	r := rig.Start(t, setup{relay: "  spool: {type: PersistentVolume, persistentVolume: {size: 1Mi}}", upstreams: []string{u.YAML("out", "")}}.yaml())
-	page := strings.Repeat(strings.Repeat("x", 70)+"\r\n", 4600) // 331,200 octets
-	c := r.Dial()
-	for range 3 {
+	// Each leaves something for those who have less; together they leave next to nothing.
+	for _, scans := range []struct {
+		client string
+		lines  int // of 72 octets
+	}{{"127.0.0.1", 4600}, {"127.0.0.1", 4600}, {"127.0.0.2", 3500}, {"127.0.0.3", 1200}} {
+		c := r.DialFrom(scans.client)
 		c.Begin("mfp@copier.test", "a@corp.example")
-		c.Write(scan("mfp@copier.test") + "\r\n" + page + ".\r\n")
+		c.Write(scan("mfp@copier.test") + "\r\n" + strings.Repeat(strings.Repeat("x", 70)+"\r\n", scans.lines) + ".\r\n")
 		rig.QueueID(t, c.Reply())
+		c.Close()
 	}
 	code, body := r.Get("/readyz")
 	if code != 503 || !strings.HasPrefix(body, "not ready\n") || !strings.Contains(body, "default/office: the spool is full: ") {
