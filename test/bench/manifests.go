@@ -26,7 +26,7 @@ spec:
   hostname: relay.example.test
   upstreamRef: {name: sink}
   senderPolicyRefs: [{name: lan}]
-  listeners: [{name: smtp, port: %d, tls: {mode: None}, limits: {connections: 1100, connectionsPerClient: 1100}}]
+  listeners: [{name: smtp, port: %d, tls: {mode: None}, limits: {connections: 2000, connectionsPerClient: 1100}}]
 ---
 apiVersion: printerrelay.dev/v1alpha1
 kind: MailUpstream
@@ -57,7 +57,7 @@ spec:
   - name: smtp
     port: %d
     tls: {mode: StartTLS, certificateRefs: [{name: tls}]}
-    limits: {connections: 1100, connectionsPerClient: 1100}
+    limits: {connections: 2000, connectionsPerClient: 1100}
 ---
 apiVersion: printerrelay.dev/v1alpha1
 kind: MailUpstream
