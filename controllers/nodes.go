@@ -56,20 +56,7 @@ func (v *clusterView) owns(a netip.Addr) bool {
 // Reconcilers begin after it: none may take nodes' addresses out of a relay's
 // configuration only because they are not read yet.
 func (n *nodes) first(ctx context.Context) error {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		_, err := n.watch(ctx)
-		if err == nil {
-			return nil
-		}
-		n.log.Error("the operator cannot begin yet", "cause", err)
-		select {
-		case <-ctx.Done():
-			return err
-		case <-tick.C:
-		}
-	}
+	return insist(ctx, n.log, func() error { _, err := n.watch(ctx); return err })
 }
 
 // watch begins to watch Nodes, if the operator may, and tells whether it has just

@@ -119,14 +119,20 @@ var certificateKind = schema.FromAPIVersionAndKind(render.CertificateAPIVersion,
 
 // first looks until it succeeds or ctx ends.
 func (s *surroundings) first(ctx context.Context) error {
+	return insist(ctx, s.log, func() error { _, err := s.look(ctx); return err })
+}
+
+// insist does what the operator cannot begin without, once a second until it
+// succeeds or ctx ends.
+func insist(ctx context.Context, log *slog.Logger, do func() error) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		_, err := s.look(ctx)
+		err := do()
 		if err == nil {
 			return nil
 		}
-		s.log.Error("the operator cannot begin yet", "cause", err)
+		log.Error("the operator cannot begin yet", "cause", err)
 		select {
 		case <-ctx.Done():
 			return errors.Join(ctx.Err(), err)

@@ -23,8 +23,8 @@ type budget struct {
 }
 
 // budgetOf divides the part of a memory limit that one of so many relays has.
-// Connections and messages that come in have a
-// least number, without which a relay is none, and a most, which nobody needs.
+// Connections and messages that come in have a least number, without which a relay
+// is none, and a most, which nobody needs.
 func budgetOf(limit int64, relays int) budget {
 	limit /= int64(max(relays, 1))
 	return budget{

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -36,7 +35,7 @@ func openOffice(t *testing.T, p *plan.Plan, state string, src secrets.Source, ch
 	for _, f := range change {
 		f(&c)
 	}
-	o := &office{t: t, s: New(c), raw: &memory{conns: make(chan net.Conn), done: make(chan struct{})}}
+	o := &office{t: t, s: New(c), raw: newMemory()}
 	l := o.s.newListener(o.raw)
 	cfg, err := tlsConfig(&p.Listeners[0], p.Hostname, state, src)
 	if err != nil {
@@ -55,35 +54,6 @@ func (o *office) close() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	o.s.Shutdown(ctx)
-}
-
-// memory is a listener without a network.
-type memory struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func (m *memory) Accept() (net.Conn, error) {
-	select {
-	case c := <-m.conns:
-		return c, nil
-	case <-m.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (m *memory) Close() error   { m.once.Do(func() { close(m.done) }); return nil }
-func (m *memory) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
-
-// from is a connection with a client's address.
-type from struct {
-	net.Conn
-	client netip.Addr
-}
-
-func (f from) RemoteAddr() net.Addr {
-	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(f.client, 40000))
 }
 
 // device is a client that has said EHLO.

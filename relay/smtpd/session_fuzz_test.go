@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -181,13 +182,13 @@ type bench struct {
 	queue  *queue.Queue
 	spool  *spool.Spool
 	l      *listener
-	raw    *pipes
+	raw    *memory
 	log    *faults
 }
 
 func (w *sessionWorld) open(t *testing.T, dir string, p *plan.Plan) *bench {
 	t.Helper()
-	b := &bench{dir: dir, plan: p, raw: &pipes{conns: make(chan net.Conn), done: make(chan struct{})}, log: &faults{}}
+	b := &bench{dir: dir, plan: p, raw: newMemory(), log: &faults{}}
 	var err error
 	if b.spool, err = spool.Open(dir, spool.Options{NoSyncFS: true, MinFree: 1, Slots: 4}); err != nil {
 		t.Fatal(err)
@@ -209,7 +210,7 @@ func (w *sessionWorld) open(t *testing.T, dir string, p *plan.Plan) *bench {
 // talk sends the octets in pieces and gives what the server said until it closed.
 func (b *bench) talk(in, sizes []byte, hangUp bool) []byte {
 	near, far := net.Pipe()
-	b.raw.conns <- addressed{far}
+	b.raw.conns <- from{far, netip.MustParseAddr("10.0.0.1")}
 	var sent sync.WaitGroup
 	sent.Go(func() {
 		for n := 0; len(in) > 0; n++ {
@@ -377,26 +378,3 @@ func (l *faults) Write(p []byte) (int, error) {
 	defer l.mu.Unlock()
 	return l.Buffer.Write(p)
 }
-
-// pipes is a listener without a network.
-type pipes struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
-
-type addressed struct{ net.Conn }
-
-func (addressed) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1234} }

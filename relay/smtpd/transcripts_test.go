@@ -103,29 +103,6 @@ type way struct {
 	clear                    bool         // no TLS is begun, whatever the listener has
 }
 
-// wire is a listener in memory.
-type wires struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func (w *wires) Accept() (net.Conn, error) {
-	select {
-	case c := <-w.conns:
-		return c, nil
-	case <-w.done:
-		return nil, net.ErrClosed
-	}
-}
-func (w *wires) Close() error   { w.once.Do(func() { close(w.done) }); return nil }
-func (w *wires) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
-
-// end is the server's end of a connection from 10.0.0.7.
-type end struct{ net.Conn }
-
-func (end) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 7), Port: 1234} }
-
 // play holds dialogues, one connection each, in a bubble, and gives what is kept
 // of them.
 func (st *stage) play(t *testing.T, w way, dialogues ...string) *transcript.Store {
@@ -149,7 +126,7 @@ func (st *stage) play(t *testing.T, w way, dialogues ...string) *transcript.Stor
 		s := New(Config{Spool: sp, Queue: q, Limiter: policy.NewLimiter(), Metrics: st.metrics, Log: log, Transcripts: kept})
 		s.plan.Store(&p)
 		s.users.Store(&loginCache{src: secrets.Map{"logins": {"mfp1": []byte(st.secret(t, w))}}, log: log})
-		raw := &wires{conns: make(chan net.Conn), done: make(chan struct{})}
+		raw := newMemory()
 		ln := s.newListener(raw)
 		state := &listenerState{plan: &p.Listeners[0]}
 		if w.tls != plan.TLSNone {
@@ -159,7 +136,7 @@ func (st *stage) play(t *testing.T, w way, dialogues ...string) *transcript.Stor
 		s.serve(ln)
 		for _, d := range dialogues {
 			near, far := net.Pipe()
-			raw.conns <- end{far}
+			raw.conns <- from{far, netip.MustParseAddr("10.0.0.7")}
 			talk(near, w, d)
 			synctest.Wait()
 		}
