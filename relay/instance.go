@@ -191,6 +191,14 @@ func (in *instance) gauges(r prometheus.Registerer, pl *plan.Plan) {
 		metrics.SpoolBytes:    func() float64 { return float64(in.spool.Usage().Bytes) },
 		metrics.SpoolFree:     func() float64 { return float64(in.spool.Usage().Free) },
 	})
+	metrics.Inventory(r, key(pl), func() ([]metrics.Copiers, int) {
+		kinds, strangers := in.copiers.Counts()
+		out := make([]metrics.Copiers, len(kinds))
+		for i, k := range kinds {
+			out[i] = metrics.Copiers{TLS: k.TLS, Auth: k.Auth, Refused: k.Refused, Devices: k.Devices}
+		}
+		return out, strangers
+	})
 	metrics.Upstreams(r, key(pl), func() []metrics.Upstream {
 		var out []metrics.Upstream
 		for _, u := range in.queue.Snapshot().Upstreams {

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 	"text/tabwriter"
@@ -112,6 +113,7 @@ func explain(c *cobra.Command, p *plan.Plan, who policy.Client, from, to envelop
 		fmt.Fprintf(w, "  %s/%s\t%s\t%s\n", s.Policy, s.Rule, verdict, s.Why)
 	}
 	w.Flush() //nolint:errcheck // a terminal
+	defer explainDryRun(out, p, &d, from, to)
 	if r := atMail(p, d, from); r != nil {
 		fmt.Fprintf(out, "  MAIL: refused: %s\n", r)
 		return
@@ -133,4 +135,35 @@ func explain(c *cobra.Command, p *plan.Plan, who policy.Client, from, to envelop
 		r := p.Route(routed, from, a)
 		fmt.Fprintf(out, "  RCPT <%s>: accepted, goes to upstream %s\n", a, r.Upstream)
 	}
+}
+
+// explainDryRun says of each policy in DryRun whose rule matches what would become of
+// the message if the policy were enforced, beside what becomes of it.
+func explainDryRun(out io.Writer, p *plan.Plan, d *policy.Decision, from, to envelope.Address) {
+	now := verdict(p, d, from, to)
+	for i := range d.DryRun {
+		dry := &d.DryRun[i]
+		would := verdict(p, dry, from, to)
+		if would == now {
+			fmt.Fprintf(out, "  dry run %s/%s: changes nothing: %s\n", dry.Rule.Policy, dry.Rule.Name, now)
+			continue
+		}
+		fmt.Fprintf(out, "  dry run %s/%s: would be %s; now %s\n", dry.Rule.Policy, dry.Rule.Name, would, now)
+	}
+}
+
+// verdict is what becomes of a message by a decision.
+func verdict(p *plan.Plan, d *policy.Decision, from, to envelope.Address) string {
+	if r := atMail(p, *d, from); r != nil {
+		return "refused: " + r.String()
+	}
+	for _, a := range p.RewriteRecipient(to) {
+		if r := d.Rule.CheckRecipient(a, 0, 1); r != nil {
+			return "refused: " + r.String()
+		}
+	}
+	if d.Action == policy.Hold || p.Intake == plan.IntakeHold {
+		return "accepted and held"
+	}
+	return "accepted"
 }

@@ -365,7 +365,7 @@ func (s *Store) expire(now time.Time) {
 
 // deviceCost are the octets of a device without texts and lists: what Go takes for it,
 // its places in maps, and the networks that are there for it alone.
-const deviceCost = int(unsafe.Sizeof(device{})) + 3*int(unsafe.Sizeof(node{})) + 1000
+const deviceCost = int(unsafe.Sizeof(device{})) + 3*int(unsafe.Sizeof(node{})) + 1300
 
 // cost is at least what a device takes of memory.
 func (d *device) cost() int {
