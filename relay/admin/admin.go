@@ -1,13 +1,13 @@
 // Package admin serves a relay process's HTTP port: liveness, readiness,
-// metrics, state, queue control and the transcripts of sessions that failed. It
-// asks the relays; it decides nothing.
+// metrics, state, queue control, the devices that were seen and the transcripts of
+// sessions that failed. It asks the relays; it decides nothing.
 //
 // All but health and metrics holds addresses, so it is served only to callers
 // that Authorize lets in. Standalone that is whoever reaches the loopback
 // address.
 //
-// It may import relay/queue, relay/transcript, relay/traffic and relay/metrics; nothing under
-// relay/smtpd.
+// It may import relay/queue, relay/transcript, relay/inventory, relay/traffic and
+// relay/metrics; nothing under relay/smtpd.
 package admin
 
 import (
@@ -35,6 +35,7 @@ type Relay interface {
 	Queue() Queue
 	Sessions() Sessions
 	Traffic() traffic.Day
+	Copiers() Copiers
 }
 
 // Config is what New takes. All fields are required but Authorize and Console.
@@ -97,11 +98,12 @@ func (s *Server) routes() http.Handler {
 	guarded.HandleFunc("GET /traffic", s.traffic)
 	s.queueRoutes(guarded)
 	s.sessionRoutes(guarded)
+	s.copierRoutes(guarded)
 	s.documents = guarded
 	if s.Console != nil {
 		mux.Handle("/", http.NewCrossOriginProtection().Handler(s.guard(s.Console(s.Inside))))
 	}
-	for _, path := range []string{"/state", "/traffic", "/queue", "/queue/", "/sessions", "/sessions/"} {
+	for _, path := range []string{"/state", "/traffic", "/queue", "/queue/", "/sessions", "/sessions/", "/copiers", "/copiers/"} {
 		mux.Handle(path, http.NewCrossOriginProtection().Handler(s.guard(guarded)))
 	}
 	return mux

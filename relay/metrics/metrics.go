@@ -26,6 +26,7 @@ type Set struct {
 	AuthAttempts        *prometheus.CounterVec // listener, mechanism, result (ok, failed)
 	Refusals            *prometheus.CounterVec // listener, reason (the catalogue's PR code)
 	PolicyDecisions     *prometheus.CounterVec // policy, rule, action, mode (enforce, dryrun)
+	DryRunChanges       *prometheus.CounterVec // policy, rule, now, would (Accept, Hold, Refuse)
 	MessagesReceived    *prometheus.CounterVec // listener
 	BytesReceived       *prometheus.CounterVec // listener
 	MessageSize         prometheus.Histogram   // octets
@@ -61,6 +62,7 @@ func New(r prometheus.Registerer, relay string) *Set {
 		AuthAttempts:        m.counters("auth_attempts_total", "AUTH exchanges.", "listener", "mechanism", "result"),
 		Refusals:            m.counters("refusals_total", "Refusals to clients by the code that their text begins with.", "listener", "reason"),
 		PolicyDecisions:     m.counters("policy_decisions_total", "Decisions at MAIL; mode dryrun decides nothing.", "policy", "rule", "action", "mode"),
+		DryRunChanges:       m.counters("policy_dry_run_changes_total", "Messages that a policy in DryRun would have decided otherwise, by what was decided and what would have been.", "policy", "rule", "now", "would"),
 		MessagesReceived:    m.counters("messages_received_total", "Messages acknowledged with 250.", "listener"),
 		BytesReceived:       m.counters("received_bytes_total", "Octets of the messages acknowledged.", "listener"),
 		MessageSize:         m.histogram("message_size_bytes", "Octets of a message.", prometheus.ExponentialBuckets(4096, 4, 8)),
