@@ -146,6 +146,7 @@ install-tools: ## Build the pinned tools into Go's cache
 	$(RELEASETOOL) -n actionlint
 	$(RELEASETOOL) -n crane
 	$(RELEASETOOL) -n cyclonedx-gomod
+	go tool -modfile=hack/tools/package/go.mod -n nfpm
 
 ##@ Ship
 .PHONY: image
