@@ -1,12 +1,12 @@
 // Package admin serves a relay process's HTTP port: liveness, readiness,
-// metrics, state, queue control and the transcripts of sessions that failed. It
-// asks the relays; it decides nothing.
+// metrics, state, queue control, the history of messages and the transcripts of
+// sessions that failed. It asks the relays; it decides nothing.
 //
 // All but health and metrics holds addresses, so it is served only to callers
 // that Authorize lets in. Standalone that is whoever reaches the loopback
 // address.
 //
-// It may import relay/queue, relay/transcript and relay/metrics; nothing under
+// It may import relay/queue, relay/history, relay/transcript and relay/metrics; nothing under
 // relay/smtpd.
 package admin
 
@@ -24,6 +24,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/printerrelay/printer-relay/relay/queue"
 )
 
 // Relay is one running relay, as far as the admin port needs it.
@@ -32,6 +34,7 @@ type Relay interface {
 	State() RelayState
 	Queue() Queue
 	Sessions() Sessions
+	Messages() Messages
 }
 
 // Config is what New takes. All fields are required but Authorize.
@@ -52,12 +55,13 @@ type Config struct {
 type Server struct {
 	Config
 	started time.Time
+	tokens  bool // callers show one, which Authorize has verified
 	http    *http.Server
 }
 
 // New makes a server; Serve runs it.
 func New(c Config) *Server {
-	s := &Server{Config: c, started: time.Now()}
+	s := &Server{Config: c, started: time.Now(), tokens: c.Authorize != nil}
 	if s.Authorize == nil {
 		s.Authorize = loopbackOnly
 	}
@@ -88,7 +92,8 @@ func (s *Server) routes() http.Handler {
 	guarded.HandleFunc("GET /state", s.state)
 	s.queueRoutes(guarded)
 	s.sessionRoutes(guarded)
-	for _, path := range []string{"/state", "/queue", "/queue/", "/sessions", "/sessions/"} {
+	s.messageRoutes(guarded)
+	for _, path := range []string{"/state", "/queue", "/queue/", "/sessions", "/sessions/", "/messages", "/messages/"} {
 		mux.Handle(path, http.NewCrossOriginProtection().Handler(s.guard(guarded)))
 	}
 	return mux
@@ -132,8 +137,22 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			http.Error(w, err.Error(), http.StatusForbidden)
 			return
 		}
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r.WithContext(queue.By(r.Context(), s.caller(r))))
 	})
+}
+
+// caller is who asks, as it is kept with what they do: the subject of the token that was
+// verified, or the address.
+func (s *Server) caller(r *http.Request) string {
+	if s.tokens {
+		if subject := subjectOf(r); subject != "" {
+			return subject
+		}
+	}
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		return host
+	}
+	return r.RemoteAddr
 }
 
 // loopbackOnly admits a caller on this machine. The Host is looked at too: a

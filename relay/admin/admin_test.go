@@ -36,6 +36,7 @@ type fake struct {
 	key      string
 	state    RelayState
 	sessions *transcript.Store
+	messages Messages
 	err      error
 	mu       sync.Mutex
 	calls    []string
@@ -56,6 +57,7 @@ type relayOf struct{ *fake }
 
 func (r relayOf) Queue() Queue       { return r.fake }
 func (r relayOf) Sessions() Sessions { return r.sessions }
+func (r relayOf) Messages() Messages { return r.messages }
 
 func (f *fake) List(x queue.Filter) (queue.Page, error) {
 	_, err := f.note("list %s", x.Cursor)

@@ -44,6 +44,7 @@ type Config struct {
 	Receiving   int         // messages that come in at once; 0: as many as there are connections
 	CarriesUTF8 func() bool // every reachable upstream can carry SMTPUTF8; nil: none
 	Transcripts *transcript.Store
+	Refused     func(Refusal) // is told of each refused command, and must not block; nil: nobody
 	Metrics     *metrics.Set
 	Log         *slog.Logger
 }
