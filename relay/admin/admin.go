@@ -1,13 +1,14 @@
 // Package admin serves a relay process's HTTP port: liveness, readiness,
-// metrics, state, queue control, the history of messages and the transcripts of
+// metrics, state, queue control, the history of messages, the devices that were
+// seen and the transcripts of
 // sessions that failed. It asks the relays; it decides nothing.
 //
 // All but health and metrics holds addresses, so it is served only to callers
 // that Authorize lets in. Standalone that is whoever reaches the loopback
 // address.
 //
-// It may import relay/queue, relay/history, relay/transcript and relay/metrics; nothing under
-// relay/smtpd.
+// It may import relay/queue, relay/history, relay/transcript, relay/inventory and
+// relay/metrics; nothing under relay/smtpd.
 package admin
 
 import (
@@ -35,6 +36,7 @@ type Relay interface {
 	Queue() Queue
 	Sessions() Sessions
 	Messages() Messages
+	Copiers() Copiers
 }
 
 // Config is what New takes. All fields are required but Authorize.
@@ -93,7 +95,8 @@ func (s *Server) routes() http.Handler {
 	s.queueRoutes(guarded)
 	s.sessionRoutes(guarded)
 	s.messageRoutes(guarded)
-	for _, path := range []string{"/state", "/queue", "/queue/", "/sessions", "/sessions/", "/messages", "/messages/"} {
+	s.copierRoutes(guarded)
+	for _, path := range []string{"/state", "/queue", "/queue/", "/sessions", "/sessions/", "/messages", "/messages/", "/copiers", "/copiers/"} {
 		mux.Handle(path, http.NewCrossOriginProtection().Handler(s.guard(guarded)))
 	}
 	return mux

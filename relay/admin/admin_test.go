@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/common/model"
 	"go.uber.org/goleak"
 
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/transcript"
@@ -37,6 +38,7 @@ type fake struct {
 	state    RelayState
 	sessions *transcript.Store
 	messages Messages
+	copiers  *inventory.Store
 	err      error
 	mu       sync.Mutex
 	calls    []string
@@ -58,6 +60,7 @@ type relayOf struct{ *fake }
 func (r relayOf) Queue() Queue       { return r.fake }
 func (r relayOf) Sessions() Sessions { return r.sessions }
 func (r relayOf) Messages() Messages { return r.messages }
+func (r relayOf) Copiers() Copiers   { return r.copiers }
 
 func (f *fake) List(x queue.Filter) (queue.Page, error) {
 	_, err := f.note("list %s", x.Cursor)
