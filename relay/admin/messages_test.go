@@ -131,7 +131,7 @@ func TestCallersAreKnown(t *testing.T) {
 		{"no token", true, nil, "127.0.0.1"},
 		{"a token that nobody verified", false, []func(*http.Request){bearer}, "127.0.0.1"},
 	} {
-		f := &actors{fake: well("ns/office")}
+		f := &actors{relayOf: relayOf{well("ns/office")}}
 		c := config()
 		c.Relays = func() []Relay { return []Relay{f} }
 		if x.tokens {
@@ -154,13 +154,11 @@ func encode(t *testing.T, v any) string {
 
 // actors is a relay that notes who acts.
 type actors struct {
-	*fake
+	relayOf
 	who string
 }
 
-func (a *actors) Queue() Queue       { return actorQueue{a.fake, a} }
-func (a *actors) Sessions() Sessions { return nil }
-func (a *actors) Messages() Messages { return nil }
+func (a *actors) Queue() Queue { return actorQueue{a.fake, a} }
 
 type actorQueue struct {
 	*fake
