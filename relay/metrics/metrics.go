@@ -4,10 +4,15 @@
 // words: never an address, a HELO name or a client, so that no peer can grow
 // the number of series.
 //
-// It imports the Prometheus client and the standard library only.
+// It imports the Prometheus client, its data model and the standard library only.
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+)
 
 const namespace = "printer_relay"
 
@@ -147,3 +152,24 @@ var (
 	SpoolBytes    = Gauge{"spool_bytes", "Octets of the entries in the spool.", "", ""}
 	SpoolFree     = Gauge{"spool_free_bytes", "Octets free on the spool's volume.", "", ""}
 )
+
+// Sum adds up a counter over those of its series whose label has one of the
+// values; no label: over all.
+func Sum(v *prometheus.CounterVec, label string, values ...string) (sum float64) {
+	found := make(chan prometheus.Metric)
+	go func() { defer close(found); v.Collect(found) }()
+	for m := range found {
+		var d dto.Metric
+		if m.Write(&d) != nil {
+			continue // no metric of ours is like that
+		}
+		wanted := label == ""
+		for _, l := range d.GetLabel() {
+			wanted = wanted || l.GetName() == label && slices.Contains(values, l.GetValue())
+		}
+		if wanted {
+			sum += d.GetCounter().GetValue()
+		}
+	}
+	return sum
+}
