@@ -47,6 +47,10 @@ const leaseName = "printer-relay-operator"
 // that often.
 const figuresEvery = 30 * time.Second
 
+// copiersEvery is how often the copiers of a status change it on their own account,
+// where none is new and none behaves otherwise: every scan changes them.
+const copiersEvery = 10 * time.Minute
+
 // Options are what the operator's command line says (docs/operator.md).
 type Options struct {
 	Image             string // of the relays
