@@ -7,7 +7,7 @@
 // server said is hostile text: templates escape it, and what would not be seen or
 // would turn text around is spelled out (visible).
 //
-// It may import relay/admin, relay/plan, relay/explain, relay/queue,
+// It may import relay/admin, relay/plan, relay/explain, relay/inventory, relay/queue,
 // relay/senderdns, relay/traffic and relay/transcript for what they tell, and
 // nothing of Kubernetes.
 package console
@@ -87,6 +87,7 @@ func New(o Options) *Console {
 	page("{$}", c.relays)
 	of("{$}", c.relay)
 	of("setup", c.setup)
+	of("copiers", c.copiers)
 	of("upstreams", c.upstreams)
 	of("queue", c.queue)
 	of("queue/{id}", c.message)
