@@ -68,7 +68,7 @@ type Server struct {
 func New(c Config) *Server {
 	s := &Server{Config: c, started: time.Now()}
 	if s.Authorize == nil {
-		s.Authorize = loopbackOnly
+		s.Authorize = LoopbackOnly
 	}
 	s.http = s.server(s.routes())
 	return s
@@ -151,9 +151,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// loopbackOnly admits a caller on this machine. The Host is looked at too: a
+// LoopbackOnly admits a caller on this machine. The Host is looked at too: a
 // web page that rebinds its name to 127.0.0.1 still sends its own name.
-func loopbackOnly(r *http.Request) error {
+func LoopbackOnly(r *http.Request) error {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !peer.Addr().Unmap().IsLoopback() {
 		return errors.New("state and queue control are served on loopback only: use --admin 127.0.0.1:PORT and call from this machine")

@@ -47,6 +47,7 @@ type Options struct {
 type Console struct {
 	Options
 	mux    *http.ServeMux
+	serve  http.Handler
 	assets string // path of the style sheet and the script, which changes with them
 }
 
@@ -76,6 +77,7 @@ func parse() map[string]*template.Template {
 // New makes the pages; they are at Root, and "/" leads there.
 func New(o Options) *Console {
 	c := &Console{Options: o, mux: http.NewServeMux(), assets: Root + "assets/" + digest() + "/"}
+	c.serve = http.NewCrossOriginProtection().Handler(c.mux) // of a page of another site no form is taken
 	c.mux.Handle("GET /{$}", http.RedirectHandler(Root, http.StatusSeeOther))
 	c.mux.HandleFunc("GET "+Root+"assets/{version}/{file}", c.asset)
 	page := func(path string, h func(*http.Request, *view) error) {
@@ -129,7 +131,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
-	c.mux.ServeHTTP(w, r)
+	c.serve.ServeHTTP(w, r)
 }
 
 func (c *Console) asset(w http.ResponseWriter, r *http.Request) {

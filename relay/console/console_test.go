@@ -36,6 +36,8 @@ type world struct {
 
 func (w world) Relays(context.Context) ([]Relay, error) { return slices.Clone(w.relays), w.err }
 
+func (w world) Fill(context.Context, *Relay) error { return nil }
+
 // answers are documents by the first part of their path.
 type answers map[string]any
 
