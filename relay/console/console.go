@@ -7,7 +7,8 @@
 // server said is hostile text: templates escape it, and what would not be seen or
 // would turn text around is spelled out (visible).
 //
-// It may import relay/admin, relay/plan, relay/explain, relay/inventory, relay/queue,
+// It may import relay/admin, relay/plan, relay/explain, relay/history,
+// relay/inventory, relay/queue,
 // relay/senderdns, relay/traffic and relay/transcript for what they tell, and
 // nothing of Kubernetes.
 package console
@@ -91,6 +92,8 @@ func New(o Options) *Console {
 	of("setup", c.setup)
 	of("copiers", c.copiers)
 	of("upstreams", c.upstreams)
+	of("messages", c.messages)
+	of("messages/{id}", c.entry)
 	of("queue", c.queue)
 	of("queue/{id}", c.message)
 	of("sessions", c.sessions)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/history"
 	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
@@ -66,6 +67,9 @@ func fill(v reflect.Value, s string) {
 		return
 	case reflect.TypeFor[queue.State]():
 		v.SetString(string(queue.Deferred))
+		return
+	case reflect.TypeFor[history.State](), reflect.TypeFor[history.Kind]():
+		v.SetString("refused")
 		return
 	case reflect.TypeFor[transcript.Failure]():
 		v.SetString(string(transcript.Refused))
@@ -121,6 +125,7 @@ func saying(s string) world {
 	docs := answers{
 		"state": state, "traffic": traffic.Day{Steps: []traffic.Counts{{Accepted: 4, Refused: 2, Failed: 1}}},
 		"queue": filled[queue.Page](s), "queue/": filled[queue.Detail](s),
+		"messages": filled[history.Page](s), "messages/": filled[history.Detail](s),
 		"copiers":  filled[inventory.Page](s),
 		"sessions": filled[admin.FailedDevices](s), "sessions/": filled[admin.FailedSessions](s),
 	}
@@ -145,7 +150,7 @@ const office = "/console/relays/printers/office/"
 func pages(s string) []string {
 	e := url.QueryEscape(s)
 	return []string{
-		"/console/", office, office + "setup", office + "upstreams", office + "queue", office + "queue/" + url.PathEscape(s), office + "copiers?who=" + e, office + "sessions?client=" + e,
+		"/console/", office, office + "setup", office + "upstreams", office + "queue", office + "queue/" + url.PathEscape(s), office + "messages?text=" + e, office + "messages/" + url.PathEscape(s), office + "copiers?who=" + e, office + "sessions?client=" + e,
 		office + "sessions/" + url.PathEscape(s), office + "why", office + "why?client=10.1.1.1&from=a%40b.example&to=c%40d.example",
 		office + "why?client=" + e + "&from=" + e + "&to=" + e + "&user=" + e, office + "why?client=10.1.1.1&from=" + e, "/console/" + url.PathEscape(s), office + "queue?state=" + e,
 	}

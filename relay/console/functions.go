@@ -70,7 +70,7 @@ type tab struct {
 func pagesOf(v *view) (out []tab) {
 	for _, t := range []struct{ id, path, name string }{
 		{"relay", "", "Overview"}, {"setup", "setup", "Set up a copier"}, {"copiers", "copiers", "Copiers"}, {"sessions", "sessions", "Failed sessions"},
-		{"upstreams", "upstreams", "Upstreams"}, {"queue", "queue", "Waiting mail"}, {"why", "why", "Why refused?"},
+		{"messages", "messages", "Messages"}, {"upstreams", "upstreams", "Upstreams"}, {"queue", "queue", "Waiting mail"}, {"why", "why", "Why refused?"},
 	} {
 		out = append(out, tab{v.Relay.Path() + t.path, t.name, t.id == v.Tab})
 	}
