@@ -67,6 +67,7 @@ type Options struct {
 	Pprof             string   // address of Go's profiles; empty: none
 	CheckDNS          bool     // ask DNS about sender domains
 	ClusterNetworks   []string // of nodes and Pods, besides what Nodes say
+	Console           ConsoleOptions
 	Log               *slog.Logger
 
 	// LookEvery is how often the issuer's keys are read, and cert-manager is looked
@@ -101,6 +102,9 @@ func Run(ctx context.Context, o Options) error {
 	log := logr.FromSlogHandler(o.Log.Handler())
 	if o.Metrics != "" && o.MetricsAuth != MetricsTokenReview && o.MetricsAuth != MetricsNone {
 		return fmt.Errorf("--metrics-authentication %q: want %s or %s", o.MetricsAuth, MetricsTokenReview, MetricsNone)
+	}
+	if err := o.Console.check(); err != nil {
+		return err
 	}
 	cfg := o.API
 	if cfg == nil {
@@ -147,7 +151,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := s.reconcilers(ctx); err != nil {
 		return err
 	}
-	if err := errors.Join(mgr.Add(around), mgr.Add(nodes)); err != nil {
+	if err := errors.Join(mgr.Add(around), mgr.Add(nodes), s.console(api)); err != nil {
 		return err
 	}
 	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("cache", synced(mgr.GetCache()))); err != nil {

@@ -66,6 +66,9 @@ func openDatabase(dir string, readOnly bool) (d *database, err error) {
 		}
 	}
 	err = guarded(func() error {
+		if err := verify(filepath.Join(dir, fileName)); err != nil {
+			return err
+		}
 		b, err := bolt.Open(filepath.Join(dir, fileName), 0o600, &bolt.Options{Timeout: lockTime, ReadOnly: readOnly, FreelistType: bolt.FreelistMapType})
 		if err != nil {
 			return err

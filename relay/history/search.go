@@ -232,17 +232,23 @@ func (d *database) list(ctx context.Context, f Filter) (Page, error) {
 	limit = min(limit, maxPage)
 	ctx, cancel := context.WithTimeout(ctx, searchTime)
 	defer cancel()
+	return d.search(f.Cursor, m, limit, func() bool { return ctx.Err() != nil })
+}
+
+// search looks behind cursor until it has found limit entries, or over says so, which is
+// asked now and then.
+func (d *database) search(cursor string, m *matcher, limit int, over func() bool) (Page, error) {
 	p := Page{Entries: []Entry{}}
-	err = d.view(func(tx *bolt.Tx) error {
-		w := newWalk(tx, m)
+	err := d.view(func(tx *bolt.Tx) error {
+		w := newWalk(tx, m, cursor)
 		var h head
-		last := ""
+		last := cursor
 		for n := 1; ; n++ {
 			id, v := w.next()
 			if id == nil || string(id) < m.from {
 				return nil
 			}
-			if n%lookEvery == 0 && ctx.Err() != nil {
+			if n%lookEvery == 0 && over() {
 				p.Next, p.Incomplete = last, true
 				return nil
 			}
@@ -270,18 +276,17 @@ type walk struct {
 	values  [2][]byte
 }
 
-func newWalk(tx *bolt.Tx, m *matcher) *walk {
+func newWalk(tx *bolt.Tx, m *matcher, before string) *walk {
 	w := &walk{}
+	if before == "" || m.until != "" && m.until < before {
+		before = m.until
+	}
 	for i, b := range [][]byte{messagesBucket, refusalsBucket} {
 		if !m.anyKind && int(m.kind) != i {
 			continue
 		}
 		c := tx.Bucket(b).Cursor()
 		w.cursors[i] = c
-		before := m.Cursor
-		if before == "" || m.until != "" && m.until < before {
-			before = m.until
-		}
 		if before == "" {
 			w.keys[i], w.values[i] = c.Last()
 			continue
