@@ -2,6 +2,7 @@ package dkim
 
 import (
 	"bufio"
+	"bytes"
 	"hash"
 	"io"
 )
@@ -42,10 +43,7 @@ func (r *relaxed) Write(b []byte) (int, error) {
 			r.space = true
 			b = b[1:]
 		default:
-			i := 1
-			for i < len(b) && b[i] != ' ' && b[i] != '\t' && b[i] != '\r' {
-				i++
-			}
+			i := verbatim(b)
 			r.out(b[:i])
 			b = b[i:]
 		}
@@ -53,8 +51,20 @@ func (r *relaxed) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// out writes octets that are neither white space nor line ends, behind those
-// that are due.
+// verbatim is how many of the octets of b, which does not begin with white space
+// or CR, stay as they are: those before the first white space, less the line ends
+// before that. So base64 is not looked at line by line.
+func verbatim(b []byte) int {
+	for _, c := range []byte{' ', '\t'} {
+		if i := bytes.IndexByte(b, c); i >= 0 {
+			b = b[:i]
+		}
+	}
+	return max(len(bytes.TrimRight(b, "\r\n")), 1)
+}
+
+// out writes octets that begin and end with neither white space nor a line end,
+// behind those that are due.
 func (r *relaxed) out(b []byte) {
 	for ; r.lines > 0; r.lines-- {
 		io.WriteString(r.w, "\r\n") //nolint:errcheck // a hash takes everything
