@@ -43,6 +43,9 @@ func (s *scanner) openLeaf(declared, charset, encoding string, names []string, d
 
 // wide tells the charsets in which ASCII is not its own octets.
 func wide(charset string) bool {
+	if charset == "" {
+		return false
+	}
 	c := strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(charset))
 	return slices.ContainsFunc([]string{"utf16", "utf32", "utf7", "ucs2", "ucs4", "unicode", "10646", "cp1200", "cp1201"}, func(w string) bool {
 		return strings.Contains(c, w)
