@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"hash"
 	"io"
+	"sync"
 )
 
 // relaxed writes a body to a hash in its relaxed form (RFC 6376 3.4.4): white
@@ -19,7 +20,13 @@ type relaxed struct {
 	cr    bool // a CR came, perhaps of a line end
 }
 
-func newRelaxed(h hash.Hash) *relaxed { return &relaxed{w: bufio.NewWriterSize(h, 4<<10)} }
+var writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 4<<10) }}
+
+func newRelaxed(h hash.Hash) *relaxed {
+	w := writers.Get().(*bufio.Writer)
+	w.Reset(h)
+	return &relaxed{w: w}
+}
 
 // Write implements io.Writer; a hash takes everything.
 func (r *relaxed) Write(b []byte) (int, error) {
@@ -77,7 +84,8 @@ func (r *relaxed) out(b []byte) {
 	r.any = true
 }
 
-// close ends the last line: a body that is not empty ends with one CRLF.
+// close ends the last line: a body that is not empty ends with one CRLF. Nothing
+// may be written behind it.
 func (r *relaxed) close() {
 	if r.cr {
 		r.out([]byte{'\r'})
@@ -86,4 +94,6 @@ func (r *relaxed) close() {
 		io.WriteString(r.w, "\r\n") //nolint:errcheck // a hash takes everything
 	}
 	r.w.Flush() //nolint:errcheck // likewise
+	r.w.Reset(nil)
+	writers.Put(r.w)
 }

@@ -8,7 +8,7 @@ import (
 // FuzzValue: a value is unfolded whatever its line ends, and nothing else of it
 // changes.
 func FuzzValue(f *testing.F) {
-	for _, v := range []string{" plain\r\n", "\r\n folded\r\n\tonce more \r\n", " bare\nLF and\rCR", "", " \t \r\n", "\r\n \r\n x \r\n \r\n", " \xff\xfe\r\n"} {
+	for _, v := range []string{" plain\r\n", "\r\n folded\r\n\tonce more \r\n", " bare\nLF and\rCR", " bare\rCR", "", " \t \r\n", "\r\n \r\n x \r\n \r\n", " \xff\xfe\r\n"} {
 		f.Add(v)
 	}
 	unfold := strings.NewReplacer("\r", "", "\n", "")
