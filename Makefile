@@ -75,7 +75,7 @@ test-deps: ## Install the programs that the tests run (Debian packages, some fro
 
 .PHONY: e2e
 e2e: build test-deps ## Install the chart in a one-node cluster and run the tutorial's story in it (as root)
-	@hack/e2e.sh
+	@hack/with-cluster.sh go test -tags e2e -count=1 -timeout 40m -v ./test/e2e
 
 .PHONY: fuzz
 fuzz: ## Run the fuzz targets named like FUZZ, every one by default, for FUZZTIME each
