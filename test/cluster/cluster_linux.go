@@ -214,8 +214,14 @@ func (r *Relay) Message(kind string) string {
 // Pods of a relay by name, each with what changes when it is restarted.
 func (c *Cluster) Pods(t *testing.T, namespace, relay string) map[string]string {
 	t.Helper()
+	return c.PodsOf(t, namespace, "app.kubernetes.io/instance="+relay)
+}
+
+// PodsOf is Pods of those with labels.
+func (c *Cluster) PodsOf(t *testing.T, namespace, labels string) map[string]string {
+	t.Helper()
 	out := map[string]string{}
-	lines := c.Kubectl(t, "get", "pods", "-n", namespace, "-l", "app.kubernetes.io/instance="+relay,
+	lines := c.Kubectl(t, "get", "pods", "-n", namespace, "-l", labels,
 		"-o", `jsonpath={range .items[*]}{.metadata.name} {.metadata.uid}/{.status.containerStatuses[0].restartCount}{"\n"}{end}`)
 	for line := range strings.Lines(lines) {
 		if name, uid, ok := strings.Cut(strings.TrimSpace(line), " "); ok {

@@ -103,6 +103,7 @@ const bodyLine = "01234567890123456789012345678901234567890123456789012345678901
 type Scan struct {
 	ID, Sender, Recipient string
 	Body                  string // lines that end in CRLF, and none that begins with a dot
+	Announced             int    // its size in octets, at MAIL; 0: not announced
 	BareLF                bool   // its lines are sent with LF alone, and are to arrive with CRLF
 }
 
@@ -120,7 +121,7 @@ func sum(body []byte) string { return fmt.Sprintf("%x", sha256.Sum256(body)) }
 func (s Scan) message() string {
 	m := fmt.Sprintf("From: %s\r\nX-Scan: %s\r\nX-Sum: %s\r\nSubject: scan\r\n\r\n%s", s.Sender, s.ID, sum([]byte(s.Body)), s.Body)
 	if s.BareLF {
-		m = strings.ReplaceAll(m, "\r\n", "\n")
+		m = strings.ReplaceAll(strings.TrimSuffix(m, "\r\n"), "\r\n", "\n") + "\r\n" // no LF begins the end of a message
 	}
 	return m
 }
@@ -186,7 +187,11 @@ func (c *Copiers) HangUp(s *Session, scan Scan) (string, error) {
 
 // begin sends what comes before the message.
 func (c *Copiers) begin(s *Session, scan Scan) (answer string, err error) {
-	for _, line := range []string{"MAIL FROM:<" + scan.Sender + ">", "RCPT TO:<" + scan.Recipient + ">", "DATA"} {
+	mail := "MAIL FROM:<" + scan.Sender + ">"
+	if scan.Announced > 0 {
+		mail += fmt.Sprintf(" SIZE=%d", scan.Announced)
+	}
+	for _, line := range []string{mail, "RCPT TO:<" + scan.Recipient + ">", "DATA"} {
 		if answer, err = s.Ask(line); err != nil || answer[0] > '3' {
 			c.withhold(scan.ID)
 			return c.refusal(answer), err

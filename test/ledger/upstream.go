@@ -180,6 +180,13 @@ func (u *Upstream) Has(id string) bool {
 	return len(u.scans[id]) > 0
 }
 
+// Notified tells whether a notification about a scan has arrived.
+func (u *Upstream) Notified(id string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.notices[id]) > 0
+}
+
 // Count is the number of scans that have arrived.
 func (u *Upstream) Count() int {
 	u.mu.Lock()

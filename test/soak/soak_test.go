@@ -1,0 +1,225 @@
+//go:build soak
+
+package soak
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/printerrelay/printer-relay/test/ledger"
+)
+
+// warmUp is how long copiers send before anything is done: pools and caches fill.
+const warmUp = 20 * time.Second
+
+// TestSoak takes SOAK (a duration, an hour by default) and SOAK_SEED, which it
+// prints: the same seed does the same in the same order.
+func TestSoak(t *testing.T) {
+	lasts, seed := time.Hour, uint64(time.Now().UnixNano())
+	if v := os.Getenv("SOAK"); v != "" {
+		d, err := time.ParseDuration(v)
+		if err != nil || d < time.Minute {
+			t.Fatalf("SOAK=%q: want a duration of a minute or more, such as 5m", v)
+		}
+		lasts = d
+	}
+	if v := os.Getenv("SOAK_SEED"); v != "" {
+		n, err := strconv.ParseUint(v, 10, 64)
+		if err != nil {
+			t.Fatalf("SOAK_SEED=%q: want a number", v)
+		}
+		seed = n
+	}
+	t.Logf("SOAK=%s SOAK_SEED=%d", lasts, seed)
+	s := findSite(t)
+	defer s.remove(t)
+	s.install(t)
+	rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // to be repeated
+	x := &soak{site: s, load: newLoad(s, rng), watch: newWatcher(t, s)}
+	x.chaos = &chaos{site: s, load: x.load, rng: rng, kills: map[int]room{}, done: map[string]int{}}
+
+	x.load.start()
+	time.Sleep(warmUp)
+	x.load.end()
+	x.drained(t)
+	x.before = x.idle(t, nil)
+
+	x.begun = time.Now()
+	x.watch.follow(x.before.address)
+	x.load.start()
+	ended := false
+	defer func() {
+		if !ended {
+			x.load.end()
+			x.watch.end()
+		}
+	}()
+	x.chaos.run(t, lasts-warmUp)
+	x.load.end()
+	x.watch.end()
+	ended = true
+	x.lasted = time.Since(x.begun)
+	x.drained(t)
+	x.after = x.idle(t, x.before.samples)
+	x.judge(t)
+}
+
+// soak is one run.
+type soak struct {
+	*site
+	load          *load
+	chaos         *chaos
+	watch         *watcher
+	before, after rest
+	begun         time.Time
+	lasted        time.Duration
+}
+
+// rest is what the processes are when nothing is to be done.
+type rest struct {
+	address map[string]string
+	samples map[string]sample
+}
+
+// drained waits until no relay has anything left to deliver.
+func (x *soak) drained(t *testing.T) {
+	t.Helper()
+	for _, r := range relays {
+		x.Eventually(t, namespace, r+" has delivered all", func() bool {
+			for _, ip := range x.watch.addresses(t, namespace, "app.kubernetes.io/instance="+r) {
+				if s, err := x.watch.ask(ip); err != nil || s.waiting > 0 {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	x.Eventually(t, namespace, "every acknowledged scan has arrived, or was bounced", func() bool {
+		return len(ledger.Of(&x.load.ledger, x.upstream).Lost) == 0
+	})
+}
+
+// What more a process may have at rest than it had: a collection, a scrape or a
+// watch that is being made anew is under way at times.
+const (
+	moreGoroutines = 3
+	moreFiles      = 2
+)
+
+// settled is how long processes that are compared with nothing must not have come
+// down any more.
+const settled = 10 * time.Second
+
+// idle waits until processes have closed what they had open for the load: until
+// they have no more than before, or, where there is no before, until they have not
+// come down for some time.
+func (x *soak) idle(t *testing.T, before map[string]sample) rest {
+	t.Helper()
+	out := rest{address: x.watch.all(t), samples: map[string]sample{}}
+	var waits string
+	defer func() {
+		if t.Failed() {
+			t.Logf("not at rest: %s; before: %+v", waits, before)
+		}
+	}()
+	since := time.Now()
+	x.Eventually(t, namespace, "relays and operators are at rest", func() bool {
+		now, err := x.ask(out.address)
+		if err != nil {
+			waits = err.Error()
+			return false
+		}
+		waits = ""
+		for name, s := range now {
+			b, least := before[name], out.samples[name]
+			if before != nil {
+				out.samples[name] = s
+				if s.goroutines > b.goroutines+moreGoroutines || s.files > b.files+moreFiles {
+					waits += fmt.Sprintf("%s: %+v; ", name, s)
+				}
+			} else if least.started == 0 || s.files < least.files || s.goroutines < least.goroutines {
+				out.samples[name], since = s, time.Now()
+			}
+		}
+		return waits == "" && (before != nil || time.Since(since) > settled)
+	})
+	return out
+}
+
+// ask asks them all, and tells the operators apart: one leads, and does more.
+func (x *soak) ask(address map[string]string) (map[string]sample, error) {
+	out := map[string]sample{}
+	var operators []sample
+	for name, ip := range address {
+		s, err := x.watch.ask(ip)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if name == office || name == steady {
+			out[name] = s
+		} else {
+			operators = append(operators, s)
+		}
+	}
+	slices.SortFunc(operators, func(a, b sample) int { return cmp.Compare(b.goroutines, a.goroutines) })
+	for i, s := range operators {
+		out[fmt.Sprintf("operator %d", i+1)] = s
+	}
+	return out, nil
+}
+
+// judge prints the report, and fails the test for what is wrong.
+func (x *soak) judge(t *testing.T) {
+	t.Helper()
+	account := ledger.Of(&x.load.ledger, x.upstream)
+	t.Log(x.report(account))
+	for _, wrong := range judgeMail(account, x.chaos.kills) {
+		t.Error(wrong)
+	}
+	for what := range x.load.faults {
+		t.Errorf("an answer that nobody may get: %s", what)
+	}
+	x.judgeMemory(t)
+	for _, p := range profiles {
+		if tally := x.load.tallies[p.name]; tally.sent == 0 || !p.refused() && !p.hangUp && tally.acknowledged == 0 {
+			t.Errorf("%s: %+v: the load was none", p.name, *tally)
+		}
+	}
+	if x.chaos.life == 0 || account.Acknowledged < 100 {
+		t.Errorf("%d scans acknowledged in %d lives: nothing was shown", account.Acknowledged, x.chaos.life)
+	}
+}
+
+// judgeMemory fails the test for memory that grows in a process that has run long
+// enough to tell: steady's, which nothing may have ended, and the operators' where
+// they were left alone for the second half of a long soak.
+func (x *soak) judgeMemory(t *testing.T) {
+	t.Helper()
+	for name := range x.before.address {
+		life := x.watch.life(name)
+		if name == steady && (len(life) == 0 || life[0].started != x.before.samples[name].started) {
+			t.Errorf("the process of %s is another", name)
+		}
+		if name == office || name != steady && len(life) < 5*enough {
+			continue // it was restarted too often to tell
+		}
+		for _, f := range []struct {
+			what  string
+			tol   tolerance
+			field func(sample) float64
+		}{
+			{"live heap", liveHeap, func(s sample) float64 { return s.live }},
+			{"resident memory", resident, func(s sample) float64 { return s.resident }},
+		} {
+			if wrong := judgeFlat(f.what+" of "+name, figures(life, f.field), f.tol); wrong != "" {
+				t.Error(wrong)
+			}
+		}
+	}
+}
