@@ -128,7 +128,7 @@ func (c *Cluster) State(t *testing.T, namespace string) string {
 		{"get", "events", "-n", namespace, "--sort-by=.lastTimestamp"},
 		{"logs", "-n", namespace, "-l", "app.kubernetes.io/name=printer-relay", "--tail=25", "--prefix"},
 		{"get", "pods", "-n", OperatorNamespace, "-o", "wide"},
-		{"logs", "-n", OperatorNamespace, "-l", "app.kubernetes.io/name=printer-relay", "--tail=40", "--prefix"},
+		{"logs", "-n", OperatorNamespace, "-l", "app.kubernetes.io/name=printer-relay-operator", "--tail=40", "--prefix"},
 	} {
 		out, err := c.Try(t, "", c.Script, append([]string{"kubectl"}, args...)...)
 		fmt.Fprintf(&b, "--- kubectl %s (%v)\n%s\n", strings.Join(args, " "), err, out)

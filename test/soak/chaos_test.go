@@ -173,6 +173,9 @@ func (c *chaos) scale(t *testing.T) {
 
 func (c *chaos) killOperator(t *testing.T) {
 	before := c.operators(t)
+	if len(before) == 0 {
+		t.Fatal("no operator is there to be killed")
+	}
 	c.Run(t, "", c.Script, "node", "pkill", "-KILL", "-f", "printer-relay operator ")
 	c.Eventually(t, namespace, "the operators run again", func() bool {
 		for name, id := range c.operators(t) {
@@ -188,7 +191,7 @@ func (c *chaos) killOperator(t *testing.T) {
 // operators are the operator's Pods by name, each with what changes when it is restarted.
 func (c *chaos) operators(t *testing.T) map[string]string {
 	t.Helper()
-	return c.PodsOf(t, cluster.OperatorNamespace, "app.kubernetes.io/name=printer-relay")
+	return c.PodsOf(t, cluster.OperatorNamespace, "app.kubernetes.io/name=printer-relay-operator")
 }
 
 // component restarts one of the node's.

@@ -22,7 +22,7 @@ import (
 // sample is what a process says of itself.
 type sample struct {
 	started    float64 // when, in Unix time
-	live       float64 // octets of heap in use behind the last collection, and as much again for what comes until the next
+	live       float64 // octets of heap in use behind the last collection
 	resident   float64
 	goroutines float64
 	files      float64
@@ -75,7 +75,7 @@ func (w *watcher) all(t *testing.T) map[string]string {
 			out[r] = ip
 		}
 	}
-	for name, ip := range w.addresses(t, cluster.OperatorNamespace, "app.kubernetes.io/name=printer-relay") {
+	for name, ip := range w.addresses(t, cluster.OperatorNamespace, "app.kubernetes.io/name=printer-relay-operator") {
 		out["operator "+name[strings.LastIndexByte(name, '-')+1:]] = ip
 	}
 	return out
@@ -97,8 +97,9 @@ func (w *watcher) ask(address string) (sample, error) {
 		return sample{}, fmt.Errorf("%s: %s", address, res.Status)
 	}
 	var s sample
+	var goal, percent float64 // when the next collection comes: when the heap has grown by so much
 	fields := map[string]*float64{
-		"process_start_time_seconds": &s.started, "go_memstats_next_gc_bytes": &s.live, "process_resident_memory_bytes": &s.resident,
+		"process_start_time_seconds": &s.started, "go_memstats_next_gc_bytes": &goal, "go_gc_gogc_percent": &percent, "process_resident_memory_bytes": &s.resident,
 		"go_goroutines": &s.goroutines, "process_open_fds": &s.files,
 	}
 	lines := bufio.NewScanner(res.Body)
@@ -112,7 +113,8 @@ func (w *watcher) ask(address string) (sample, error) {
 			s.waiting += v
 		}
 	}
-	if s.started == 0 || s.live == 0 || s.resident == 0 || s.goroutines == 0 || s.files == 0 {
+	s.live = goal / (1 + percent/100)
+	if s.started == 0 || percent == 0 || s.live == 0 || s.resident == 0 || s.goroutines == 0 || s.files == 0 {
 		return s, fmt.Errorf("%s: /metrics lacks some: %+v", address, s)
 	}
 	return s, lines.Err()
