@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/printerrelay/printer-relay/test/cluster"
 	"github.com/printerrelay/printer-relay/test/ledger"
 )
 
@@ -58,6 +59,7 @@ func TestSoak(t *testing.T) {
 		if !ended {
 			x.load.end()
 			x.watch.end()
+			t.Log(x.report(ledger.Of(&x.load.ledger, x.upstream)))
 		}
 	}()
 	x.chaos.run(t, lasts-warmUp)
@@ -87,30 +89,42 @@ type rest struct {
 	samples map[string]sample
 }
 
+// wait is Eventually for what the account is drawn after: it fails the test, and
+// goes on to tell all.
+func (x *soak) wait(t *testing.T, what string, ok func() (why string)) {
+	t.Helper()
+	for deadline := time.Now().Add(cluster.Patience); ; time.Sleep(200 * time.Millisecond) {
+		why := ok()
+		if why == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("not so after %s: %s: %s", cluster.Patience, what, why)
+			return
+		}
+	}
+}
+
 // drained waits until no relay has anything left to deliver.
 func (x *soak) drained(t *testing.T) {
 	t.Helper()
 	for _, r := range relays {
-		x.Eventually(t, namespace, r+" has delivered all", func() bool {
-			for _, ip := range x.watch.addresses(t, namespace, "app.kubernetes.io/instance="+r) {
+		x.wait(t, "all is delivered", func() string {
+			for name, ip := range x.watch.addresses(t, namespace, "app.kubernetes.io/instance="+r) {
 				if s, err := x.watch.ask(ip); err != nil || s.waiting > 0 {
-					return false
+					return fmt.Sprintf("%s: %.0f wait, %v", name, s.waiting, err)
 				}
 			}
-			return true
+			return ""
 		})
 	}
-	x.Eventually(t, namespace, "every acknowledged scan has arrived, or was bounced", func() bool {
-		return len(ledger.Of(&x.load.ledger, x.upstream).Lost) == 0
+	x.wait(t, "every acknowledged scan has arrived, or was bounced", func() string {
+		if lost := ledger.Of(&x.load.ledger, x.upstream).Lost; len(lost) > 0 {
+			return fmt.Sprintf("%d are missing, such as %.5q", len(lost), lost)
+		}
+		return ""
 	})
 }
-
-// What more a process may have at rest than it had: a collection, a scrape or a
-// watch that is being made anew is under way at times.
-const (
-	moreGoroutines = 3
-	moreFiles      = 2
-)
 
 // settled is how long processes that are compared with nothing must not have come
 // down any more.
@@ -122,32 +136,25 @@ const settled = 10 * time.Second
 func (x *soak) idle(t *testing.T, before map[string]sample) rest {
 	t.Helper()
 	out := rest{address: x.watch.all(t), samples: map[string]sample{}}
-	var waits string
-	defer func() {
-		if t.Failed() {
-			t.Logf("not at rest: %s; before: %+v", waits, before)
-		}
-	}()
 	since := time.Now()
-	x.Eventually(t, namespace, "relays and operators are at rest", func() bool {
+	x.wait(t, "relays and operators are at rest", func() (why string) {
 		now, err := x.ask(out.address)
 		if err != nil {
-			waits = err.Error()
-			return false
+			return err.Error()
 		}
-		waits = ""
 		for name, s := range now {
-			b, least := before[name], out.samples[name]
+			least := out.samples[name]
 			if before != nil {
 				out.samples[name] = s
-				if s.goroutines > b.goroutines+moreGoroutines || s.files > b.files+moreFiles {
-					waits += fmt.Sprintf("%s: %+v; ", name, s)
-				}
+				why += judgeRest(name, before[name].figures(), s.figures())
 			} else if least.started == 0 || s.files < least.files || s.goroutines < least.goroutines {
 				out.samples[name], since = s, time.Now()
 			}
 		}
-		return waits == "" && (before != nil || time.Since(since) > settled)
+		if before == nil && time.Since(since) < settled {
+			why += "they have just come down"
+		}
+		return why
 	})
 	return out
 }

@@ -113,3 +113,18 @@ var (
 	liveHeap = tolerance{share: 0.15, absolute: 2 << 20}
 	resident = tolerance{share: 0.25, absolute: 16 << 20}
 )
+
+// restFigures is what a process holds when it has nothing to do.
+type restFigures struct{ goroutines, files float64 }
+
+// more is how much more that may be than it was: a scrape, a check of an upstream
+// or a watch that is being made anew is under way at times.
+var more = restFigures{goroutines: 3, files: 2}
+
+// judgeRest tells what a process holds that it had not before the load; empty: nothing.
+func judgeRest(name string, before, after restFigures) string {
+	if after.goroutines > before.goroutines+more.goroutines || after.files > before.files+more.files {
+		return fmt.Sprintf("%s had %.0f goroutines and %.0f open files at rest, and has %.0f and %.0f; ", name, before.goroutines, before.files, after.goroutines, after.files)
+	}
+	return ""
+}

@@ -84,6 +84,25 @@ func TestJudgeFlat(t *testing.T) {
 	}
 }
 
+func TestJudgeRest(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before, after restFigures
+		ok            bool
+	}{
+		"the same":          {restFigures{20, 15}, restFigures{20, 15}, true},
+		"less":              {restFigures{22, 16}, restFigures{20, 15}, true},
+		"a scrape":          {restFigures{20, 15}, restFigures{22, 16}, true},
+		"goroutines leaked": {restFigures{20, 15}, restFigures{24, 15}, false},
+		"files leaked":      {restFigures{20, 15}, restFigures{20, 18}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := judgeRest("steady", tt.before, tt.after); (got == "") != tt.ok {
+				t.Errorf("%q", got)
+			}
+		})
+	}
+}
+
 // outage is 1 from sample begin to end, else 0.
 func outage(i, begin, end int) float64 {
 	if i >= begin && i < end {

@@ -29,6 +29,8 @@ type sample struct {
 	waiting    float64 // messages in the queue, but those that failed
 }
 
+func (s sample) figures() restFigures { return restFigures{goroutines: s.goroutines, files: s.files} }
+
 // watcher asks processes in Pods for their metrics.
 type watcher struct {
 	site   *site
