@@ -19,10 +19,11 @@ import (
 // warmUp is how long copiers send before anything is done: pools and caches fill.
 const warmUp = 20 * time.Second
 
-// TestSoak takes SOAK (a duration, an hour by default) and SOAK_SEED, which it
-// prints: the same seed does the same in the same order.
-func TestSoak(t *testing.T) {
-	lasts, seed := time.Hour, uint64(time.Now().UnixNano())
+// settings are SOAK (a duration, an hour by default) and SOAK_SEED: the same seed does
+// the same in the same order.
+func settings(t *testing.T) (lasts time.Duration, seed uint64) {
+	t.Helper()
+	lasts, seed = time.Hour, uint64(time.Now().UnixNano())
 	if v := os.Getenv("SOAK"); v != "" {
 		d, err := time.ParseDuration(v)
 		if err != nil || d < time.Minute {
@@ -38,6 +39,14 @@ func TestSoak(t *testing.T) {
 		seed = n
 	}
 	t.Logf("SOAK=%s SOAK_SEED=%d", lasts, seed)
+	return lasts, seed
+}
+
+// TestSoak is a soak: copiers send for a while, and what the processes then hold at
+// rest is noted; they send for as long as was asked for, while everything is
+// restarted; then all is accounted for.
+func TestSoak(t *testing.T) {
+	lasts, seed := settings(t)
 	s := findSite(t)
 	defer s.remove(t)
 	s.install(t)
@@ -51,25 +60,29 @@ func TestSoak(t *testing.T) {
 	x.drained(t)
 	x.before = x.idle(t, nil)
 
-	x.begun = time.Now()
-	x.watch.follow(x.before.address)
-	x.load.start()
-	ended := false
-	defer func() {
-		if !ended {
-			x.load.end()
-			x.watch.end()
-			t.Log(x.report(ledger.Of(&x.load.ledger, x.upstream)))
-		}
-	}()
-	x.chaos.run(t, lasts-warmUp)
-	x.load.end()
-	x.watch.end()
-	ended = true
-	x.lasted = time.Since(x.begun)
+	x.underLoad(t, lasts-warmUp)
 	x.drained(t)
 	x.after = x.idle(t, x.before.samples)
 	x.judge(t)
+}
+
+// underLoad has everything restarted while copiers send. Where that fails, what was
+// seen so far is told.
+func (x *soak) underLoad(t *testing.T, lasts time.Duration) {
+	t.Helper()
+	begun, whole := time.Now(), false
+	x.watch.follow(x.before.address)
+	x.load.start()
+	defer func() {
+		x.load.end()
+		x.watch.end()
+		x.lasted = time.Since(begun)
+		if !whole {
+			t.Log(x.report(ledger.Of(&x.load.ledger, x.upstream)))
+		}
+	}()
+	x.chaos.run(t, lasts)
+	whole = true
 }
 
 // soak is one run.
@@ -79,7 +92,6 @@ type soak struct {
 	chaos         *chaos
 	watch         *watcher
 	before, after rest
-	begun         time.Time
 	lasted        time.Duration
 }
 
@@ -127,8 +139,9 @@ func (x *soak) drained(t *testing.T) {
 }
 
 // settled is how long processes that are compared with nothing must not have come
-// down any more.
-const settled = 10 * time.Second
+// down any more: longer than a relay keeps a connection to its upstream for the
+// next message.
+const settled = 25 * time.Second
 
 // idle waits until processes have closed what they had open for the load: until
 // they have no more than before, or, where there is no before, until they have not
