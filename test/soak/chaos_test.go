@@ -29,7 +29,7 @@ type event struct {
 	name     string
 	kills    bool // transactions with the upstream may be cut: what was accepted may come again
 	restarts bool // the Pods or processes of office
-	early    bool // only in the first half of a long soak: the operator's memory is judged in the other
+	early    bool // only in the first half of a long soak: it ends the operators, or has them lose their lease, which does, and their memory is judged in the other
 	do       func(*testing.T)
 }
 
@@ -40,7 +40,7 @@ func (c *chaos) events() []event {
 		{name: "relay rolled out again", restarts: true, do: c.rollOut},
 		{name: "relay scaled to 2 and to 1", restarts: true, do: c.scale},
 		{name: "operator killed", early: true, do: c.killOperator},
-		{name: "API server killed", do: func(t *testing.T) { c.component(t, "kube-apiserver", "KILL") }},
+		{name: "API server killed", early: true, do: func(t *testing.T) { c.component(t, "kube-apiserver", "KILL") }},
 		{name: "kubelet restarted", do: func(t *testing.T) { c.component(t, "kubelet", c.signal()) }},
 		{name: "containerd restarted", do: func(t *testing.T) { c.component(t, "containerd", c.signal()) }},
 		{name: "upstream restarted", kills: true, do: func(t *testing.T) { c.cutUpstream(t, 0) }},
