@@ -21,7 +21,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -66,7 +65,7 @@ type Server struct {
 	environment *envtest.Environment
 	dir         string // of the wrappers and of kubectl's cache
 
-	again map[string]*exec.Cmd // programs that Kill ended and Restart started, by name
+	again map[string]*restarted // by name
 }
 
 // one is the server of this test binary.

@@ -206,13 +206,13 @@ func TestAssets(t *testing.T) {
 	}
 }
 
-// TestKill: what was stored is there after a crash of all of it, twice over, and
+// TestKill: what was stored is there after a crash, and after a second of all, and
 // who was known still is.
 func TestKill(t *testing.T) {
 	s := Start(t)
 	ns, ctx := s.Namespace(t), Context(t)
 	account := s.ServiceAccount(t, ns, "sa")
-	for _, names := range [][]string{{"kube-apiserver"}, {"kube-apiserver", "etcd"}, {"etcd", "kube-apiserver"}} {
+	for _, names := range [][]string{{"kube-apiserver"}, {"etcd", "kube-apiserver"}} {
 		m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, GenerateName: "a-"}}
 		if err := s.Client.Create(ctx, m); err != nil {
 			t.Fatal(err)

@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -32,7 +33,7 @@ func (s *Server) Kill(t testing.TB, names ...string) (restart func()) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if old := s.again[name]; old != nil {
-			_ = old.Wait() //nolint:errcheck // it was killed
+			<-old.ended
 			delete(s.again, name)
 			continue
 		}
@@ -50,10 +51,34 @@ func (s *Server) Kill(t testing.TB, names ...string) (restart func()) {
 				}
 			}
 		}
-		env.Eventually(t, "the API server is ready again", func() string { return strings.Join(names, ", ") }, func() bool {
-			_, _, ok := s.Kubectl(t, Kubeconfig(t, s.Config), "get", "--raw", "/readyz")
+		admin, said := Kubeconfig(t, s.Config), ""
+		env.Eventually(t, "the API server is ready again", func() string { return said }, func() (ok bool) {
+			// A client that knocks at a port where nobody listens may come to hold it itself.
+			for _, name := range []string{"etcd", "kube-apiserver"} {
+				if p := s.again[name]; p != nil && args[name] != nil && p.hasEnded() {
+					if err := s.restart(name, args[name]); err != nil {
+						t.Fatalf("%s: %v", name, err)
+					}
+				}
+			}
+			_, said, ok = s.Kubectl(t, admin, "get", "--raw", "/readyz?verbose")
 			return ok
 		})
+	}
+}
+
+// restarted is a program that Kill ended and started again.
+type restarted struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+func (p *restarted) hasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -91,25 +116,31 @@ func (s *Server) restart(name string, args []string) error {
 	if err := <-done; err != nil {
 		return err
 	}
+	p := &restarted{cmd, make(chan struct{})}
+	go func() {
+		defer close(p.ended)
+		_ = cmd.Wait() //nolint:errcheck // how it ends is nobody's business
+	}()
 	if s.again == nil {
-		s.again = map[string]*exec.Cmd{}
+		s.again = map[string]*restarted{}
 	}
-	s.again[name] = cmd
+	s.again[name] = p
 	return nil
 }
 
 // end stops a program that was started again.
 func (s *Server) end(name string) error {
-	cmd := s.again[name]
-	if cmd == nil {
+	p := s.again[name]
+	if p == nil || p.hasEnded() {
 		return nil
 	}
-	delete(s.again, name)
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	late := time.AfterFunc(env.Wait, func() { _ = cmd.Process.Kill() }) //nolint:errcheck // it has ended then
-	defer late.Stop()
-	_ = cmd.Wait() //nolint:errcheck // how it ends is nobody's business
-	return nil
+	select {
+	case <-p.ended:
+		return nil
+	case <-time.After(env.Wait):
+		return errors.Join(fmt.Errorf("%s does not end", name), p.cmd.Process.Kill())
+	}
 }
