@@ -37,7 +37,7 @@ func (p *pass) ok(err error) bool {
 	if err == nil {
 		return true
 	}
-	f := status.Failure{Message: p.name() + ": " + err.Error(), Temporary: apply.Temporary(err)}
+	f := status.Failure{Message: status.Refused(p.name() + ": " + err.Error()), Temporary: apply.Temporary(err)}
 	p.failures = append(p.failures, f)
 	if f.Temporary && p.retry == nil {
 		p.retry = err

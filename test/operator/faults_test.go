@@ -21,8 +21,8 @@ import (
 var connectionFaults = []struct {
 	name   string
 	inject func(*faulty) (heal func())
-	met    int                  // this many requests have to meet it
-	hastes time.Duration        // no request is made again earlier
+	met    int                    // this many requests have to meet it
+	hastes time.Duration          // no request is made again earlier
 	still  func(*testing.T, *rig) // what holds while it lasts
 }{
 	{name: "the API server is gone", met: 20, inject: func(f *faulty) func() {

@@ -29,6 +29,7 @@ type faulty struct {
 	rule    rule // nil: all is well
 	streams map[*stream]bool
 	refused map[string][]time.Time // by method and path
+	written map[string][]time.Time // what passed and writes
 }
 
 // rule answers a request in the API server's place, or lets it pass with nil, nil.
@@ -37,7 +38,7 @@ type rule func(*http.Request) (*http.Response, error)
 // runFaulty starts an operator behind a faulty.
 func (r *rig) runFaulty(change ...func(*controllers.Options)) (*operator, *faulty) {
 	r.Helper()
-	f := &faulty{streams: map[*stream]bool{}, refused: map[string][]time.Time{}}
+	f := &faulty{streams: map[*stream]bool{}, refused: map[string][]time.Time{}, written: map[string][]time.Time{}}
 	return r.run(append(change, f.into)...), f
 }
 
@@ -56,12 +57,12 @@ func (f *faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 	f.mu.Unlock()
 	if rule != nil {
 		if resp, err := rule(r); resp != nil || err != nil {
-			f.mu.Lock()
-			key := r.Method + " " + r.URL.Path
-			f.refused[key] = append(f.refused[key], time.Now())
-			f.mu.Unlock()
+			f.note(f.refused, r)
 			return resp, err
 		}
+	}
+	if r.Method != http.MethodGet {
+		f.note(f.written, r)
 	}
 	resp, err := f.next.RoundTrip(r)
 	if err == nil && watches(r) {
@@ -74,6 +75,25 @@ func (f *faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+func (f *faulty) note(in map[string][]time.Time, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	key := r.Method + " " + r.URL.Path
+	in[key] = append(in[key], time.Now())
+}
+
+// tries counts the writes that passed of an object, such as "deployments/copiers-0".
+func (f *faulty) tries(object string) (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key, at := range f.written {
+		if strings.HasSuffix(key, "/"+object) {
+			n += len(at)
+		}
+	}
+	return n
+}
+
 func watches(r *http.Request) bool { return r.URL.Query().Get("watch") != "" }
 
 // inject sets what happens to requests from now on.
@@ -82,6 +102,7 @@ func (f *faulty) inject(to rule) {
 	defer f.mu.Unlock()
 	f.rule = to
 	clear(f.refused)
+	clear(f.written)
 }
 
 // count of the requests that were refused since inject.
@@ -120,14 +141,16 @@ func (f *faulty) open() []*stream {
 	return slices.Collect(maps.Keys(f.streams))
 }
 
-// storm names a request that was made again and again: more often than a client
+// storm names a request, one that was refused or one that writes, that was made again and again: more often than a client
 // that backs off ever makes it, however fast the machine is.
 func (f *faulty) storm() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for key, at := range f.refused {
-		if took := at[len(at)-1].Sub(at[0]); len(at) > 30+3*int(took.Seconds()) {
-			return fmt.Sprintf("%s: %d times within %s", key, len(at), took)
+	for _, in := range []map[string][]time.Time{f.refused, f.written} {
+		for key, at := range in {
+			if took := at[len(at)-1].Sub(at[0]); len(at) > 30+3*int(took.Seconds()) {
+				return fmt.Sprintf("%s: %d times within %s", key, len(at), took)
+			}
 		}
 	}
 	return ""
