@@ -68,7 +68,7 @@ func TestOtherWriters(t *testing.T) {
 	wg.Wait()
 	r.eventually("the operator's fields are as they should be", func() string {
 		s, c, d := must[corev1.Service](r, "copiers"), must[corev1.ConfigMap](r, "copiers-relay"), must[appsv1.Deployment](r, "copiers-0")
-		if !maps.Equal(s.Spec.Selector, render.Selector("copiers")) && s.Spec.Selector["app"] == "" || !strings.Contains(c.Data[render.ManifestsKey], "floor-3") || *d.Spec.Replicas != 1 {
+		if !maps.Equal(s.Spec.Selector, render.Selector("copiers")) || !strings.Contains(c.Data[render.ManifestsKey], "floor-3") || *d.Spec.Replicas != 1 {
 			return fmt.Sprint(s.Spec.Selector, c.Data[render.ManifestsKey], *d.Spec.Replicas)
 		}
 		return ""
