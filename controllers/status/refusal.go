@@ -27,7 +27,7 @@ var refusals = []struct{ words, remedy string }{
 	{"failed calling webhook", "see that it runs and is reached; or exempt objects with the label app.kubernetes.io/managed-by: printer-relay in its configuration"},
 	{"denied the request", remedyPolicy},
 	{" denied request: ", remedyPolicy},
-	{"field not declared in schema", "the CustomResourceDefinitions in the cluster are not those of this operator's version: apply config/crd of its release"},
+	{undeclared, "the CustomResourceDefinitions in the cluster are not those of this operator's version: apply config/crd of its release"},
 	{` is forbidden: User "`, "give the operator its rights back: ClusterRole printer-relay-operator, or in a namespace the Role of that name (config/rbac)"},
 }
 
@@ -36,6 +36,14 @@ const (
 	remedyPolicy = "meet it, or have it exempt objects with the label app.kubernetes.io/managed-by: printer-relay"
 )
 
+// undeclared is what server-side apply says of a field that a schema has not.
+const undeclared = "field not declared in schema"
+
+// Undeclared tells whether the API server does not know a field of ours.
+func Undeclared(words string) bool { return strings.Contains(words, undeclared) }
+
+// remedyFor is what to do about the words of an API server that refuses something; empty
+// if nothing is known.
 func remedyFor(words string) string {
 	for _, r := range refusals {
 		if strings.Contains(words, r.words) && (r.remedy != remedyLimit || strings.Contains(words, " is forbidden: ")) {

@@ -2,9 +2,11 @@ package operator
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 
 	"github.com/printerrelay/printer-relay/controllers"
 )
@@ -30,6 +33,7 @@ type faulty struct {
 	streams map[*stream]bool
 	refused map[string][]time.Time // by method and path
 	written map[string][]time.Time // what passed and writes
+	answers map[int]int            // of the API server, by status
 }
 
 // rule answers a request in the API server's place, or lets it pass with nil, nil.
@@ -38,8 +42,41 @@ type rule func(*http.Request) (*http.Response, error)
 // runFaulty starts an operator behind a faulty.
 func (r *rig) runFaulty(change ...func(*controllers.Options)) (*operator, *faulty) {
 	r.Helper()
-	f := &faulty{streams: map[*stream]bool{}, refused: map[string][]time.Time{}, written: map[string][]time.Time{}}
-	return r.run(append(change, f.into)...), f
+	f := newFaulty()
+	// Figures are not written for their own sake, however slow the machine is.
+	seldom := func(o *controllers.Options) { o.FiguresEvery = time.Hour }
+	return r.run(append(change, seldom, f.into)...), f
+}
+
+func newFaulty() *faulty {
+	return &faulty{streams: map[*stream]bool{}, refused: map[string][]time.Time{}, written: map[string][]time.Time{}, answers: map[int]int{}}
+}
+
+// leader starts an operator that has to be elected, and gives how it ends.
+func (r *rig) leader(name string, cfg *rest.Config) (*faulty, <-chan error) {
+	r.Helper()
+	o := controllers.Options{
+		Image: image, Namespace: r.home, ServiceAccount: account, Instances: r.node, WatchNamespaces: []string{r.ns}, LeaderElect: true,
+		Log: slog.New(slog.NewTextHandler(r.log, nil)).With("operator", name),
+	}
+	f := newFaulty()
+	o.API = rest.CopyConfig(cfg)
+	f.into(&o)
+	ctx, cancel := context.WithCancel(r.Context())
+	ended, over := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(over)
+		ended <- controllers.Run(ctx, o)
+	}()
+	r.Cleanup(func() {
+		cancel()
+		select {
+		case <-over:
+		case <-time.After(patience):
+			r.Errorf("the %s operator does not end", name)
+		}
+	})
+	return f, ended
 }
 
 // into has an operator's requests go through it.
@@ -65,6 +102,11 @@ func (f *faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 		f.note(f.written, r)
 	}
 	resp, err := f.next.RoundTrip(r)
+	if err == nil {
+		f.mu.Lock()
+		f.answers[resp.StatusCode]++
+		f.mu.Unlock()
+	}
 	if err == nil && watches(r) {
 		s := &stream{ReadCloser: resp.Body, of: f, request: r, change: make(chan struct{})}
 		resp.Body = s
@@ -103,6 +145,39 @@ func (f *faulty) inject(to rule) {
 	f.rule = to
 	clear(f.refused)
 	clear(f.written)
+	clear(f.answers)
+}
+
+// answered counts what the API server answered with a status since inject.
+func (f *faulty) answered(code int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.answers[code]
+}
+
+// acts and acted are when the first and the last write passed that is about a relay;
+// zero if none did.
+func (f *faulty) acts() time.Time {
+	return f.relayWrites(func(a, b time.Time) bool { return a.Before(b) })
+}
+func (f *faulty) acted() time.Time {
+	return f.relayWrites(func(a, b time.Time) bool { return a.After(b) })
+}
+
+func (f *faulty) relayWrites(better func(a, b time.Time) bool) (out time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key, at := range f.written {
+		if strings.Contains(key, "/leases") || strings.Contains(key, "/events") || strings.Contains(key, "/token") {
+			continue
+		}
+		for _, t := range at {
+			if out.IsZero() || better(t, out) {
+				out = t
+			}
+		}
+	}
+	return out
 }
 
 // count of the requests that were refused since inject.
