@@ -19,6 +19,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/delivery"
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
@@ -28,7 +29,9 @@ import (
 	"github.com/printerrelay/printer-relay/relay/selfprobe"
 	"github.com/printerrelay/printer-relay/relay/smtpd"
 	"github.com/printerrelay/printer-relay/relay/spool"
+	"github.com/printerrelay/printer-relay/relay/traffic"
 	"github.com/printerrelay/printer-relay/relay/transcript"
+	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
 // instance is one relay that runs: the plan in force and what executes it.
@@ -49,7 +52,9 @@ type instance struct {
 	server   *smtpd.Server
 	limiter  *policy.Limiter
 	failed   *transcript.Store // sessions
+	copiers  *inventory.Store
 	probe    *selfprobe.Runner
+	traffic  *traffic.Recorder
 	absent   []string // Secrets that were last said to be missing; of who applies plans
 
 	cancel context.CancelFunc
@@ -61,7 +66,7 @@ type instance struct {
 func newInstance(p *Process, pl *plan.Plan, src secrets.Source, b budget) (*instance, error) {
 	in := &instance{
 		log: p.Log.With("relay", key(pl)), dir: filepath.Join(p.State, pl.Namespace, pl.Name), grace: p.Grace,
-		limiter: policy.NewLimiter(), failed: transcript.NewStore(),
+		limiter: policy.NewLimiter(), failed: transcript.NewStore(), copiers: inventory.New(),
 	}
 	in.plan.Store(pl)
 	in.secrets.Store(&src)
@@ -112,10 +117,18 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source, b budget
 		in.queue.Run(ctx) //nolint:errcheck // always nil
 	})
 	in.wg.Go(func() { in.checks.Run(ctx) })
+	if in.traffic, err = traffic.Open(filepath.Join(in.dir, "traffic.json"), in.counts); err != nil {
+		in.log.Warn("what was counted over the last day is not known", "cause", err)
+	}
+	in.wg.Go(func() {
+		in.traffic.Run(ctx, func(err error) { in.log.Warn("what was counted over the last day was not saved", "cause", err) })
+	})
+	in.copiers.Load(in.copiersFile(), time.Now(), in.log)
+	in.wg.Go(func() { in.copiers.Run(ctx, in.copiersFile(), inventory.SaveEvery, in.log) })
 	in.server = smtpd.New(smtpd.Config{
 		Bind: p.Bind, PortOffset: p.PortOffset, State: in.dir, Spool: in.spool, Queue: in.queue, Limiter: in.limiter,
 		Connections: b.connections, Receiving: b.receiving,
-		CarriesUTF8: in.delivery.CarriesUTF8, Transcripts: in.failed, Metrics: in.metrics, Log: in.log,
+		CarriesUTF8: in.delivery.CarriesUTF8, Transcripts: in.failed, Copiers: in.copiers, Metrics: in.metrics, Log: in.log,
 	})
 	in.missing(pl, src)
 	in.metrics.IntakeClosed.Set(boolean(pl.Intake == plan.IntakeRefuse))
@@ -186,6 +199,14 @@ func (in *instance) gauges(r prometheus.Registerer, pl *plan.Plan) {
 		metrics.QueueOldest:   of(func(s queue.Snapshot) float64 { return s.Oldest.Seconds() }),
 		metrics.SpoolBytes:    func() float64 { return float64(in.spool.Usage().Bytes) },
 		metrics.SpoolFree:     func() float64 { return float64(in.spool.Usage().Free) },
+	})
+	metrics.Inventory(r, key(pl), func() ([]metrics.Copiers, int) {
+		kinds, strangers := in.copiers.Counts()
+		out := make([]metrics.Copiers, len(kinds))
+		for i, k := range kinds {
+			out[i] = metrics.Copiers{TLS: k.TLS, Auth: k.Auth, Refused: k.Refused, Devices: k.Devices}
+		}
+		return out, strangers
 	})
 	metrics.Upstreams(r, key(pl), func() []metrics.Upstream {
 		var out []metrics.Upstream
@@ -329,6 +350,8 @@ func (in *instance) close() {
 	in.registry.(*registrations).forget()
 }
 
+func (in *instance) copiersFile() string { return filepath.Join(in.dir, inventory.FileName) }
+
 func (in *instance) limitsFile() string { return filepath.Join(in.dir, "limits.json") }
 
 // loadLimits takes up the rate limits' counts, so that a restart is no way
@@ -360,11 +383,26 @@ func (in *instance) saveLimits() {
 // Key implements admin.Relay.
 func (in *instance) Key() string { return key(in.plan.Load()) }
 
+// counts is what the relay counts, for the plot of a day.
+func (in *instance) counts() traffic.Counts {
+	return traffic.Counts{
+		Accepted: int64(metrics.Sum(in.metrics.MessagesReceived, "")),
+		Refused:  int64(metrics.Sum(in.metrics.Refusals, "")),
+		Failed:   int64(metrics.Sum(in.metrics.Recipients, "outcome", upstream.Failed.String())),
+	}
+}
+
+// Traffic implements admin.Relay.
+func (in *instance) Traffic() traffic.Day { return in.traffic.Day() }
+
 // Queue implements admin.Relay.
 func (in *instance) Queue() admin.Queue { return in.queue }
 
 // Sessions implements admin.Relay.
 func (in *instance) Sessions() admin.Sessions { return in.failed }
+
+// Copiers implements admin.Relay.
+func (in *instance) Copiers() admin.Copiers { return in.copiers }
 
 // smallMessage is the size in octets below which there is no scan: a relay
 // without room for it is not ready.

@@ -1,13 +1,13 @@
 // Package admin serves a relay process's HTTP port: liveness, readiness,
-// metrics, state, queue control and the transcripts of sessions that failed. It
-// asks the relays; it decides nothing.
+// metrics, state, queue control, the devices that were seen and the transcripts of
+// sessions that failed. It asks the relays; it decides nothing.
 //
 // All but health and metrics holds addresses, so it is served only to callers
 // that Authorize lets in. Standalone that is whoever reaches the loopback
 // address.
 //
-// It may import relay/queue, relay/transcript and relay/metrics; nothing under
-// relay/smtpd.
+// It may import relay/queue, relay/transcript, relay/inventory, relay/traffic and
+// relay/metrics; nothing under relay/smtpd.
 package admin
 
 import (
@@ -24,6 +24,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/printerrelay/printer-relay/relay/traffic"
 )
 
 // Relay is one running relay, as far as the admin port needs it.
@@ -32,9 +34,11 @@ type Relay interface {
 	State() RelayState
 	Queue() Queue
 	Sessions() Sessions
+	Traffic() traffic.Day
+	Copiers() Copiers
 }
 
-// Config is what New takes. All fields are required but Authorize.
+// Config is what New takes. All fields are required but Authorize and Console.
 type Config struct {
 	Version  string
 	Relays   func() []Relay
@@ -46,13 +50,18 @@ type Config struct {
 	// Authorize admits a caller to state and queue control; nil admits those
 	// whose connection and Host are on loopback.
 	Authorize func(*http.Request) error
+
+	// Console, if set, makes the web pages that are served beside all else, to whom
+	// Authorize lets in, from what Ask tells.
+	Console func(Ask) http.Handler
 }
 
 // Server is the admin port.
 type Server struct {
 	Config
-	started time.Time
-	http    *http.Server
+	started   time.Time
+	http      *http.Server
+	documents http.Handler // what is guarded, without the guard
 }
 
 // New makes a server; Serve runs it.
@@ -86,9 +95,15 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn)}))
 	guarded := http.NewServeMux()
 	guarded.HandleFunc("GET /state", s.state)
+	guarded.HandleFunc("GET /traffic", s.traffic)
 	s.queueRoutes(guarded)
 	s.sessionRoutes(guarded)
-	for _, path := range []string{"/state", "/queue", "/queue/", "/sessions", "/sessions/"} {
+	s.copierRoutes(guarded)
+	s.documents = guarded
+	if s.Console != nil {
+		mux.Handle("/", http.NewCrossOriginProtection().Handler(s.guard(s.Console(s.Inside))))
+	}
+	for _, path := range []string{"/state", "/traffic", "/queue", "/queue/", "/sessions", "/sessions/", "/copiers", "/copiers/"} {
 		mux.Handle(path, http.NewCrossOriginProtection().Handler(s.guard(guarded)))
 	}
 	return mux
@@ -187,6 +202,17 @@ func (s *Server) state(w http.ResponseWriter, _ *http.Request) {
 		st.Relays = append(st.Relays, r.State())
 	}
 	writeJSON(w, st)
+}
+
+// traffic serves GET /traffic: what the relay took, refused and could not deliver
+// over the last day. The relay is named as for /queue.
+func (s *Server) traffic(w http.ResponseWriter, r *http.Request) {
+	relay, err := s.relayOf(r.URL.Query().Get("relay"))
+	if err != nil {
+		answerError(w, err)
+		return
+	}
+	writeJSON(w, relay.Traffic())
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

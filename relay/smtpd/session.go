@@ -13,6 +13,7 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
 	"github.com/printerrelay/printer-relay/relay/queue"
@@ -37,8 +38,11 @@ type session struct {
 	mechanism     string
 	loginFailures int
 
-	mu sync.Mutex
-	tx *transaction
+	mu    sync.Mutex
+	tx    *transaction
+	auth  inventory.Auth // the last login that was tried
+	tried tried          // since the last MAIL
+	end   ending         // for the inventory, once the session is over
 }
 
 // transaction is one message, from MAIL to the reply to its final dot.
@@ -51,6 +55,7 @@ type transaction struct {
 	given      int   // recipients that the client named and that were accepted
 	recipients []queue.Recipient
 	start      time.Time
+	dry        []rehearsal // of the policies in DryRun
 }
 
 func (s *session) current() *transaction {
@@ -83,6 +88,7 @@ func (s *session) refuse(step string, r *reply.Reply, cause string) error {
 	s.srv.Metrics.Refusals.WithLabelValues(s.listener.Name, code(r)).Inc()
 	s.log.Warn("refused", "session", s.conn.ID, "listener", s.listener.Name, "client", s.conn.Addr.Addr(), "helo", reply.Line(s.gs.Hostname(), 128),
 		"user", s.user, "step", step, "reply", r.String(), "cause", cause)
+	s.noteRefusal(step, r, cause)
 	return &gosmtp.SMTPError{Code: r.Code, EnhancedCode: gosmtp.EnhancedCode(r.Enhanced), Message: r.Text}
 }
 
@@ -102,6 +108,8 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	if s.current() != nil {
 		return s.refuse("MAIL", reply.BadSequence("Sender already given, send RSET first"), "second MAIL (RFC 5321 4.1.4)")
 	}
+	sender := address(from)
+	s.trying(tried{mail: true, sender: sender.String()})
 	s.conn.Hidden = s.conn.Hidden || p.HiddenClients.Hides(s.conn.Addr.Addr()) // once hidden, for good: the connection is older than what shows it
 	if changed := s.renew(); changed != "" {
 		s.conn.Hangup()
@@ -117,7 +125,6 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 		}
 		return s.refuse("MAIL", reply.AuthRequired(), "the listener requires authentication")
 	}
-	sender := address(from)
 	if !sender.ASCII() && !opts.UTF8 {
 		return s.refuse("MAIL", reply.NeedsUTF8(), "non-ASCII sender without SMTPUTF8")
 	}
@@ -125,17 +132,21 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 		return s.refuse("MAIL", reply.NeedsUTF8(), "SMTPUTF8 was not offered")
 	}
 	d := p.Policies.AtMail(s.client(), sender)
-	s.count(d)
+	s.count(&d)
+	dry := s.rehearse(p, &d, sender, opts.Size)
 	if d.Reply != nil {
+		s.refusedAll(dry, d.Reply, nil)
 		if *d.Reply == *reply.AuthRequired() && s.listener.Auth.Mode == plan.AuthNone { // no login could be taken here
 			return s.refuse("MAIL", policy.NoRule(s.client(), d.Hidden), explain(d)+"; a login would help, and the listener takes none (authentication.mode)")
 		}
 		return s.refuse("MAIL", d.Reply, explain(d))
 	}
 	if domain, ok := p.SendsAs(sender); !ok && !d.Force {
+		s.refusedAll(dry, reply.SenderDomain(domain), nil)
 		return s.refuse("MAIL", reply.SenderDomain(domain), "every upstream has rewrite: Never")
 	}
 	if limit := d.Rule.SizeLimit(s.listener.AdvertisedSize); opts.Size > limit {
+		s.refusedAll(dry, reply.TooLarge(opts.Size, limit), nil)
 		return s.refuse("MAIL", reply.TooLarge(opts.Size, limit), "declared size")
 	}
 	if err := s.srv.full(opts.Size); err != nil {
@@ -145,7 +156,7 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 		return s.refuse("MAIL", reply.SpoolShare(), err.Error())
 	}
 	s.conn.Record((*transcript.Recorder).Named)
-	s.set(&transaction{plan: p, sender: sender, decision: d, utf8: opts.UTF8, declared: opts.Size, start: time.Now()})
+	s.set(&transaction{plan: p, sender: sender, decision: d, utf8: opts.UTF8, declared: opts.Size, start: time.Now(), dry: dry})
 	return nil
 }
 
@@ -203,17 +214,22 @@ func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 		return s.refuse("RCPT", reply.BadSequence("Sender first (MAIL)"), "RCPT without MAIL")
 	}
 	given := address(to)
+	s.trying(tried{mail: s.tried.mail, sender: s.tried.sender, domain: envelope.DomainKey(given.Domain)})
 	if !given.ASCII() && !tx.utf8 {
 		return s.refuse("RCPT", reply.NeedsUTF8(), "non-ASCII recipient without SMTPUTF8")
 	}
 	all := tx.plan.RewriteRecipient(given)
 	for _, a := range all {
 		if r := tx.decision.Rule.CheckRecipient(a, tx.given, s.listener.Recipients); r != nil {
+			s.refusedAll(tx.dry, r, func(dry *rehearsal) *reply.Reply { return dry.rule.CheckRecipient(a, tx.given, s.listener.Recipients) })
 			return s.refuse("RCPT", r, fmt.Sprintf("rule %s/%s, recipient %s", tx.decision.Rule.Policy, tx.decision.Rule.Name, a))
 		}
 		if limit := s.takes(tx, a); limit > 0 && tx.declared > limit {
 			return s.refuse("RCPT", reply.TooLarge(tx.declared, limit), fmt.Sprintf("declared size; no upstream on the way to %s takes more", a))
 		}
+	}
+	for _, a := range all {
+		tx.recipient(a, s.listener.Recipients)
 	}
 	tx.given++
 	for _, a := range all {
@@ -270,11 +286,7 @@ func (s *session) Data(io.Reader) error {
 	return s.receive(tx)
 }
 
-func (s *session) count(d policy.Decision) {
-	for _, dry := range d.DryRun {
-		s.srv.Metrics.PolicyDecisions.WithLabelValues(dry.Rule.Policy, dry.Rule.Name, string(dry.Action), "dryrun").Inc()
-		s.log.Info("policy dry run", "session", s.conn.ID, "client", s.conn.Addr.Addr(), "policy", dry.Rule.Policy, "rule", dry.Rule.Name, "would", dry.Action)
-	}
+func (s *session) count(d *policy.Decision) {
 	pol, rule := "", ""
 	if d.Rule != nil {
 		pol, rule = d.Rule.Policy, d.Rule.Name
