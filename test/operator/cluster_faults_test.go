@@ -65,7 +65,7 @@ func TestRightsGone(t *testing.T) {
 	before := r.meanwhile()
 	r.eventually("the log says who may not do what, and what to do", func() string {
 		if text := r.log.String(); !containsAll(text, []string{"system:serviceaccount:" + r.ns + ":" + account, "cannot patch resource", "give the operator its rights back"}) {
-			return text
+			return "the log: " + text
 		}
 		return ""
 	})

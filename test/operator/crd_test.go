@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +16,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/yaml"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
@@ -150,7 +153,7 @@ func TestCRDUpgraded(t *testing.T) {
 	})
 	r.eventually("the log says what is wrong, and what to do", func() string {
 		if text := r.log.String(); !containsAll(text, []string{"status of PrinterRelay " + r.ns + "/copiers", "status.listeners", "apply config/crd of its release"}) {
-			return text
+			return "the log: " + text
 		}
 		return ""
 	})
@@ -160,18 +163,28 @@ func TestCRDUpgraded(t *testing.T) {
 	r.rests(op, func() { r.nudge("copiers") })
 }
 
-// TestCRDGone: the CRD of the upstreams vanishes for a moment, and with it all
+// TestCRDGone: the operator begins before its CRDs, says so, and waits for them. The
+// CRD of the upstreams vanishes for a moment, and with it all
 // MailUpstreams: no relay's objects go, and none takes new mail until it has its
 // upstream back. Then the CRD of the relays vanishes: their instances end and their
 // volumes stay, and the same relays find them again. The operator runs on.
 func TestCRDGone(t *testing.T) {
 	r := newRigAlone(t)
+	r.vanish(upstreamsCRD)
 	op, _ := r.runFaulty(func(o *controllers.Options) { o.LookEvery = 100 * time.Millisecond })
 	t.Cleanup(func() {
 		op.stop()
 		r.install(crd(t, upstreamsCRD))
 		r.install(crd(t, relaysCRD))
 	})
+	r.eventually("it says what it waits for", func() string {
+		if text := r.log.String(); !containsAll(text, []string{"cannot begin yet", "kind MailUpstream of printerrelay.dev/v1alpha1 is not served", "config/crd"}) {
+			return "the log: " + text
+		}
+		return ""
+	})
+	r.install(crd(t, upstreamsCRD))
+	r.applyAgain(smarthost)
 	r.copiersReady("replicas: 2")
 	objects, pod := r.objects(), r.node.podOf("copiers-0").UID
 	r.vanish(upstreamsCRD)
@@ -233,6 +246,21 @@ func (r *rig) vanish(name string) {
 			return ""
 		}
 		return describeCRD(is)
+	})
+	http, err := rest.HTTPClientFor(r.server.Config)
+	if err != nil {
+		r.Fatal(err)
+	}
+	kind := crd(r, name).Spec.Names.Kind
+	r.eventually(kind+" is no longer among the kinds of the API server", func() string {
+		mapper, err := apiutil.NewDynamicRESTMapper(r.server.Config, http)
+		if err != nil {
+			return err.Error()
+		}
+		if _, err := mapper.RESTMapping(v1alpha1.GroupVersion.WithKind(kind).GroupKind(), v1alpha1.GroupVersion.Version); !meta.IsNoMatchError(err) {
+			return fmt.Sprint(err)
+		}
+		return ""
 	})
 }
 
