@@ -182,9 +182,8 @@ func (s *Server) noteEnd(c *wire.Conn, listener string, r *transcript.Recorder, 
 	}
 }
 
-// noteTurnedAway notes a client that the limits keep out.
-func (s *Server) noteTurnedAway(listener string, client netip.Addr, hidden bool, why string, at time.Time) {
-	r := reply.TooManyConnections()
+// noteTurnedAway notes a client that gets no further than the greeting.
+func (s *Server) noteTurnedAway(listener string, client netip.Addr, hidden bool, r *reply.Reply, why string, at time.Time) {
 	s.Copiers.Refused(&inventory.Visit{At: at, Client: client, Hidden: hidden, Listener: listener},
 		&inventory.Attempt{Kind: inventory.Refused, Reply: r.String(), Code: code(r), Why: why})
 }
