@@ -19,6 +19,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/delivery"
+	"github.com/printerrelay/printer-relay/relay/history"
 	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/plan"
@@ -55,6 +56,9 @@ type instance struct {
 	copiers  *inventory.Store
 	probe    *selfprobe.Runner
 	traffic  *traffic.Recorder
+	history  *history.Store
+	forget   context.CancelFunc // ends history, which outlasts who tells it
+	past     sync.WaitGroup
 	absent   []string // Secrets that were last said to be missing; of who applies plans
 
 	cancel context.CancelFunc
@@ -103,9 +107,10 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source, b budget
 	if err := in.delivery.Update(pl); err != nil {
 		return err
 	}
+	in.remember(pl)
 	in.queue = queue.New(in.spool, queue.Options{
 		Deliver: in.delivery, Settings: queue.SettingsOf(pl), Capabilities: in.delivery.Capabilities,
-		Log: in.log, Metrics: in.metrics, Grace: in.grace, MaxMemory: b.queue,
+		Log: in.log, Metrics: in.metrics, Grace: in.grace, MaxMemory: b.queue, Witness: in.history.Witness,
 	})
 	if err := in.queue.Load(); err != nil {
 		return err
@@ -129,6 +134,7 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source, b budget
 		Bind: p.Bind, PortOffset: p.PortOffset, State: in.dir, Spool: in.spool, Queue: in.queue, Limiter: in.limiter,
 		Connections: b.connections, Receiving: b.receiving,
 		CarriesUTF8: in.delivery.CarriesUTF8, Transcripts: in.failed, Copiers: in.copiers, Metrics: in.metrics, Log: in.log,
+		Refused: func(r smtpd.Refusal) { in.history.Refused(history.RefusedCommand(r)) },
 	})
 	in.missing(pl, src)
 	in.metrics.IntakeClosed.Set(boolean(pl.Intake == plan.IntakeRefuse))
@@ -199,6 +205,8 @@ func (in *instance) gauges(r prometheus.Registerer, pl *plan.Plan) {
 		metrics.QueueOldest:   of(func(s queue.Snapshot) float64 { return s.Oldest.Seconds() }),
 		metrics.SpoolBytes:    func() float64 { return float64(in.spool.Usage().Bytes) },
 		metrics.SpoolFree:     func() float64 { return float64(in.spool.Usage().Free) },
+		metrics.HistoryBytes:  func() float64 { return float64(in.history.Octets()) },
+		metrics.HistoryOK:     func() float64 { return boolean(in.history.Problem() == "") },
 	})
 	metrics.Inventory(r, key(pl), func() ([]metrics.Copiers, int) {
 		kinds, strangers := in.copiers.Counts()
@@ -255,6 +263,7 @@ func (in *instance) run(pl *plan.Plan, src secrets.Source) error {
 	}
 	in.spool.Resize(pl.Spool.Size)
 	in.queue.Update(queue.SettingsOf(pl))
+	in.history.Update(historySettings(pl))
 	return in.server.Update(pl, src)
 }
 
@@ -338,6 +347,10 @@ func (in *instance) close() {
 		in.cancel()
 		in.wg.Wait()
 	}
+	if in.forget != nil {
+		in.forget()
+		in.past.Wait()
+	}
 	if in.delivery != nil {
 		in.delivery.Close()
 	}
@@ -401,6 +414,9 @@ func (in *instance) Queue() admin.Queue { return in.queue }
 // Sessions implements admin.Relay.
 func (in *instance) Sessions() admin.Sessions { return in.failed }
 
+// Messages implements admin.Relay.
+func (in *instance) Messages() admin.Messages { return in.history }
+
 // Copiers implements admin.Relay.
 func (in *instance) Copiers() admin.Copiers { return in.copiers }
 
@@ -445,6 +461,9 @@ func (in *instance) State() admin.RelayState {
 	if err := in.spool.Full(smallMessage); err != nil {
 		st.Ready = false
 		st.Problems = append(st.Problems, err.Error())
+	}
+	if p := in.history.Problem(); p != "" {
+		st.Problems = append(st.Problems, p)
 	}
 	exposed(&st, in.probe)
 	if len(st.Listeners) == 0 {

@@ -38,6 +38,7 @@ type fake struct {
 	key      string
 	state    RelayState
 	sessions *transcript.Store
+	messages Messages
 	copiers  *inventory.Store
 	err      error
 	mu       sync.Mutex
@@ -60,6 +61,7 @@ type relayOf struct{ *fake }
 
 func (r relayOf) Queue() Queue       { return r.fake }
 func (r relayOf) Sessions() Sessions { return r.sessions }
+func (r relayOf) Messages() Messages { return r.messages }
 func (r relayOf) Copiers() Copiers {
 	if r.copiers == nil {
 		return nil
