@@ -105,7 +105,7 @@ func TestOneDeviceHasOneSlash64(t *testing.T) {
 	}
 }
 
-var addresses = flag.Int("addresses", 50_000, "how many of them TestSweep comes from")
+var addresses = flag.Int("addresses", 20_000, "how many of them TestSweep comes from")
 
 // TestSweep: a million addresses, of any networks, neither grow the memory nor have
 // those forgotten who send, who log in, or whom a rule names.
@@ -168,7 +168,7 @@ func TestSweep(t *testing.T) {
 func TestSweepFromWithin(t *testing.T) {
 	s := New()
 	s.Accepted(visit("10.99.1.1", noon), accepted())
-	for i := range 40_000 {
+	for i := range 8_000 {
 		a := netip.AddrFrom4([4]byte{10, 20, byte(i >> 8), byte(i)})
 		s.Accepted(&Visit{At: noon.Add(time.Duration(i) * time.Second), Client: a, Listener: "legacy", Name: "x"}, accepted())
 	}
