@@ -189,14 +189,13 @@ func (s *Server) noteTurnedAway(listener string, client netip.Addr, hidden bool,
 }
 
 // noteAccepted notes a message that was acknowledged.
-func (s *session) noteAccepted(m *queue.Message) {
+func (s *session) noteAccepted(tx *transaction, m *queue.Message) {
 	if s.srv.Copiers == nil {
 		return
 	}
 	v := s.visit(m.Arrived)
 	note := inventory.Message{ID: m.ID, Sender: s.tried.sender, Octets: m.Size}
-	var room [8]string
-	note.Domains = room[:0]
+	note.Domains = tx.domains[:0]
 	for i := range m.Recipients {
 		r := &m.Recipients[i]
 		if r.Copy {
