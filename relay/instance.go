@@ -55,10 +55,10 @@ type instance struct {
 	failed   *transcript.Store // sessions
 	copiers  *inventory.Store
 	probe    *selfprobe.Runner
+	traffic  *traffic.Recorder
 	history  *history.Store
 	forget   context.CancelFunc // ends history, which outlasts who tells it
 	past     sync.WaitGroup
-	traffic  *traffic.Recorder
 	absent   []string // Secrets that were last said to be missing; of who applies plans
 
 	cancel context.CancelFunc

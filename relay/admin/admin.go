@@ -36,8 +36,8 @@ type Relay interface {
 	State() RelayState
 	Queue() Queue
 	Sessions() Sessions
-	Messages() Messages
 	Traffic() traffic.Day
+	Messages() Messages
 	Copiers() Copiers
 }
 
@@ -63,9 +63,9 @@ type Config struct {
 type Server struct {
 	Config
 	started   time.Time
-	tokens    bool // callers show one, which Authorize has verified
 	http      *http.Server
 	documents http.Handler // what is guarded, without the guard
+	tokens    bool         // callers show one, which Authorize has verified
 }
 
 // New makes a server; Serve runs it.
@@ -108,7 +108,7 @@ func (s *Server) routes() http.Handler {
 	if s.Console != nil {
 		mux.Handle("/", http.NewCrossOriginProtection().Handler(s.guard(s.Console(s.Inside))))
 	}
-	for _, path := range []string{"/state", "/traffic", "/queue", "/queue/", "/sessions", "/sessions/", "/copiers", "/copiers/", "/messages", "/messages/"} {
+	for _, path := range []string{"/state", "/traffic", "/queue", "/queue/", "/sessions", "/sessions/", "/messages", "/messages/", "/copiers", "/copiers/"} {
 		mux.Handle(path, http.NewCrossOriginProtection().Handler(s.guard(guarded)))
 	}
 	return mux

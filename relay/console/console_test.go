@@ -253,11 +253,11 @@ func FuzzPages(f *testing.F) {
 func TestVisible(t *testing.T) {
 	for in, want := range map[string]string{
 		"Grüße, 東京 👍\n\tx": "Grüße, 東京 👍\n\tx",
-		"a\u202eb":          "a⟨U+202E⟩b",
-		"a\x1bb\rc":         "a⟨U+001B⟩b⟨U+000D⟩c",
-		"a\u00a0b\u3164":    "a⟨U+00A0⟩b⟨U+3164⟩",
-		"a\xffb\ufffd":      "a⟨FF⟩b\ufffd",
-		"\U000e0041":        "⟨U+E0041⟩",
+		"a\u202eb":         "a⟨U+202E⟩b",
+		"a\x1bb\rc":        "a⟨U+001B⟩b⟨U+000D⟩c",
+		"a\u00a0b\u3164":   "a⟨U+00A0⟩b⟨U+3164⟩",
+		"a\xffb\ufffd":     "a⟨FF⟩b\ufffd",
+		"\U000e0041":       "⟨U+E0041⟩",
 	} {
 		if got := string(visible([]byte(in))); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
