@@ -63,16 +63,16 @@ type Config struct {
 type Server struct {
 	Config
 	started   time.Time
+	tokens    bool // callers show one, which Authorize has verified
 	http      *http.Server
 	documents http.Handler // what is guarded, without the guard
-	tokens    bool         // callers show one, which Authorize has verified
 }
 
 // New makes a server; Serve runs it.
 func New(c Config) *Server {
 	s := &Server{Config: c, started: time.Now(), tokens: c.Authorize != nil}
 	if s.Authorize == nil {
-		s.Authorize = loopbackOnly
+		s.Authorize = LoopbackOnly
 	}
 	s.http = s.server(s.routes())
 	return s
@@ -170,9 +170,9 @@ func (s *Server) caller(r *http.Request) string {
 	return r.RemoteAddr
 }
 
-// loopbackOnly admits a caller on this machine. The Host is looked at too: a
+// LoopbackOnly admits a caller on this machine. The Host is looked at too: a
 // web page that rebinds its name to 127.0.0.1 still sends its own name.
-func loopbackOnly(r *http.Request) error {
+func LoopbackOnly(r *http.Request) error {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !peer.Addr().Unmap().IsLoopback() {
 		return errors.New("state and queue control are served on loopback only: use --admin 127.0.0.1:PORT and call from this machine")
@@ -218,7 +218,9 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) state(w http.ResponseWriter, _ *http.Request) {
 	st := State{Version: s.Version, Started: s.started, Phase: s.Phase()}
 	for _, r := range s.Relays() {
-		st.Relays = append(st.Relays, r.State())
+		of := r.State()
+		of.Copiers = copierStates(r.Copiers())
+		st.Relays = append(st.Relays, of)
 	}
 	writeJSON(w, st)
 }

@@ -71,7 +71,9 @@ func pagesOf(v *view) (out []tab) {
 	for _, t := range []struct{ id, path, name string }{
 		{"relay", "", "Overview"},
 		{"setup", "setup", "Set up a copier"},
+		{"copiers", "copiers", "Copiers"},
 		{"sessions", "sessions", "Failed sessions"},
+		{"messages", "messages", "Messages"},
 		{"upstreams", "upstreams", "Upstreams"},
 		{"queue", "queue", "Waiting mail"},
 		{"why", "why", "Why refused?"},
