@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -151,6 +153,7 @@ func reportOf(r *admin.RelayState, phase string) *status.Report {
 			Oldest: time.Duration(r.Queue.OldestSeconds * float64(time.Second)),
 		},
 	}
+	out.Copiers = copiersOf(r.Copiers)
 	for _, l := range r.Listeners {
 		out.Connections += l.Connections
 		out.Listeners = append(out.Listeners, status.ListenerReport{Name: l.Name, Open: l.Address != "", Problem: l.Error})
@@ -161,6 +164,36 @@ func reportOf(r *admin.RelayState, phase string) *status.Report {
 		})
 	}
 	return out
+}
+
+// copiersOf are the devices that an instance reports, within the bounds of the status.
+func copiersOf(all []admin.CopierState) (out []status.CopierReport) {
+	for _, c := range all[:min(len(all), admin.StateCopiers)] {
+		if _, err := admin.DeviceAddress(c.Device); err != nil {
+			continue
+		}
+		out = append(out, status.CopierReport{
+			Address: c.Device, Name: line(c.Name, 253), User: line(c.User, 254), TLSVersion: line(c.TLSVersion, 8), Last: c.Last, LastScan: c.LastScan, LastRefusal: line(c.LastRefusal, 256),
+		})
+	}
+	return out
+}
+
+// line is a text of a device's as it may stand in a status: a relay's Pod faces the
+// copiers, and is believed nothing.
+func line(s string, n int) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	for i := range s {
+		if i+utf8.UTFMax > n {
+			return s[:i]
+		}
+	}
+	return s
 }
 
 // maxListeners that a relay can have.

@@ -7,8 +7,8 @@
 // that Authorize lets in. Standalone that is whoever reaches the loopback
 // address.
 //
-// It may import relay/queue, relay/history, relay/transcript, relay/inventory, relay/traffic and
-// relay/metrics; nothing under relay/smtpd.
+// It may import relay/queue, relay/history, relay/transcript, relay/inventory,
+// relay/traffic and relay/metrics; nothing under relay/smtpd.
 package admin
 
 import (
@@ -218,7 +218,9 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) state(w http.ResponseWriter, _ *http.Request) {
 	st := State{Version: s.Version, Started: s.started, Phase: s.Phase()}
 	for _, r := range s.Relays() {
-		st.Relays = append(st.Relays, r.State())
+		of := r.State()
+		of.Copiers = copierStates(r.Copiers())
+		st.Relays = append(st.Relays, of)
 	}
 	writeJSON(w, st)
 }

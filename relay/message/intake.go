@@ -27,6 +27,8 @@ const (
 	maxRaw8   = 16 << 10 // octets of one field that is to be encoded
 	maxHops   = 100      // Received fields; RFC 5321 6.3 wants at least 100
 	chunk     = 32 << 10
+
+	usualHeader = 1 << 10 // octets
 )
 
 // IntakeOptions say how one message is taken in.
@@ -80,7 +82,7 @@ func Intake(dst io.Writer, src io.Reader, o IntakeOptions) (Facts, error) {
 	out := chunks.Get().(*[]byte)
 	in := chunks.Get().(*[]byte)
 	defer func() { chunks.Put(in); chunks.Put(out) }()
-	k := &intake{o: o, dst: dst, buf: (*out)[:0]}
+	k := &intake{o: o, dst: dst, buf: (*out)[:0], head: make([]byte, 0, usualHeader)}
 	k.lines = lines{reject: o.Reject, out: k.line}
 	var came int64
 	var failed error

@@ -70,6 +70,14 @@ func (l *lane) configure(up *plan.Upstream) {
 	l.bucket.set(float64(up.PerMinute), time.Minute)
 }
 
+// empty drops all jobs that have not begun.
+func (l *lane) empty() {
+	l.ready, l.parked = ready{}, 0
+	for _, d := range l.domains {
+		d.parked = fifo[*job]{}
+	}
+}
+
 // follow takes the rate that the provider tells for all that send by the
 // account: this instance's share of it.
 func (l *lane) follow(perSecond float64) {

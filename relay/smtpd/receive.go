@@ -263,7 +263,7 @@ func (s *session) received(tx *transaction, id string) string {
 	cipher := ""
 	if t := s.conn.TLS(); t != nil {
 		with += "S"
-		cipher = fmt.Sprintf("\r\n\t(using %s with cipher %s)", strings.Replace(tls.VersionName(t.Version), " ", "v", 1), tls.CipherSuiteName(t.CipherSuite))
+		cipher = fmt.Sprintf("\r\n\t(using %s with cipher %s)", strings.Replace(tls.VersionName(t.Version), " ", "v", 1), wire.CipherName(t.CipherSuite))
 	}
 	if s.user != "" {
 		with += "A"
