@@ -73,6 +73,10 @@ test-crash: ## Kill the relay CRASH_KILLS times under load and look for lost mai
 test-power: test-deps ## Cut the power of the relay's volume POWER_CUTS times on ext4 and on xfs (as root)
 	POWER_CUTS=$(POWER_CUTS) go test -count=1 -timeout 60m -v -run '^TestPowerCutsLoseNothing$$' ./test/disk
 
+.PHONY: screenshots
+screenshots: test-deps ## Take the pictures of the console that README and documents show
+	go test -count=1 -run '^TestScreenshots$$' ./test/console -args -screenshots '$(CURDIR)/docs/images'
+
 .PHONY: test-deps
 test-deps: ## Install the programs that the tests run (Debian packages, some from npm)
 	@hack/test-deps.sh

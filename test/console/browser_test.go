@@ -67,7 +67,7 @@ type found struct {
 }
 
 // browserTime is far above what a walk takes.
-const browserTime = 8 * time.Minute
+const browserTime = 15 * time.Minute
 
 // walk has a real Chromium do a job.
 func walk(t *testing.T, j job) found {

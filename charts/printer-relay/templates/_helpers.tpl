@@ -72,3 +72,38 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- define "printer-relay.merge" -}}
 {{- toYaml (merge (fromYaml .ours) .theirs) -}}
 {{- end -}}
+
+{{- /* Secrets of the console, which only TokenReview has. */ -}}
+{{- define "printer-relay.consoleMounts" -}}
+{{- $c := .Values.console -}}
+{{- if and $c.enabled (eq $c.authentication "TokenReview") (or $c.certificateSecret $c.proxyCASecret) -}}
+volumeMounts:
+{{- if $c.certificateSecret }}
+- name: console
+  mountPath: /etc/printer-relay/console
+  readOnly: true
+{{- end }}
+{{- if $c.proxyCASecret }}
+- name: console-proxy
+  mountPath: /etc/printer-relay/console-proxy
+  readOnly: true
+{{- end }}
+{{- end -}}
+{{- end -}}
+
+{{- define "printer-relay.consoleVolumes" -}}
+{{- $c := .Values.console -}}
+{{- if and $c.enabled (eq $c.authentication "TokenReview") (or $c.certificateSecret $c.proxyCASecret) -}}
+volumes:
+{{- with $c.certificateSecret }}
+- name: console
+  secret:
+    secretName: {{ . }}
+{{- end }}
+{{- with $c.proxyCASecret }}
+- name: console-proxy
+  secret:
+    secretName: {{ . }}
+{{- end }}
+{{- end -}}
+{{- end -}}
