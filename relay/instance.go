@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -100,7 +101,8 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source, b budget
 	}
 	in.queue = queue.New(in.spool, queue.Options{
 		Deliver: in.delivery, Settings: queue.SettingsOf(pl), Capabilities: in.delivery.Capabilities,
-		Log: in.log, Metrics: in.metrics, Grace: in.grace, MaxMemory: b.queue,
+		Permits: func(m *queue.Message) error { return permits(in.plan.Load(), *in.secrets.Load(), in.spool, m) },
+		Log:     in.log, Metrics: in.metrics, Grace: in.grace, MaxMemory: b.queue,
 	})
 	if err := in.queue.Load(); err != nil {
 		return err
@@ -187,6 +189,7 @@ func (in *instance) gauges(r prometheus.Registerer, pl *plan.Plan) {
 		metrics.SpoolBytes:    func() float64 { return float64(in.spool.Usage().Bytes) },
 		metrics.SpoolFree:     func() float64 { return float64(in.spool.Usage().Free) },
 	})
+	metrics.Holds(r, key(pl), in.heldBy)
 	metrics.Upstreams(r, key(pl), func() []metrics.Upstream {
 		var out []metrics.Upstream
 		for _, u := range in.queue.Snapshot().Upstreams {
@@ -198,9 +201,21 @@ func (in *instance) gauges(r prometheus.Registerer, pl *plan.Plan) {
 	})
 }
 
+// heldBy counts what each hold keeps: those of the plan, and others that left some.
+func (in *instance) heldBy() map[string]int {
+	out := maps.Clone(in.queue.Snapshot().HeldBy)
+	if out == nil {
+		out = map[string]int{}
+	}
+	for i := range in.plan.Load().Holds {
+		out[in.plan.Load().Holds[i].Name] += 0
+	}
+	return out
+}
+
 // apply brings the relay to another plan without a restart. If it cannot be
-// had as a whole the one before stays, with the new Secrets, and without intake
-// if the new one has none: neither a revoked password nor the kill switch waits
+// had as a whole the one before stays, with the new Secrets and holds, and without
+// intake if the new one has none: neither a revoked password nor the kill switch waits
 // for a port.
 func (in *instance) apply(pl *plan.Plan, src secrets.Source) error {
 	old := in.plan.Load()
@@ -211,6 +226,7 @@ func (in *instance) apply(pl *plan.Plan, src secrets.Source) error {
 		if pl.Intake == plan.IntakeRefuse {
 			old = refusing(old)
 		}
+		old = withHolds(old, pl.Holds)
 		pl = old
 		if back := in.run(pl, src); back != nil {
 			in.log.Error("going back to the last good plan", "cause", back)
@@ -376,7 +392,7 @@ func (in *instance) State() admin.RelayState {
 	q, u := in.queue.Snapshot(), in.spool.Usage()
 	st := admin.RelayState{
 		Namespace: pl.Namespace, Name: pl.Name, PlanHash: pl.Hash, Ready: true, Intake: string(pl.Intake),
-		Queue: admin.QueueState{Pending: q.Pending, Deferred: q.Deferred, Held: q.Held, Failed: q.Failed, OldestSeconds: q.Oldest.Seconds()},
+		Queue: admin.QueueState{Pending: q.Pending, Deferred: q.Deferred, Held: q.Held, Failed: q.Failed, OldestSeconds: q.Oldest.Seconds(), HeldBy: in.heldBy()},
 		Spool: admin.SpoolState{Entries: u.Entries, Bytes: u.Bytes, Free: u.Free},
 	}
 	for _, l := range in.server.Listeners() {

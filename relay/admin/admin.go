@@ -6,7 +6,7 @@
 // that Authorize lets in. Standalone that is whoever reaches the loopback
 // address.
 //
-// It may import relay/queue, relay/transcript and relay/metrics; nothing under
+// It may import relay/queue, relay/reply, relay/transcript and relay/metrics; nothing under
 // relay/smtpd.
 package admin
 
@@ -24,6 +24,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/reply"
 )
 
 // Relay is one running relay, as far as the admin port needs it.
@@ -43,9 +46,9 @@ type Config struct {
 	Registry *prometheus.Registry
 	Log      *slog.Logger
 
-	// Authorize admits a caller to state and queue control; nil admits those
-	// whose connection and Host are on loopback.
-	Authorize func(*http.Request) error
+	// Authorize admits a caller to state and queue control, and says who it is; nil
+	// admits those whose connection and Host are on loopback.
+	Authorize func(*http.Request) (who string, err error)
 }
 
 // Server is the admin port.
@@ -128,30 +131,46 @@ func serve(ctx context.Context, h *http.Server, l net.Listener) error {
 
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := s.Authorize(r); err != nil {
+		who, err := s.Authorize(r)
+		if err != nil {
 			http.Error(w, err.Error(), http.StatusForbidden)
 			return
 		}
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r.WithContext(queue.WithPerson(r.Context(), personOf(who, r))))
 	})
 }
 
 // loopbackOnly admits a caller on this machine. The Host is looked at too: a
 // web page that rebinds its name to 127.0.0.1 still sends its own name.
-func loopbackOnly(r *http.Request) error {
+func loopbackOnly(r *http.Request) (string, error) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !peer.Addr().Unmap().IsLoopback() {
-		return errors.New("state and queue control are served on loopback only: use --admin 127.0.0.1:PORT and call from this machine")
+		return "", errors.New("state and queue control are served on loopback only: use --admin 127.0.0.1:PORT and call from this machine")
 	}
 	host := r.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
 	if a, err := netip.ParseAddr(strings.Trim(host, "[]")); host != "localhost" && (err != nil || !a.IsLoopback()) {
-		return errors.New("the Host of the request is not this machine's loopback address")
+		return "", errors.New("the Host of the request is not this machine's loopback address")
 	}
-	return nil
+	return "loopback", nil
 }
+
+// UserHeader has whom a caller says it asks for, in a request: the token of a
+// ServiceAccount may be used by several people. It is a claim, and logged as one.
+const UserHeader = "Printer-Relay-User"
+
+// personOf is who asks: whom the caller was recognised as, and whom it says it asks for.
+func personOf(who string, r *http.Request) queue.Person {
+	if claim := reply.Line(r.Header.Get(UserHeader), 128); claim != "" {
+		who = fmt.Sprintf("%s (says: %s)", who, claim)
+	}
+	return queue.Person{Name: who, Override: r.URL.Query().Get(overrideParam) == "true"}
+}
+
+// overrideParam of a query does what the policy of now forbids.
+const overrideParam = "override-policy"
 
 // readyz is 200 while every relay takes mail. Its body names what is not well
 // in either case: a bad edit keeps the last good plan running, and says so.

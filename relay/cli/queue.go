@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +25,7 @@ import (
 type queueFlags struct {
 	addr, state, relay string
 	json               bool
+	override           bool
 	filter             queue.Filter
 }
 
@@ -32,8 +36,9 @@ func newQueue() *cobra.Command {
 		Short: "Look at and change the mail that waits or failed",
 		Long: `Talks to the admin port of a relay that runs (--admin), or works on the state
 folder of one that does not (--state). Messages are selected by queue ID or by
---upstream, --sender, --client, --older-than and --status together, or with
---all.`,
+--upstream, --sender, --client, --older-than, --status and --held-by together, or
+with --all. What is released, rerouted or retried after it failed has to pass the
+policy of now again.`,
 		RunE: needVerb,
 	}
 	p := c.PersistentFlags()
@@ -83,12 +88,14 @@ func (f *queueFlags) selectors(c *cobra.Command) {
 	p.StringVar(&f.filter.Sender, "sender", "", `from this address or pattern, or "<>"`)
 	p.StringVar(&f.filter.Client, "client", "", "from this address, network or login")
 	p.StringVar((*string)(&f.filter.State), "status", "", "pending, deferred, held or failed")
+	p.StringVar(&f.filter.HeldBy, "held-by", "", "that this hold of the PrinterRelay keeps")
 	p.DurationVar(&f.filter.OlderThan, "older-than", 0, "that came in so long ago")
 	p.BoolVar(&f.filter.All, "all", false, "every message")
 }
 
 // with runs do on the queue that the flags name.
 func (f *queueFlags) with(c *cobra.Command, do func(admin.Queue) error) error {
+	c.SetContext(queue.WithPerson(c.Context(), queue.Person{Name: myself(), Override: f.override}))
 	if f.state == "" {
 		return do(admin.NewClient(c.Context(), f.addr, f.relay))
 	}
@@ -104,6 +111,18 @@ func (f *queueFlags) with(c *cobra.Command, do func(admin.Queue) error) error {
 		return err
 	}
 	return errors.Join(do(q), q.Close())
+}
+
+// myself is who runs the command, as the system knows them.
+func myself() string {
+	name := ""
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		name += "@" + host
+	}
+	return name
 }
 
 func printJSON(c *cobra.Command, v any) error {
@@ -207,7 +226,7 @@ func (f *queueFlags) export() *cobra.Command {
 		Use: "export ID", Short: "Write a message as it was taken in (RFC 5322) to standard output", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.with(c, func(q admin.Queue) error {
-				body, err := q.Export(args[0])
+				body, err := q.Export(c.Context(), args[0])
 				if err != nil {
 					return err
 				}
@@ -232,20 +251,28 @@ func (f *queueFlags) verb(name, short, param, help string, do func(context.Conte
 				s := f.filter
 				s.IDs = ids
 				changed, err := do(c.Context(), q, s, value)
-				if err != nil {
+				var kept *queue.KeptError
+				if err != nil && !errors.As(err, &kept) {
 					return err
 				}
 				if f.json {
-					return printJSON(c, admin.Changed{Changed: changed})
+					done := admin.Changed{Changed: changed}
+					if kept != nil {
+						done.Kept = kept.Messages
+					}
+					return errors.Join(printJSON(c, done), err)
 				}
 				for _, id := range changed {
 					fmt.Fprintln(c.OutOrStdout(), id)
 				}
-				return nil
+				return err
 			})
 		},
 	}
 	f.selectors(c)
+	if slices.Contains([]string{"release", "retry", "reroute"}, name) {
+		c.Flags().BoolVar(&f.override, "override-policy", false, "also what a hold, the policy of now or the upstream speaks against; it is logged, with who did it")
+	}
 	if param != "" {
 		c.Flags().StringVar(&value, param, "", help)
 	}

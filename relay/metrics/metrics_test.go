@@ -31,6 +31,7 @@ func all(up []Upstream) (*prometheus.Registry, *Set) {
 	Sampled(r, "ns/office", map[Gauge]func() float64{
 		QueuePending: zero, QueueDeferred: zero, QueueHeld: zero, QueueFailed: zero, QueueOldest: zero, SpoolBytes: zero, SpoolFree: zero,
 	})
+	Holds(r, "ns/office", func() map[string]int { return map[string]int{"stolen": 3} })
 	Upstreams(r, "ns/office", func() []Upstream { return up })
 	return r, s
 }
@@ -90,7 +91,7 @@ func TestNamesFollowPrometheusConventions(t *testing.T) {
 // A label that a peer can fill would let it grow the series without end.
 func TestLabelsAreBounded(t *testing.T) {
 	// Named by the manifests, or one of a fixed set of words.
-	bounded := []string{"relay", "listener", "upstream", "policy", "rule", "reason", "version", "mechanism", "result", "action", "mode", "outcome", "scope", "kind", "state"}
+	bounded := []string{"relay", "listener", "upstream", "policy", "rule", "reason", "version", "mechanism", "result", "action", "mode", "outcome", "scope", "kind", "state", "hold"}
 	for name, f := range touched(t) {
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {

@@ -35,7 +35,11 @@ type Options struct {
 	// Notice writes a notification as a whole message to w; nil: WriteNotice.
 	Notice func(w io.Writer, n *Notice) (Content, error)
 
-	Log         *slog.Logger  // nil: none
+	Log *slog.Logger // nil: none
+	// Permits says why the policy of now would not take a message in; nil: it would.
+	// Verbs that let mail go ask it. It may read the spool.
+	Permits func(m *Message) error
+
 	Metrics     *metrics.Set  // nil: none
 	MaxMessages int           // 0: 500,000
 	MaxMemory   int64         // octets that messages may take in memory, about; 0: 400 MiB
@@ -237,7 +241,7 @@ func (q *Queue) Submit(w *spool.Writer, m *Message) (*Ticket, error) {
 	if m.Origin == nil {
 		m.Origin = &Origin{}
 	}
-	if !q.reserve() {
+	if !q.reserve(m) {
 		w.Abort()
 		return nil, ErrFull
 	}
@@ -264,13 +268,17 @@ func (q *Queue) Submit(w *spool.Writer, m *Message) (*Ticket, error) {
 	return q.add(m), nil
 }
 
-func (q *Queue) reserve() bool {
+// reserve keeps a place for m, and holds it where the manifests say so.
+func (q *Queue) reserve(m *Message) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.items)+q.coming >= q.o.MaxMessages {
 		return false
 	}
 	q.coming++
+	if h := q.routing.holdOf(m); h != nil {
+		m.Held = holdText(h)
+	}
 	return true
 }
 
@@ -320,15 +328,4 @@ func (q *Queue) stuck(it *item) bool {
 		}
 	}
 	return false
-}
-
-// Export gives the message as it was taken in: RFC 5322 with CRLF line ends.
-func (q *Queue) Export(id string) (io.ReadCloser, error) {
-	q.mu.Lock()
-	_, ok := q.items[id]
-	q.mu.Unlock()
-	if !ok {
-		return nil, fmt.Errorf("%s: %w", id, ErrNotFound)
-	}
-	return q.store.Body(id)
 }
