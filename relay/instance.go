@@ -40,6 +40,7 @@ type instance struct {
 	registry prometheus.Registerer // with what this instance registered
 	metrics  *metrics.Set
 	plan     atomic.Pointer[plan.Plan]
+	judge    atomic.Pointer[plan.Plan] // whose policy verbs of the queue go by: plan, or the one that is being applied
 	secrets  atomic.Pointer[secrets.Source]
 	closed   atomic.Pointer[string] // why no new mail is taken though the manifests do not say so; nil: it is
 
@@ -65,6 +66,7 @@ func newInstance(p *Process, pl *plan.Plan, src secrets.Source, b budget) (*inst
 		limiter: policy.NewLimiter(), failed: transcript.NewStore(),
 	}
 	in.plan.Store(pl)
+	in.judge.Store(pl)
 	in.secrets.Store(&src)
 	r := &registrations{Registerer: p.registry}
 	in.registry = r
@@ -101,7 +103,7 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source, b budget
 	}
 	in.queue = queue.New(in.spool, queue.Options{
 		Deliver: in.delivery, Settings: queue.SettingsOf(pl), Capabilities: in.delivery.Capabilities,
-		Permits: func(m *queue.Message) error { return permits(in.plan.Load(), *in.secrets.Load(), in.spool, m) },
+		Permits: func(m *queue.Message) error { return permits(in.judge.Load(), *in.secrets.Load(), in.spool, m) },
 		Log:     in.log, Metrics: in.metrics, Grace: in.grace, MaxMemory: b.queue,
 	})
 	if err := in.queue.Load(); err != nil {
@@ -249,6 +251,7 @@ func (in *instance) run(pl *plan.Plan, src secrets.Source) error {
 		return err
 	}
 	in.spool.Resize(pl.Spool.Size)
+	in.judge.Store(pl) // ahead of the sessions: who sees the new policy there finds it here
 	in.queue.Update(queue.SettingsOf(pl))
 	return in.server.Update(pl, src)
 }

@@ -102,7 +102,7 @@ func TestWhatIsAskedOfAHeldMessage(t *testing.T) {
 		"From":                 {`["*@copier.test"]`, `[mfp@copier.test]`, "PR-034"},
 		"a rewrite":            {`["*@copier.test"]`, `[mfp@copier.test], otherwise: Rewrite`, "replaces its sender now"},
 		"TLS":                  {"action: Allow", "action: Allow\n    connection: {tls: Required}", "PR-020"},
-		"the size":             {"action: Allow", "action: Allow\n    content: {messageSize: 1}", "content.messageSize"},
+		"the size":             {"action: Allow", "action: Allow\n    content: {messageSize: 10}", "content.messageSize"},
 		"the login":            {"mfp: swordfish", "other: swordfish", `no listener has the login "mfp"`},
 	} {
 		t.Run(name, func(t *testing.T) {
