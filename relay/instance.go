@@ -20,6 +20,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/delivery"
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
@@ -51,6 +52,7 @@ type instance struct {
 	server   *smtpd.Server
 	limiter  *policy.Limiter
 	failed   *transcript.Store // sessions
+	copiers  *inventory.Store
 	probe    *selfprobe.Runner
 	absent   []string // Secrets that were last said to be missing; of who applies plans
 
@@ -63,7 +65,7 @@ type instance struct {
 func newInstance(p *Process, pl *plan.Plan, src secrets.Source, b budget) (*instance, error) {
 	in := &instance{
 		log: p.Log.With("relay", key(pl)), dir: filepath.Join(p.State, pl.Namespace, pl.Name), grace: p.Grace,
-		limiter: policy.NewLimiter(), failed: transcript.NewStore(),
+		limiter: policy.NewLimiter(), failed: transcript.NewStore(), copiers: inventory.New(),
 	}
 	in.plan.Store(pl)
 	in.judge.Store(pl)
@@ -116,10 +118,12 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source, b budget
 		in.queue.Run(ctx) //nolint:errcheck // always nil
 	})
 	in.wg.Go(func() { in.checks.Run(ctx) })
+	in.copiers.Load(in.copiersFile(), time.Now(), in.log)
+	in.wg.Go(func() { in.copiers.Run(ctx, in.copiersFile(), inventory.SaveEvery, in.log) })
 	in.server = smtpd.New(smtpd.Config{
 		Bind: p.Bind, PortOffset: p.PortOffset, State: in.dir, Spool: in.spool, Queue: in.queue, Limiter: in.limiter,
 		Connections: b.connections, Receiving: b.receiving,
-		CarriesUTF8: in.delivery.CarriesUTF8, Transcripts: in.failed, Metrics: in.metrics, Log: in.log,
+		CarriesUTF8: in.delivery.CarriesUTF8, Transcripts: in.failed, Copiers: in.copiers, Metrics: in.metrics, Log: in.log,
 	})
 	in.missing(pl, src)
 	in.metrics.IntakeClosed.Set(boolean(pl.Intake == plan.IntakeRefuse))
@@ -348,6 +352,8 @@ func (in *instance) close() {
 	in.registry.(*registrations).forget()
 }
 
+func (in *instance) copiersFile() string { return filepath.Join(in.dir, inventory.FileName) }
+
 func (in *instance) limitsFile() string { return filepath.Join(in.dir, "limits.json") }
 
 // loadLimits takes up the rate limits' counts, so that a restart is no way
@@ -384,6 +390,9 @@ func (in *instance) Queue() admin.Queue { return in.queue }
 
 // Sessions implements admin.Relay.
 func (in *instance) Sessions() admin.Sessions { return in.failed }
+
+// Copiers implements admin.Relay.
+func (in *instance) Copiers() admin.Copiers { return in.copiers }
 
 // smallMessage is the size in octets below which there is no scan: a relay
 // without room for it is not ready.

@@ -1,13 +1,13 @@
 // Package admin serves a relay process's HTTP port: liveness, readiness,
-// metrics, state, queue control and the transcripts of sessions that failed. It
-// asks the relays; it decides nothing.
+// metrics, state, queue control, the devices that were seen and the transcripts of
+// sessions that failed. It asks the relays; it decides nothing.
 //
 // All but health and metrics holds addresses, so it is served only to callers
 // that Authorize lets in. Standalone that is whoever reaches the loopback
 // address.
 //
-// It may import relay/queue, relay/reply, relay/transcript and relay/metrics; nothing under
-// relay/smtpd.
+// It may import relay/queue, relay/reply, relay/transcript, relay/inventory and
+// relay/metrics; nothing under relay/smtpd.
 package admin
 
 import (
@@ -35,6 +35,7 @@ type Relay interface {
 	State() RelayState
 	Queue() Queue
 	Sessions() Sessions
+	Copiers() Copiers
 }
 
 // Config is what New takes. All fields are required but Authorize.
@@ -91,7 +92,8 @@ func (s *Server) routes() http.Handler {
 	guarded.HandleFunc("GET /state", s.state)
 	s.queueRoutes(guarded)
 	s.sessionRoutes(guarded)
-	for _, path := range []string{"/state", "/queue", "/queue/", "/sessions", "/sessions/"} {
+	s.copierRoutes(guarded)
+	for _, path := range []string{"/state", "/queue", "/queue/", "/sessions", "/sessions/", "/copiers", "/copiers/"} {
 		mux.Handle(path, http.NewCrossOriginProtection().Handler(s.guard(guarded)))
 	}
 	return mux

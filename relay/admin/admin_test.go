@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/common/model"
 	"go.uber.org/goleak"
 
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/transcript"
@@ -36,6 +37,7 @@ type fake struct {
 	key      string
 	state    RelayState
 	sessions *transcript.Store
+	copiers  *inventory.Store
 	err      error
 	kept     *queue.KeptError
 	person   queue.Person // of the last release
@@ -58,6 +60,7 @@ type relayOf struct{ *fake }
 
 func (r relayOf) Queue() Queue       { return r.fake }
 func (r relayOf) Sessions() Sessions { return r.sessions }
+func (r relayOf) Copiers() Copiers   { return r.copiers }
 
 func (f *fake) List(x queue.Filter) (queue.Page, error) {
 	_, err := f.note("list %s", x.Cursor)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/queue"
 )
 
@@ -136,7 +137,7 @@ func (s *Server) withQueue(h func(http.ResponseWriter, *http.Request, Queue) err
 func answerError(w http.ResponseWriter, err error) {
 	switch {
 	case err == nil:
-	case errors.Is(err, queue.ErrNotFound), errors.Is(err, errNoSession):
+	case errors.Is(err, queue.ErrNotFound), errors.Is(err, errNoSession), errors.Is(err, inventory.ErrNotFound):
 		http.Error(w, err.Error(), http.StatusNotFound)
 	default:
 		http.Error(w, err.Error(), http.StatusBadRequest)

@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
@@ -44,6 +45,7 @@ type Config struct {
 	Receiving   int         // messages that come in at once; 0: as many as there are connections
 	CarriesUTF8 func() bool // every reachable upstream can carry SMTPUTF8; nil: none
 	Transcripts *transcript.Store
+	Copiers     *inventory.Store // nil: none is kept
 	Metrics     *metrics.Set
 	Log         *slog.Logger
 }
@@ -76,6 +78,9 @@ type Server struct {
 func New(c Config) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{Config: c, verify: newVerifier(), places: newPlaces(c.Receiving), ctx: ctx, cancel: cancel, listeners: map[string]*listener{}}
+	if c.Copiers != nil {
+		c.Copiers.Expected = s.expected
+	}
 	if err := s.guard.trusted.restore(time.Now(), trustedFile(c.State)); err != nil {
 		c.Log.Warn("who logged in before the restart is not known", "cause", err)
 	}

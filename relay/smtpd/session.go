@@ -13,6 +13,7 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
 	"github.com/printerrelay/printer-relay/relay/queue"
@@ -37,8 +38,11 @@ type session struct {
 	mechanism     string
 	loginFailures int
 
-	mu sync.Mutex
-	tx *transaction
+	mu    sync.Mutex
+	tx    *transaction
+	auth  inventory.Auth // the last login that was tried
+	tried tried          // since the last MAIL
+	end   ending         // for the inventory, once the session is over
 }
 
 // transaction is one message, from MAIL to the reply to its final dot.
@@ -83,6 +87,7 @@ func (s *session) refuse(step string, r *reply.Reply, cause string) error {
 	s.srv.Metrics.Refusals.WithLabelValues(s.listener.Name, code(r)).Inc()
 	s.log.Warn("refused", "session", s.conn.ID, "listener", s.listener.Name, "client", s.conn.Addr.Addr(), "helo", reply.Line(s.gs.Hostname(), 128),
 		"user", s.user, "step", step, "reply", r.String(), "cause", cause)
+	s.noteRefusal(step, r, cause)
 	return &gosmtp.SMTPError{Code: r.Code, EnhancedCode: gosmtp.EnhancedCode(r.Enhanced), Message: r.Text}
 }
 
@@ -102,6 +107,8 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	if s.current() != nil {
 		return s.refuse("MAIL", reply.BadSequence("Sender already given, send RSET first"), "second MAIL (RFC 5321 4.1.4)")
 	}
+	sender := address(from)
+	s.trying(tried{mail: true, sender: sender.String()})
 	s.conn.Hidden = s.conn.Hidden || p.HiddenClients.Hides(s.conn.Addr.Addr()) // once hidden, for good: the connection is older than what shows it
 	if changed := s.renew(); changed != "" {
 		s.conn.Hangup()
@@ -117,7 +124,6 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 		}
 		return s.refuse("MAIL", reply.AuthRequired(), "the listener requires authentication")
 	}
-	sender := address(from)
 	if !sender.ASCII() && !opts.UTF8 {
 		return s.refuse("MAIL", reply.NeedsUTF8(), "non-ASCII sender without SMTPUTF8")
 	}
@@ -203,6 +209,7 @@ func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 		return s.refuse("RCPT", reply.BadSequence("Sender first (MAIL)"), "RCPT without MAIL")
 	}
 	given := address(to)
+	s.trying(tried{mail: s.tried.mail, sender: s.tried.sender, domain: envelope.DomainKey(given.Domain)})
 	if !given.ASCII() && !tx.utf8 {
 		return s.refuse("RCPT", reply.NeedsUTF8(), "non-ASCII recipient without SMTPUTF8")
 	}

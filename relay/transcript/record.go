@@ -304,6 +304,14 @@ func (r *Recorder) Named() {
 // Failed tells whether the session is worth keeping.
 func (r *Recorder) Failed() bool { return r != nil && r.failure != "" }
 
+// Failure tells how the session failed, if it did, and why.
+func (r *Recorder) Failure() (f Failure, cause string) {
+	if r == nil {
+		return "", ""
+	}
+	return r.failure, r.cause
+}
+
 // HELO is the name that the client gave last.
 func (r *Recorder) HELO() string {
 	if r == nil {

@@ -28,6 +28,7 @@ func (a adminRelay) Key() string              { return a.state.Namespace + "/" +
 func (a adminRelay) State() admin.RelayState  { return a.state }
 func (a adminRelay) Queue() admin.Queue       { return nil }
 func (a adminRelay) Sessions() admin.Sessions { return nil }
+func (a adminRelay) Copiers() admin.Copiers   { return nil }
 
 // TestTokens: what the operator writes into the ConfigMap lets the operator into
 // the relay's admin port, with tokens of the API server, and nobody else.

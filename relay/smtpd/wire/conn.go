@@ -33,6 +33,7 @@ type Conn struct {
 	buf  []byte // what was read and not yet used: buf[r:w]
 	r, w int
 	line []byte // the rest of a command line that go-smtp has not taken yet
+	cmd  []byte // the last command, as go-smtp has it
 	err  error  // the connection is over; go-smtp sees the end of its input
 
 	mu       sync.Mutex // guards what follows: Close may come from another goroutine
@@ -73,6 +74,13 @@ func newConn(l *Listener, s *slot, sock net.Conn, addr netip.AddrPort) *Conn {
 
 // TLS gives the state of TLS, nil in clear text.
 func (c *Conn) TLS() *tls.ConnectionState { return c.tls }
+
+// OffersTLS tells whether STARTTLS is offered to the client now.
+func (c *Conn) OffersTLS() bool { return c.tls == nil && c.Settings.offersTLS() }
+
+// Command gives the line of the command that is being answered, as go-smtp has it;
+// it is for the session's goroutine.
+func (c *Conn) Command() []byte { return c.cmd }
 
 // Extended tells whether the client said EHLO.
 func (c *Conn) Extended() bool { return c.extended }
