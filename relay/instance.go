@@ -30,7 +30,9 @@ import (
 	"github.com/printerrelay/printer-relay/relay/selfprobe"
 	"github.com/printerrelay/printer-relay/relay/smtpd"
 	"github.com/printerrelay/printer-relay/relay/spool"
+	"github.com/printerrelay/printer-relay/relay/traffic"
 	"github.com/printerrelay/printer-relay/relay/transcript"
+	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
 // instance is one relay that runs: the plan in force and what executes it.
@@ -54,6 +56,7 @@ type instance struct {
 	failed   *transcript.Store // sessions
 	copiers  *inventory.Store
 	probe    *selfprobe.Runner
+	traffic  *traffic.Recorder
 	absent   []string // Secrets that were last said to be missing; of who applies plans
 
 	cancel context.CancelFunc
@@ -118,6 +121,12 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source, b budget
 		in.queue.Run(ctx) //nolint:errcheck // always nil
 	})
 	in.wg.Go(func() { in.checks.Run(ctx) })
+	if in.traffic, err = traffic.Open(filepath.Join(in.dir, "traffic.json"), in.counts); err != nil {
+		in.log.Warn("what was counted over the last day is not known", "cause", err)
+	}
+	in.wg.Go(func() {
+		in.traffic.Run(ctx, func(err error) { in.log.Warn("what was counted over the last day was not saved", "cause", err) })
+	})
 	in.copiers.Load(in.copiersFile(), time.Now(), in.log)
 	in.wg.Go(func() { in.copiers.Run(ctx, in.copiersFile(), inventory.SaveEvery, in.log) })
 	in.server = smtpd.New(smtpd.Config{
@@ -196,6 +205,14 @@ func (in *instance) gauges(r prometheus.Registerer, pl *plan.Plan) {
 		metrics.SpoolFree:     func() float64 { return float64(in.spool.Usage().Free) },
 	})
 	metrics.Holds(r, key(pl), in.heldBy)
+	metrics.Inventory(r, key(pl), func() ([]metrics.Copiers, int) {
+		kinds, strangers := in.copiers.Counts()
+		out := make([]metrics.Copiers, len(kinds))
+		for i, k := range kinds {
+			out[i] = metrics.Copiers{TLS: k.TLS, Auth: k.Auth, Refused: k.Refused, Devices: k.Devices}
+		}
+		return out, strangers
+	})
 	metrics.Upstreams(r, key(pl), func() []metrics.Upstream {
 		var out []metrics.Upstream
 		for _, u := range in.queue.Snapshot().Upstreams {
@@ -384,6 +401,18 @@ func (in *instance) saveLimits() {
 
 // Key implements admin.Relay.
 func (in *instance) Key() string { return key(in.plan.Load()) }
+
+// counts is what the relay counts, for the plot of a day.
+func (in *instance) counts() traffic.Counts {
+	return traffic.Counts{
+		Accepted: int64(metrics.Sum(in.metrics.MessagesReceived, "")),
+		Refused:  int64(metrics.Sum(in.metrics.Refusals, "")),
+		Failed:   int64(metrics.Sum(in.metrics.Recipients, "outcome", upstream.Failed.String())),
+	}
+}
+
+// Traffic implements admin.Relay.
+func (in *instance) Traffic() traffic.Day { return in.traffic.Day() }
 
 // Queue implements admin.Relay.
 func (in *instance) Queue() admin.Queue { return in.queue }

@@ -6,7 +6,7 @@
 // that Authorize lets in. Standalone that is whoever reaches the loopback
 // address.
 //
-// It may import relay/queue, relay/reply, relay/transcript, relay/inventory and
+// It may import relay/queue, relay/reply, relay/transcript, relay/inventory, relay/traffic and
 // relay/metrics; nothing under relay/smtpd.
 package admin
 
@@ -27,6 +27,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/reply"
+	"github.com/printerrelay/printer-relay/relay/traffic"
 )
 
 // Relay is one running relay, as far as the admin port needs it.
@@ -35,10 +36,11 @@ type Relay interface {
 	State() RelayState
 	Queue() Queue
 	Sessions() Sessions
+	Traffic() traffic.Day
 	Copiers() Copiers
 }
 
-// Config is what New takes. All fields are required but Authorize.
+// Config is what New takes. All fields are required but Authorize and Console.
 type Config struct {
 	Version  string
 	Relays   func() []Relay
@@ -50,13 +52,18 @@ type Config struct {
 	// Authorize admits a caller to state and queue control, and says who it is; nil
 	// admits those whose connection and Host are on loopback.
 	Authorize func(*http.Request) (who string, err error)
+
+	// Console, if set, makes the web pages that are served beside all else, to whom
+	// Authorize lets in, from what Ask tells.
+	Console func(Ask) http.Handler
 }
 
 // Server is the admin port.
 type Server struct {
 	Config
-	started time.Time
-	http    *http.Server
+	started   time.Time
+	http      *http.Server
+	documents http.Handler // what is guarded, without the guard
 }
 
 // New makes a server; Serve runs it.
@@ -90,10 +97,15 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn)}))
 	guarded := http.NewServeMux()
 	guarded.HandleFunc("GET /state", s.state)
+	guarded.HandleFunc("GET /traffic", s.traffic)
 	s.queueRoutes(guarded)
 	s.sessionRoutes(guarded)
 	s.copierRoutes(guarded)
-	for _, path := range []string{"/state", "/queue", "/queue/", "/sessions", "/sessions/", "/copiers", "/copiers/"} {
+	s.documents = guarded
+	if s.Console != nil {
+		mux.Handle("/", http.NewCrossOriginProtection().Handler(s.guard(s.Console(s.Inside))))
+	}
+	for _, path := range []string{"/state", "/traffic", "/queue", "/queue/", "/sessions", "/sessions/", "/copiers", "/copiers/"} {
 		mux.Handle(path, http.NewCrossOriginProtection().Handler(s.guard(guarded)))
 	}
 	return mux
@@ -208,6 +220,17 @@ func (s *Server) state(w http.ResponseWriter, _ *http.Request) {
 		st.Relays = append(st.Relays, r.State())
 	}
 	writeJSON(w, st)
+}
+
+// traffic serves GET /traffic: what the relay took, refused and could not deliver
+// over the last day. The relay is named as for /queue.
+func (s *Server) traffic(w http.ResponseWriter, r *http.Request) {
+	relay, err := s.relayOf(r.URL.Query().Get("relay"))
+	if err != nil {
+		answerError(w, err)
+		return
+	}
+	writeJSON(w, relay.Traffic())
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

@@ -26,6 +26,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/traffic"
 	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
@@ -45,8 +46,9 @@ type fake struct {
 	calls    []string
 }
 
-func (f *fake) Key() string       { return f.key }
-func (f *fake) State() RelayState { return f.state }
+func (f *fake) Key() string          { return f.key }
+func (f *fake) State() RelayState    { return f.state }
+func (f *fake) Traffic() traffic.Day { return traffic.Day{} }
 func (f *fake) note(format string, a ...any) ([]string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -39,6 +39,15 @@ type Answer struct {
 	Refusal    string        `json:"refusal,omitempty"` // the reply to MAIL, where it is refused
 	IntakeHeld bool          `json:"intakeHeld,omitempty"`
 	Recipients []Recipient   `json:"recipients,omitempty"`
+	DryRun     []DryRun      `json:"dryRun,omitempty"` // of each policy in DryRun whose rule matches
+}
+
+// DryRun is what would become of the message if a policy in DryRun were enforced,
+// beside what becomes of it.
+type DryRun struct {
+	Rule  string `json:"rule"` // policy/rule
+	Would string `json:"would"`
+	Now   string `json:"now"`
 }
 
 // Recipient is what would become of one address in the place of the recipient.
@@ -92,21 +101,43 @@ func Ask(p *plan.Plan, q Question) (*Answer, error) {
 	if d.Rule != nil {
 		out.Rule = d.Rule.Policy + "/" + d.Rule.Name
 	}
+	var to []envelope.Address
+	if q.To != "" {
+		a, err := given(bare(q.To), p.Addresses.DefaultDomain)
+		if err != nil {
+			return nil, &FieldError{"to", q.To, err}
+		}
+		to = p.RewriteRecipient(a)
+	}
+	now := verdict(p, &d, from, to)
+	for i := range d.DryRun {
+		r := d.DryRun[i].Rule
+		out.DryRun = append(out.DryRun, DryRun{r.Policy + "/" + r.Name, verdict(p, &d.DryRun[i], from, to), now})
+	}
 	if r := atMail(p, d, from); r != nil {
 		out.Action, out.Refusal = policy.Reject, r.String()
 		return out, nil
 	}
-	if q.To == "" {
-		return out, nil
-	}
-	to, err := given(bare(q.To), p.Addresses.DefaultDomain)
-	if err != nil {
-		return nil, &FieldError{"to", q.To, err}
-	}
-	for _, a := range p.RewriteRecipient(to) {
+	for _, a := range to {
 		out.Recipients = append(out.Recipients, recipient(p, d.Rule, who, from, a))
 	}
 	return out, nil
+}
+
+// verdict is what becomes of a message by a decision.
+func verdict(p *plan.Plan, d *policy.Decision, from envelope.Address, to []envelope.Address) string {
+	if r := atMail(p, *d, from); r != nil {
+		return "refused: " + r.String()
+	}
+	for _, a := range to {
+		if r := d.Rule.CheckRecipient(a, 0, 1); r != nil {
+			return "refused: " + r.String()
+		}
+	}
+	if d.Action == policy.Hold || p.Intake == plan.IntakeHold {
+		return "accepted and held"
+	}
+	return "accepted"
 }
 
 func recipient(p *plan.Plan, rule *policy.Rule, who policy.Client, from, to envelope.Address) Recipient {
@@ -157,6 +188,7 @@ func (a *Answer) WriteText(out io.Writer) {
 		fmt.Fprintf(w, "  %s/%s\t%s\t%s\n", s.Policy, s.Rule, Verdict(s), s.Why)
 	}
 	w.Flush() //nolint:errcheck // a terminal
+	defer a.writeDryRun(out)
 	if a.Refusal != "" {
 		fmt.Fprintf(out, "  MAIL: refused: %s\n", a.Refusal)
 		return
@@ -172,6 +204,16 @@ func (a *Answer) WriteText(out io.Writer) {
 			continue
 		}
 		fmt.Fprintf(out, "  RCPT <%s>: accepted, goes to upstream %s\n", r.Address, r.Upstream)
+	}
+}
+
+func (a *Answer) writeDryRun(out io.Writer) {
+	for _, d := range a.DryRun {
+		if d.Would == d.Now {
+			fmt.Fprintf(out, "  dry run %s: changes nothing: %s\n", d.Rule, d.Now)
+			continue
+		}
+		fmt.Fprintf(out, "  dry run %s: would be %s; now %s\n", d.Rule, d.Would, d.Now)
 	}
 }
 

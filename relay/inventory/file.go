@@ -60,6 +60,11 @@ func (s *Store) Load(path string, now time.Time, log *slog.Logger) {
 		log.Warn("the inventory of copiers begins anew: its file cannot be used, and is kept aside", "file", aside, "cause", err)
 		return
 	}
+	s.Restore(devices, now)
+}
+
+// Restore takes devices as ReadFile gives them.
+func (s *Store) Restore(devices []Copier, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range devices {

@@ -365,7 +365,7 @@ func (s *Store) expire(now time.Time) {
 
 // deviceCost are the octets of a device without texts and lists: what Go takes for it,
 // its places in maps, and the networks that are there for it alone.
-const deviceCost = int(unsafe.Sizeof(device{})) + 3*int(unsafe.Sizeof(node{})) + 400
+const deviceCost = int(unsafe.Sizeof(device{})) + 3*int(unsafe.Sizeof(node{})) + 1300
 
 // cost is at least what a device takes of memory.
 func (d *device) cost() int {
@@ -429,6 +429,13 @@ func (v *Visit) text(s string, n int) string {
 
 // clean makes a text printable and cuts it to n octets, in memory of its own.
 func clean(s string, n int) string {
+	plain := len(s) <= n
+	for i := 0; i < len(s) && plain; i++ {
+		plain = s[i] >= ' ' && s[i] < 0x7f
+	}
+	if plain {
+		return strings.Clone(s)
+	}
 	var b strings.Builder
 	for _, r := range s {
 		if r == utf8.RuneError || !unicode.IsPrint(r) { // no controls, nothing that turns the direction of a line

@@ -58,8 +58,12 @@ const retireTime = time.Minute
 // use.
 type Server struct {
 	Config
-	verify  *verifier
-	guard   guard
+	verify *verifier
+	guard  guard
+	// Of policies in DryRun: what they would limit, and how often that is logged.
+	rehearsed *policy.Limiter
+	dryLines  lines
+
 	senders recent          // clients that a message was taken from
 	places  places          // of messages that come in
 	ctx     context.Context // ends when Shutdown gives up waiting
@@ -77,7 +81,7 @@ type Server struct {
 // New makes a server without listeners; Update opens them.
 func New(c Config) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Server{Config: c, verify: newVerifier(), places: newPlaces(c.Receiving), ctx: ctx, cancel: cancel, listeners: map[string]*listener{}}
+	s := &Server{Config: c, rehearsed: policy.NewLimiter(), verify: newVerifier(), places: newPlaces(c.Receiving), ctx: ctx, cancel: cancel, listeners: map[string]*listener{}}
 	if c.Copiers != nil {
 		c.Copiers.Expected = s.expected
 	}

@@ -55,6 +55,7 @@ type transaction struct {
 	given      int   // recipients that the client named and that were accepted
 	recipients []queue.Recipient
 	start      time.Time
+	dry        []rehearsal // of the policies in DryRun
 }
 
 func (s *session) current() *transaction {
@@ -131,17 +132,21 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 		return s.refuse("MAIL", reply.NeedsUTF8(), "SMTPUTF8 was not offered")
 	}
 	d := p.Policies.AtMail(s.client(), sender)
-	s.count(d)
+	s.count(&d)
+	dry := s.rehearse(p, &d, sender, opts.Size)
 	if d.Reply != nil {
+		s.refusedAll(dry, d.Reply, nil)
 		if *d.Reply == *reply.AuthRequired() && s.listener.Auth.Mode == plan.AuthNone { // no login could be taken here
 			return s.refuse("MAIL", policy.NoRule(s.client(), d.Hidden), explain(d)+"; a login would help, and the listener takes none (authentication.mode)")
 		}
 		return s.refuse("MAIL", d.Reply, explain(d))
 	}
 	if domain, ok := p.SendsAs(sender); !ok && !d.Force {
+		s.refusedAll(dry, reply.SenderDomain(domain), nil)
 		return s.refuse("MAIL", reply.SenderDomain(domain), "every upstream has rewrite: Never")
 	}
 	if limit := d.Rule.SizeLimit(s.listener.AdvertisedSize); opts.Size > limit {
+		s.refusedAll(dry, reply.TooLarge(opts.Size, limit), nil)
 		return s.refuse("MAIL", reply.TooLarge(opts.Size, limit), "declared size")
 	}
 	if err := s.srv.full(opts.Size); err != nil {
@@ -151,7 +156,7 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 		return s.refuse("MAIL", reply.SpoolShare(), err.Error())
 	}
 	s.conn.Record((*transcript.Recorder).Named)
-	s.set(&transaction{plan: p, sender: sender, decision: d, utf8: opts.UTF8, declared: opts.Size, start: time.Now()})
+	s.set(&transaction{plan: p, sender: sender, decision: d, utf8: opts.UTF8, declared: opts.Size, start: time.Now(), dry: dry})
 	return nil
 }
 
@@ -216,11 +221,15 @@ func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 	all := tx.plan.RewriteRecipient(given)
 	for _, a := range all {
 		if r := tx.decision.Rule.CheckRecipient(a, tx.given, s.listener.Recipients); r != nil {
+			s.refusedAll(tx.dry, r, func(dry *rehearsal) *reply.Reply { return dry.rule.CheckRecipient(a, tx.given, s.listener.Recipients) })
 			return s.refuse("RCPT", r, fmt.Sprintf("rule %s/%s, recipient %s", tx.decision.Rule.Policy, tx.decision.Rule.Name, a))
 		}
 		if limit := s.takes(tx, a); limit > 0 && tx.declared > limit {
 			return s.refuse("RCPT", reply.TooLarge(tx.declared, limit), fmt.Sprintf("declared size; no upstream on the way to %s takes more", a))
 		}
+	}
+	for _, a := range all {
+		tx.recipient(a, s.listener.Recipients)
 	}
 	tx.given++
 	for _, a := range all {
@@ -277,11 +286,7 @@ func (s *session) Data(io.Reader) error {
 	return s.receive(tx)
 }
 
-func (s *session) count(d policy.Decision) {
-	for _, dry := range d.DryRun {
-		s.srv.Metrics.PolicyDecisions.WithLabelValues(dry.Rule.Policy, dry.Rule.Name, string(dry.Action), "dryrun").Inc()
-		s.log.Info("policy dry run", "session", s.conn.ID, "client", s.conn.Addr.Addr(), "policy", dry.Rule.Policy, "rule", dry.Rule.Name, "would", dry.Action)
-	}
+func (s *session) count(d *policy.Decision) {
 	pol, rule := "", ""
 	if d.Rule != nil {
 		pol, rule = d.Rule.Policy, d.Rule.Name

@@ -58,7 +58,7 @@ func TestDist(t *testing.T) {
 	}
 	program := filepath.Join(dist, "printer-relay_linux_"+arch)
 	for _, want := range []string{
-		"printer-relay_linux_" + arch, "printer-relay_linux_" + arch + ".cdx.json", "image.tar", "image.digest", "install.yaml",
+		"printer-relay_linux_" + arch, "printer-relay_linux_" + arch + ".cdx.json", "printer-relay_linux_" + arch + ".deb", "printer-relay_linux_" + arch + ".rpm", "image.tar", "image.digest", "install.yaml",
 		"printer-relay-" + strings.TrimPrefix(version, "v") + ".tgz",
 	} {
 		line := fmt.Sprintf("%x  %s\n", sha256.Sum256([]byte(read(t, filepath.Join(dist, want)))), want)
@@ -66,7 +66,7 @@ func TestDist(t *testing.T) {
 			t.Errorf("SHA256SUMS lacks %s", line)
 		}
 	}
-	if len(files) != 7 || strings.Count(sums, "\n") != 6 {
+	if len(files) != 9 || strings.Count(sums, "\n") != 8 {
 		t.Errorf("%d files, %d checksums", len(files), strings.Count(sums, "\n"))
 	}
 	if out := env.MustRun(t, "", program, "--version"); !strings.Contains(out, version) {
