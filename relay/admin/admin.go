@@ -6,7 +6,7 @@
 // that Authorize lets in. Standalone that is whoever reaches the loopback
 // address.
 //
-// It may import relay/queue, relay/reply, relay/transcript, relay/inventory, relay/traffic and
+// It may import relay/queue, relay/reply, relay/trial, relay/transcript, relay/inventory, relay/traffic and
 // relay/metrics; nothing under relay/smtpd.
 package admin
 
@@ -62,6 +62,7 @@ type Config struct {
 type Server struct {
 	Config
 	started   time.Time
+	trials    pace
 	http      *http.Server
 	documents http.Handler // what is guarded, without the guard
 }
@@ -100,12 +101,13 @@ func (s *Server) routes() http.Handler {
 	guarded.HandleFunc("GET /traffic", s.traffic)
 	s.queueRoutes(guarded)
 	s.sessionRoutes(guarded)
+	s.trialRoutes(guarded)
 	s.copierRoutes(guarded)
 	s.documents = guarded
 	if s.Console != nil {
 		mux.Handle("/", http.NewCrossOriginProtection().Handler(s.guard(s.Console(s.Inside))))
 	}
-	for _, path := range []string{"/state", "/traffic", "/queue", "/queue/", "/sessions", "/sessions/", "/copiers", "/copiers/"} {
+	for _, path := range []string{"/state", "/traffic", "/queue", "/queue/", "/sessions", "/sessions/", "/copiers", "/copiers/", "/test"} {
 		mux.Handle(path, http.NewCrossOriginProtection().Handler(s.guard(guarded)))
 	}
 	return mux

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/trial"
 )
 
 // Client is the queue of a relay that runs, by its admin port. It implements
@@ -72,6 +74,11 @@ func Query(f queue.Filter) url.Values {
 // call gives the body of a good answer, in the format that it asks for; the caller
 // closes it.
 func (c *Client) call(ctx context.Context, method, path string, q url.Values, accept string) (io.ReadCloser, error) {
+	return c.send(ctx, method, path, q, accept, nil)
+}
+
+// send is call with a body.
+func (c *Client) send(ctx context.Context, method, path string, q url.Values, accept string, content []byte) (io.ReadCloser, error) {
 	if q == nil {
 		q = url.Values{}
 	}
@@ -81,7 +88,7 @@ func (c *Client) call(ctx context.Context, method, path string, q url.Values, ac
 	if queue.PersonOf(ctx).Override {
 		q.Set(overrideParam, "true")
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path+"?"+q.Encode(), nil) //nolint:gosec // the administrator names the address
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path+"?"+q.Encode(), bytes.NewReader(content)) //nolint:gosec // the administrator names the address
 	if err != nil {
 		return nil, fmt.Errorf("admin port %q: want host:port", c.addr)
 	}
@@ -194,4 +201,27 @@ func (c *Client) Reroute(ctx context.Context, f queue.Filter, to string) ([]stri
 // Remove implements Queue.
 func (c *Client) Remove(ctx context.Context, f queue.Filter) ([]string, error) {
 	return c.verb(ctx, "remove", f, "", "")
+}
+
+// Try sends a test scan, and tells each step as it comes.
+func (c *Client) Try(ctx context.Context, r trial.Request, told func(trial.Step)) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	body, err := c.send(ctx, http.MethodPost, "/test", nil, "", b)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	for d := json.NewDecoder(body); ; {
+		var s trial.Step
+		switch err := d.Decode(&s); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("%s: the answer broke off: %w", c.addr, err)
+		}
+		told(s)
+	}
 }

@@ -95,7 +95,8 @@ type Queue struct {
 	idle      chan struct{} // closed when stopping and the last of them ended
 	running   bool
 	stopping  bool
-	snap      Snapshot // the last one, for a second
+	snap      Snapshot              // the last one, for a second
+	followed  map[string]*following // by Message-ID
 }
 
 // New makes a queue over s. Load fills it and Run runs it.
@@ -310,6 +311,7 @@ func (q *Queue) add(m *Message) *Ticket {
 		t.undecided = true
 		it.ticket = t
 	}
+	q.joined(it)
 	q.again(it)
 	return t
 }
