@@ -26,11 +26,32 @@ type queueFlags struct {
 	addr, state, relay string
 	json               bool
 	override           bool
+	open               func(*cobra.Command, func(admin.Queue) error) error // in place of admin and state; nil: those
 	filter             queue.Filter
 }
 
 func newQueue() *cobra.Command {
 	f := &queueFlags{}
+	c := f.command()
+	p := c.PersistentFlags()
+	p.StringVar(&f.addr, "admin", "127.0.0.1:8080", "admin port of a relay that runs")
+	p.StringVar(&f.state, "state", "", "state folder of a relay that does not run, as `relay --state` has it")
+	p.StringVar(&f.relay, "relay", "", "namespace/name, where there is more than one relay")
+	c.MarkFlagsMutuallyExclusive("admin", "state")
+	return c
+}
+
+// newQueueOf is the same over a queue that open opens.
+func newQueueOf(open func(*cobra.Command, func(admin.Queue) error) error) *cobra.Command {
+	f := &queueFlags{open: open}
+	c := f.command()
+	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return asJSON(c, &f.json) }
+	c.Long = strings.Replace(c.Long, `Talks to the admin port of a relay that runs (--admin), or works on the state
+folder of one that does not (--state).`, "Talks to all instances of a relay in the cluster.", 1)
+	return c
+}
+
+func (f *queueFlags) command() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "queue",
 		Short: "Look at and change the mail that waits or failed",
@@ -42,11 +63,7 @@ policy of now again.`,
 		RunE: needVerb,
 	}
 	p := c.PersistentFlags()
-	p.StringVar(&f.addr, "admin", "127.0.0.1:8080", "admin port of a relay that runs")
-	p.StringVar(&f.state, "state", "", "state folder of a relay that does not run, as `relay --state` has it")
-	p.StringVar(&f.relay, "relay", "", "namespace/name, where there is more than one relay")
 	p.BoolVar(&f.json, "json", false, "print JSON")
-	c.MarkFlagsMutuallyExclusive("admin", "state")
 	c.AddCommand(f.list(), f.show(), f.export())
 	c.AddCommand(
 		f.verb("retry", "Try messages now; failed ones get their full time again", "", "", func(ctx context.Context, q admin.Queue, s queue.Filter, _ string) ([]string, error) {
@@ -96,6 +113,9 @@ func (f *queueFlags) selectors(c *cobra.Command) {
 // with runs do on the queue that the flags name.
 func (f *queueFlags) with(c *cobra.Command, do func(admin.Queue) error) error {
 	c.SetContext(queue.WithPerson(c.Context(), queue.Person{Name: myself(), Override: f.override}))
+	if f.open != nil {
+		return f.open(c, do)
+	}
 	if f.state == "" {
 		return do(admin.NewClient(c.Context(), f.addr, f.relay))
 	}
@@ -153,7 +173,9 @@ func (f *queueFlags) list() *cobra.Command {
 
 // listAll gives all messages of a filter.
 func listAll(q admin.Queue, s queue.Filter) ([]queue.Summary, error) {
-	if c, ok := q.(*admin.Client); ok {
+	if c, ok := q.(interface {
+		ListAll(queue.Filter) ([]queue.Summary, error)
+	}); ok {
 		return c.ListAll(s)
 	}
 	s.Limit = 1000

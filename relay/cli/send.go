@@ -70,6 +70,26 @@ func (f *sendFlags) run(c *cobra.Command, t admin.Trier) error {
 	return nil
 }
 
+// newTestOf sends by what open opens.
+func newTestOf(open func(*cobra.Command, func(admin.Trier) error) error) *cobra.Command {
+	f := &sendFlags{}
+	c := &cobra.Command{
+		Use:   "send --from ADDRESS --to ADDRESS",
+		Short: "Send a test scan through a relay in the cluster, and follow it to the upstream's reply",
+		Long: `Has an instance of the relay take a test scan in the place of a device (--client):
+through its listener, its policies, the queue and the upstream, and prints each step
+as it passes. Exit status 1 if the upstream has not taken it: the last line says which
+step it was, and what to do. The scan is always the same page, and it is really sent.`,
+		Args:    cobra.NoArgs,
+		PreRunE: func(c *cobra.Command, _ []string) error { return asJSON(c, &f.json) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			return open(c, func(t admin.Trier) error { return f.run(c, t) })
+		},
+	}
+	f.add(c)
+	return c
+}
+
 func newSend() *cobra.Command {
 	var addr, relay string
 	f := &sendFlags{}

@@ -35,8 +35,8 @@ func HoldName(held string) string {
 	if !ok {
 		return ""
 	}
+	s, _, _ = strings.Cut(s, notReleased)
 	name, _, _ := strings.Cut(s, ":")
-	name, _, _ = strings.Cut(name, notReleased)
 	return name
 }
 

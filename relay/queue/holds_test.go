@@ -295,6 +295,17 @@ func TestCrashWhileAHoldBegins(t *testing.T) {
 	}
 }
 
+func TestHoldName(t *testing.T) {
+	for held, want := range map[string]string{
+		"hold stolen": "stolen", "hold stolen: ticket 4711": "stolen", "hold stolen; not released: hold stolen still keeps it: take it out": "stolen",
+		"hold stolen: why: so; not released: 550 5.7.1 PR-031": "stolen", "held by hand": "", "by hand: hold stolen": "", "": "",
+	} {
+		if got := HoldName(held); got != want {
+			t.Errorf("%q: %q, want %q", held, got, want)
+		}
+	}
+}
+
 func TestByHandIsNoHoldOfTheManifests(t *testing.T) {
 	inBubble(t, settings(), func(r *rig) {
 		r.up.say(always(greylisted))
