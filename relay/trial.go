@@ -39,11 +39,11 @@ func (in *instance) Try(ctx context.Context, r trial.Request, told func(trial.St
 }
 
 // follow tells what becomes of a message until nothing new is to be expected soon.
-func (in *instance) follow(ctx context.Context, progress <-chan queue.Progress, told func(trial.Step)) {
+func (in *instance) follow(ctx context.Context, progress <-chan queue.Advance, told func(trial.Step)) {
 	end := time.NewTimer(followTime)
 	defer end.Stop()
 	for {
-		var p queue.Progress
+		var p queue.Advance
 		select {
 		case p = <-progress:
 		case <-end.C:

@@ -137,7 +137,8 @@ type PrinterRelayStatus struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	Holds []HoldStatus `json:"holds,omitempty"`
-	// copiers seen, the newest 50.
+	// copiers seen, the 50 that connected last, by address. It is written when one is
+	// new or behaves otherwise, and else every ten minutes.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=50
@@ -222,7 +223,7 @@ type HoldStatus struct {
 
 // CopierStatus is one device that was seen.
 type CopierStatus struct {
-	// address of the device.
+	// address of the device; with IPv6 its /64.
 	// +required
 	// +kubebuilder:validation:MaxLength=45
 	Address string `json:"address"`
@@ -241,7 +242,7 @@ type CopierStatus struct {
 	// lastScan that was accepted.
 	// +optional
 	LastScan *metav1.Time `json:"lastScan,omitempty"`
-	// lastRefusal in the words of the reply.
+	// lastRefusal in the words of the reply; empty: a scan was accepted since.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	LastRefusal string `json:"lastRefusal,omitempty"`

@@ -41,7 +41,7 @@ func Of(in Relay) v1alpha1.PrinterRelayStatus {
 		Instances:          s.instances(),
 		Queue:              s.queue(),
 		Holds:              s.holds(),
-		Copiers:            in.Object.Status.Copiers,
+		Copiers:            s.copiers(),
 	}
 }
 

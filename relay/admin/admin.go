@@ -1,13 +1,14 @@
 // Package admin serves a relay process's HTTP port: liveness, readiness,
-// metrics, state, queue control, the devices that were seen and the transcripts of
+// metrics, state, queue control, the history of messages, the devices that were
+// seen and the transcripts of
 // sessions that failed. It asks the relays; it decides nothing.
 //
 // All but health and metrics holds addresses, so it is served only to callers
 // that Authorize lets in. Standalone that is whoever reaches the loopback
 // address.
 //
-// It may import relay/queue, relay/reply, relay/trial, relay/transcript, relay/inventory, relay/traffic and
-// relay/metrics; nothing under relay/smtpd.
+// It may import relay/queue, relay/history, relay/reply, relay/trial, relay/transcript,
+// relay/inventory, relay/traffic and relay/metrics; nothing under relay/smtpd.
 package admin
 
 import (
@@ -37,6 +38,7 @@ type Relay interface {
 	Queue() Queue
 	Sessions() Sessions
 	Traffic() traffic.Day
+	Messages() Messages
 	Copiers() Copiers
 }
 
@@ -71,7 +73,7 @@ type Server struct {
 func New(c Config) *Server {
 	s := &Server{Config: c, started: time.Now()}
 	if s.Authorize == nil {
-		s.Authorize = loopbackOnly
+		s.Authorize = LoopbackOnly
 	}
 	s.http = s.server(s.routes())
 	return s
@@ -102,12 +104,13 @@ func (s *Server) routes() http.Handler {
 	s.queueRoutes(guarded)
 	s.sessionRoutes(guarded)
 	s.trialRoutes(guarded)
+	s.messageRoutes(guarded)
 	s.copierRoutes(guarded)
 	s.documents = guarded
 	if s.Console != nil {
 		mux.Handle("/", http.NewCrossOriginProtection().Handler(s.guard(s.Console(s.Inside))))
 	}
-	for _, path := range []string{"/state", "/traffic", "/queue", "/queue/", "/sessions", "/sessions/", "/copiers", "/copiers/", "/test"} {
+	for _, path := range []string{"/state", "/traffic", "/queue", "/queue/", "/sessions", "/sessions/", "/messages", "/messages/", "/copiers", "/copiers/", "/test"} {
 		mux.Handle(path, http.NewCrossOriginProtection().Handler(s.guard(guarded)))
 	}
 	return mux
@@ -156,9 +159,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// loopbackOnly admits a caller on this machine. The Host is looked at too: a
+// LoopbackOnly admits a caller on this machine. The Host is looked at too: a
 // web page that rebinds its name to 127.0.0.1 still sends its own name.
-func loopbackOnly(r *http.Request) (string, error) {
+func LoopbackOnly(r *http.Request) (string, error) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !peer.Addr().Unmap().IsLoopback() {
 		return "", errors.New("state and queue control are served on loopback only: use --admin 127.0.0.1:PORT and call from this machine")
@@ -219,7 +222,9 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) state(w http.ResponseWriter, _ *http.Request) {
 	st := State{Version: s.Version, Started: s.started, Phase: s.Phase()}
 	for _, r := range s.Relays() {
-		st.Relays = append(st.Relays, r.State())
+		of := r.State()
+		of.Copiers = copierStates(r.Copiers())
+		st.Relays = append(st.Relays, of)
 	}
 	writeJSON(w, st)
 }

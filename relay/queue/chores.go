@@ -190,6 +190,7 @@ func (q *Queue) doChore(it *item) {
 	q.mu.Lock()
 	if ok {
 		q.commit(it, st)
+		q.witness(it, st, 0)
 		q.tellOutcome(it.msg, st.rec, nil, 0)
 	}
 }

@@ -2,8 +2,8 @@ package queue
 
 import "time"
 
-// Progress is something that became of a message that is followed.
-type Progress struct {
+// Advance is something that became of a message that is followed.
+type Advance struct {
 	ID         string    `json:"id"`
 	At         time.Time `json:"at"`
 	Status     string    `json:"status"` // queued, held, accepted, deferred, failed
@@ -17,7 +17,7 @@ type Progress struct {
 // following is one message that somebody waits for.
 type following struct {
 	via  string // upstream that it goes to; empty: by the routes
-	tell chan Progress
+	tell chan Advance
 }
 
 const (
@@ -28,13 +28,13 @@ const (
 // Follow tells what becomes of the message with a Message-ID that is yet to come,
 // until stop is called. via sends it by one upstream only; empty: by the routes. nil:
 // too many are followed.
-func (q *Queue) Follow(messageID, via string) (told <-chan Progress, stop func()) {
+func (q *Queue) Follow(messageID, via string) (told <-chan Advance, stop func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.followed) >= maxFollowed {
 		return nil, func() {}
 	}
-	f := &following{via: via, tell: make(chan Progress, maxProgress)}
+	f := &following{via: via, tell: make(chan Advance, maxProgress)}
 	if q.followed == nil {
 		q.followed = make(map[string]*following)
 	}
@@ -55,14 +55,14 @@ func (q *Queue) joined(it *item) {
 	if q.routing.Upstreams[f.via] != nil {
 		it.override = f.via
 	}
-	p := Progress{ID: it.msg.ID, At: it.msg.Arrived, Status: "queued", Left: len(it.rcpts)}
+	p := Advance{ID: it.msg.ID, At: it.msg.Arrived, Status: "queued", Left: len(it.rcpts)}
 	if it.held != "" {
 		p.Status, p.Text = "held", it.held
 	}
 	f.say(p)
 }
 
-func (f *following) say(p Progress) {
+func (f *following) say(p Advance) {
 	select {
 	case f.tell <- p:
 	default:
@@ -84,7 +84,7 @@ func (q *Queue) tellFollower(it *item, st *step) {
 	}
 	for i := range rec.Results {
 		r := &rec.Results[i]
-		p := Progress{ID: m.ID, At: rec.At, Status: r.Status.String(), Upstream: rec.Upstream, Text: replyText(r.outcome()), Left: left}
+		p := Advance{ID: m.ID, At: rec.At, Status: r.Status.String(), Upstream: rec.Upstream, Text: replyText(r.outcome()), Left: left}
 		if r.Status == waiting {
 			p.Status = string(Deferred)
 		}
@@ -97,6 +97,6 @@ func (q *Queue) tellFollower(it *item, st *step) {
 		f.say(p)
 	}
 	if rec.Held != "" && len(rec.Results) == 0 {
-		f.say(Progress{ID: m.ID, At: rec.At, Status: string(Held), Text: rec.Held, Left: left})
+		f.say(Advance{ID: m.ID, At: rec.At, Status: string(Held), Text: rec.Held, Left: left})
 	}
 }

@@ -232,6 +232,7 @@ func (q *Queue) make(it *item, st *step) error {
 		return err
 	}
 	q.commit(it, st)
+	q.witness(it, st, 0)
 	q.tellOutcome(it.msg, st.rec, nil, 0)
 	q.log.Info("queue control", "id", it.msg.ID, "verb", st.rec.Event, "upstream", st.rec.Upstream, "by", st.rec.By)
 	return nil

@@ -145,6 +145,15 @@ func checkPush(t *testing.T, dist, version, arch string) {
 		t.Errorf("the registry has %s, %s was built", got, built)
 	}
 	env.MustRun(t, "", crane, "validate", "--remote", image+":"+version)
+
+	// What Artifact Hub looks for beside the chart.
+	beside := address + "/printerrelay/charts/printer-relay:artifacthub.io"
+	manifest := env.MustRun(t, "", crane, "manifest", beside)
+	for _, want := range []string{`"application/vnd.cncf.artifacthub.config.v1+yaml"`, `"application/vnd.cncf.artifacthub.repository-metadata.layer.v1.yaml"`, `"artifacthub-repo.yml"`} {
+		if !strings.Contains(manifest, want) {
+			t.Errorf("%s lacks %s:\n%s", beside, want, manifest)
+		}
+	}
 }
 
 func chartVersion(t *testing.T) string {

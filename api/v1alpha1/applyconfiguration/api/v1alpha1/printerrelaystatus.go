@@ -29,7 +29,8 @@ type PrinterRelayStatusApplyConfiguration struct {
 	// holds of the spec, with what they keep in the queue; and those that are gone
 	// from the spec and of which messages are left.
 	Holds []HoldStatusApplyConfiguration `json:"holds,omitempty"`
-	// copiers seen, the newest 50.
+	// copiers seen, the 50 that connected last, by address. It is written when one is
+	// new or behaves otherwise, and else every ten minutes.
 	Copiers []CopierStatusApplyConfiguration `json:"copiers,omitempty"`
 }
 
