@@ -9,4 +9,4 @@ import (
 	"github.com/printerrelay/printer-relay/relay/cli"
 )
 
-func main() { os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { os.Exit(cli.Main(cli.Args(os.Args), os.Stdout, os.Stderr)) }

@@ -114,7 +114,7 @@ func (s *consoleServer) handler() (http.Handler, error) {
 	if !s.TokenReview {
 		pages := console.New(o)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if err := admin.LoopbackOnly(r); err != nil {
+			if _, err := admin.LoopbackOnly(r); err != nil {
 				http.Error(w, err.Error(), http.StatusForbidden)
 				return
 			}

@@ -84,8 +84,9 @@ func (p *pass) clients() status.Clients {
 	return out
 }
 
-// transition makes an event of a change of Ready.
+// transition makes an event of a change of Ready, and of Holding.
 func (p *pass) transition(old, next []metav1.Condition) {
+	p.turnedHolding(old, next)
 	was, is := meta.FindStatusCondition(old, v1alpha1.ConditionReady), meta.FindStatusCondition(next, v1alpha1.ConditionReady)
 	if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason {
 		return
@@ -95,6 +96,19 @@ func (p *pass) transition(old, next []metav1.Condition) {
 	}
 	moving := meta.IsStatusConditionTrue(next, v1alpha1.ConditionReconciling)
 	p.event(eventType(is.Status == metav1.ConditionFalse && !moving), is.Reason, actionReconcile, "%s", is.Message)
+}
+
+// turnedHolding makes an event of each change of what the manifests keep in the
+// queue: somebody has to be told.
+func (p *pass) turnedHolding(old, next []metav1.Condition) {
+	was, is := meta.FindStatusCondition(old, v1alpha1.ConditionHolding), meta.FindStatusCondition(next, v1alpha1.ConditionHolding)
+	switch {
+	case is == nil, was != nil && was.Status == is.Status && was.Message == is.Message:
+	case is.Status == metav1.ConditionTrue:
+		p.event(corev1.EventTypeWarning, v1alpha1.ReasonHeld, actionReconcile, "%s", is.Message)
+	case was != nil && was.Status == metav1.ConditionTrue:
+		p.event(corev1.EventTypeNormal, v1alpha1.ReasonNotHeld, actionReconcile, "%s; what was held before stays so", is.Message)
+	}
 }
 
 // turnedOpen makes an event of each instance that finds itself an open relay, and of

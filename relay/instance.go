@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,6 +44,7 @@ type instance struct {
 	registry prometheus.Registerer // with what this instance registered
 	metrics  *metrics.Set
 	plan     atomic.Pointer[plan.Plan]
+	judge    atomic.Pointer[plan.Plan] // whose policy verbs of the queue go by: plan, or the one that is being applied
 	secrets  atomic.Pointer[secrets.Source]
 	closed   atomic.Pointer[string] // why no new mail is taken though the manifests do not say so; nil: it is
 
@@ -73,6 +75,7 @@ func newInstance(ctx context.Context, p *Process, pl *plan.Plan, src secrets.Sou
 		limiter: policy.NewLimiter(), failed: transcript.NewStore(), copiers: inventory.New(),
 	}
 	in.plan.Store(pl)
+	in.judge.Store(pl)
 	in.secrets.Store(&src)
 	r := &registrations{Registerer: p.registry}
 	in.registry = r
@@ -109,6 +112,7 @@ func (in *instance) open(ctx context.Context, p *Process, pl *plan.Plan, src sec
 	in.remember(pl)
 	in.queue = queue.New(in.spool, queue.Options{
 		Deliver: in.delivery, Settings: queue.SettingsOf(pl), Capabilities: in.delivery.Capabilities,
+		Permits: func(m *queue.Message) error { return permits(in.judge.Load(), *in.secrets.Load(), in.spool, m) },
 		Log: in.log, Metrics: in.metrics, Grace: in.grace, MaxMemory: b.queue, Witness: in.history.Witness,
 	})
 	if err := in.queue.Load(); err != nil {
@@ -235,6 +239,7 @@ func (in *instance) gauges(r prometheus.Registerer, pl *plan.Plan) {
 		metrics.HistoryBytes:  func() float64 { return float64(in.history.Octets()) },
 		metrics.HistoryOK:     func() float64 { return boolean(in.history.Problem() == "") },
 	})
+	metrics.Holds(r, key(pl), in.heldBy)
 	metrics.Inventory(r, key(pl), func() ([]metrics.Copiers, int) {
 		kinds, strangers := in.copiers.Counts()
 		out := make([]metrics.Copiers, len(kinds))
@@ -254,9 +259,21 @@ func (in *instance) gauges(r prometheus.Registerer, pl *plan.Plan) {
 	})
 }
 
+// heldBy counts what each hold keeps: those of the plan, and others that left some.
+func (in *instance) heldBy() map[string]int {
+	out := maps.Clone(in.queue.Snapshot().HeldBy)
+	if out == nil {
+		out = map[string]int{}
+	}
+	for i := range in.plan.Load().Holds {
+		out[in.plan.Load().Holds[i].Name] += 0
+	}
+	return out
+}
+
 // apply brings the relay to another plan without a restart. If it cannot be
-// had as a whole the one before stays, with the new Secrets, and without intake
-// if the new one has none: neither a revoked password nor the kill switch waits
+// had as a whole the one before stays, with the new Secrets and holds, and without
+// intake if the new one has none: neither a revoked password nor the kill switch waits
 // for a port.
 func (in *instance) apply(pl *plan.Plan, src secrets.Source) error {
 	old := in.plan.Load()
@@ -267,6 +284,7 @@ func (in *instance) apply(pl *plan.Plan, src secrets.Source) error {
 		if pl.Intake == plan.IntakeRefuse {
 			old = refusing(old)
 		}
+		old = withHolds(old, pl.Holds)
 		pl = old
 		if back := in.run(pl, src); back != nil {
 			in.log.Error("going back to the last good plan", "cause", back)
@@ -289,6 +307,7 @@ func (in *instance) run(pl *plan.Plan, src secrets.Source) error {
 		return err
 	}
 	in.spool.Resize(pl.Spool.Size)
+	in.judge.Store(pl) // ahead of the sessions: who sees the new policy there finds it here
 	in.queue.Update(queue.SettingsOf(pl))
 	in.history.Update(historySettings(pl))
 	return in.server.Update(pl, src)
@@ -457,7 +476,7 @@ func (in *instance) State() admin.RelayState {
 	q, u := in.queue.Snapshot(), in.spool.Usage()
 	st := admin.RelayState{
 		Namespace: pl.Namespace, Name: pl.Name, PlanHash: pl.Hash, Ready: true, Intake: string(pl.Intake),
-		Queue: admin.QueueState{Pending: q.Pending, Deferred: q.Deferred, Held: q.Held, Failed: q.Failed, OldestSeconds: q.Oldest.Seconds()},
+		Queue: admin.QueueState{Pending: q.Pending, Deferred: q.Deferred, Held: q.Held, Failed: q.Failed, OldestSeconds: q.Oldest.Seconds(), HeldBy: in.heldBy()},
 		Spool: admin.SpoolState{Entries: u.Entries, Bytes: u.Bytes, Free: u.Free},
 	}
 	for _, l := range in.server.Listeners() {

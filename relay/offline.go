@@ -68,7 +68,10 @@ func OpenQueue(state, name string, log *slog.Logger) (*Stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Queue = queue.New(s.spool, queue.Options{Settings: queue.SettingsOf(pl), Log: log})
+	s.Queue = queue.New(s.spool, queue.Options{
+		Settings: queue.SettingsOf(pl), Log: log,
+		Permits: func(m *queue.Message) error { return permits(pl, nil, s.spool, m) },
+	})
 	if err := s.Load(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

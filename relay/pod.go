@@ -40,7 +40,7 @@ func readControl(path string, into any) error {
 
 // authorize judges callers of the admin port by the file that Options.AdminAccess
 // names; nil without one: who is on loopback may.
-func (o *Options) authorize() func(*http.Request) error {
+func (o *Options) authorize() func(*http.Request) (string, error) {
 	if o.AdminAccess == "" {
 		return nil
 	}

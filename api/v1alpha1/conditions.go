@@ -16,6 +16,9 @@ const (
 	// ConditionClientAddressesKnown is True if rules on networks see the address of
 	// the client itself, and not that of a node or Pod in between.
 	ConditionClientAddressesKnown = "ClientAddressesKnown"
+	// ConditionHolding is True while the spec keeps mail in the queue: by intake: Hold,
+	// by holds, or by an upstream that is suspended.
+	ConditionHolding = "Holding"
 	// ConditionReconciling is present and True while a change is being applied (kstatus).
 	ConditionReconciling = "Reconciling"
 	// ConditionStalled is present and True while nothing can be applied without a person (kstatus).
@@ -42,6 +45,10 @@ const (
 	ReasonValid = "Valid"
 	// ReasonKnown: ClientAddressesKnown is True.
 	ReasonKnown = "Known"
+	// ReasonHeld: Holding is True.
+	ReasonHeld = "Held"
+	// ReasonNotHeld: Holding is False.
+	ReasonNotHeld = "NotHeld"
 	// ReasonPending: it is not known yet, or not there yet.
 	ReasonPending = "Pending"
 	// ReasonUnknown: nobody can tell.

@@ -102,6 +102,14 @@ type PrinterRelaySpec struct {
 	// +optional
 	// +kubebuilder:default=Accept
 	Intake IntakeMode `json:"intake,omitempty"`
+	// holds keep the mail of some devices, logins or senders in the queue: it is
+	// taken (250), and waits until a person releases it. What waits already is held
+	// too. What was held stays so when the hold is taken away.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=32
+	Holds []Hold `json:"holds,omitempty"`
 	// acknowledge: Queued says 250 once the message is on stable storage;
 	// Relayed waits for the upstream first.
 	// +optional
@@ -180,6 +188,42 @@ type Route struct {
 	// upstreamRef is the MailUpstream of the route.
 	// +required
 	UpstreamRef LocalReference `json:"upstreamRef"`
+}
+
+// Hold keeps mail in the queue until a person releases it. Each list that is given
+// must match.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.clientNetworks) && size(self.clientNetworks) > 0) || (has(self.users) && size(self.users) > 0) || (has(self.senders) && size(self.senders) > 0)",message="a hold needs clientNetworks, users or senders: what holds all mail is intake: Hold"
+type Hold struct {
+	// name of the hold, for the queue, logs and metrics.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="must be lower-case letters, digits and hyphens, such as stolen-copier"
+	Name string `json:"name"`
+	// clientNetworks that hold the device's address. A device whose address is
+	// hidden may be in any of them, and is held.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	ClientNetworks []CIDR `json:"clientNetworks,omitempty"`
+	// users that the device logged in as.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=254
+	Users []string `json:"users,omitempty"`
+	// senders are patterns of MAIL FROM: *@corp.example is a sender domain.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	Senders []AddressPattern `json:"senders,omitempty"`
+	// reason is shown with each message that is held.
+	// +optional
+	// +kubebuilder:validation:MaxLength=200
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^[^\\x00-\\x1f\\x7f]*$')`,message="must be one line without control characters"
+	Reason string `json:"reason,omitempty"`
 }
 
 // AddressRules rewrite addresses before policy and routes.

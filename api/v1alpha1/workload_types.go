@@ -100,7 +100,7 @@ type PrinterRelayStatus struct {
 	// observedGeneration is the generation of the spec that the status speaks of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// conditions: Ready, Accepted, ResolvedRefs, Programmed, Durable; and, only
+	// conditions: Ready, Accepted, ResolvedRefs, Programmed, Durable, Holding; and, only
 	// while True, Reconciling and Stalled.
 	// +optional
 	// +listType=map
@@ -130,6 +130,13 @@ type PrinterRelayStatus struct {
 	// queue of all instances together.
 	// +optional
 	Queue *QueueStatus `json:"queue,omitempty"`
+	// holds of the spec, with what they keep in the queue; and those that are gone
+	// from the spec and of which messages are left.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Holds []HoldStatus `json:"holds,omitempty"`
 	// copiers seen, the 50 that connected last, by address. It is written when one is
 	// new or behaves otherwise, and else every ten minutes.
 	// +optional
@@ -201,6 +208,17 @@ type QueueStatus struct {
 	// oldest message's arrival.
 	// +optional
 	Oldest *metav1.Time `json:"oldest,omitempty"`
+}
+
+// HoldStatus is one hold over all instances.
+type HoldStatus struct {
+	// name of the hold.
+	// +required
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name"`
+	// messages that wait for their release.
+	// +optional
+	Messages int32 `json:"messages"`
 }
 
 // CopierStatus is one device that was seen.

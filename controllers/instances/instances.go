@@ -149,7 +149,7 @@ func reportOf(r *admin.RelayState, phase string) *status.Report {
 		PlanHash: r.PlanHash, Ready: r.Ready && phase == "", Problems: r.Problems, MissingSecrets: r.MissingSecrets, OpenRelay: r.OpenRelay[:min(len(r.OpenRelay), maxListeners)],
 		Drained: phase == admin.PhaseDrained && r.Intake == "Refuse",
 		Queue: status.QueueReport{
-			Waiting: r.Queue.Pending + r.Queue.Deferred, Held: r.Queue.Held, Failed: r.Queue.Failed,
+			Waiting: r.Queue.Pending + r.Queue.Deferred, Held: r.Queue.Held, Failed: r.Queue.Failed, HeldBy: r.Queue.HeldBy,
 			Oldest: time.Duration(r.Queue.OldestSeconds * float64(time.Second)),
 		},
 	}

@@ -55,6 +55,10 @@ func still[S Statuses](s S) any {
 func stillRelay(s v1alpha1.PrinterRelayStatus) v1alpha1.PrinterRelayStatus {
 	s.Conditions = stillConditions(s.Conditions)
 	s.Queue, s.Copiers = nil, nil
+	s.Holds = slices.Clone(s.Holds)
+	for i := range s.Holds {
+		s.Holds[i].Messages = 0
+	}
 	s.Listeners = slices.Clone(s.Listeners)
 	for i := range s.Listeners {
 		s.Listeners[i].Message = ""

@@ -157,7 +157,7 @@ func TestConditionOrder(t *testing.T) {
 	for _, c := range Of(in).Conditions {
 		got = append(got, c.Type)
 	}
-	if want := []string{"Ready", "Accepted", "ResolvedRefs", "Programmed", "Durable", "ClientAddressesKnown", "Reconciling"}; !slices.Equal(got, want) {
+	if want := []string{"Ready", "Accepted", "ResolvedRefs", "Programmed", "Durable", "ClientAddressesKnown", "Holding", "Reconciling"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -24,6 +24,7 @@ func Of(in Relay) v1alpha1.PrinterRelayStatus {
 	c.set(v1alpha1.ConditionProgrammed, programmed)
 	c.set(v1alpha1.ConditionDurable, s.durable())
 	c.set(v1alpha1.ConditionClientAddressesKnown, s.clientAddressesKnown())
+	c.set(v1alpha1.ConditionHolding, s.holding())
 	switch {
 	case ready.status == "True":
 	case s.stalled(accepted):
@@ -39,6 +40,7 @@ func Of(in Relay) v1alpha1.PrinterRelayStatus {
 		Replicas:           s.replicas(),
 		Instances:          s.instances(),
 		Queue:              s.queue(),
+		Holds:              s.holds(),
 		Copiers:            s.copiers(),
 	}
 }

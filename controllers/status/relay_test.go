@@ -1,6 +1,7 @@
 package status
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +128,16 @@ func check(t *testing.T, got []metav1.Condition, generation int64, want want) {
 	}
 }
 
+func TestHoldsAreCounted(t *testing.T) {
+	in := healthy()
+	in.Plan.Holds = []plan.Hold{{Name: "stolen"}, {Name: "quiet"}}
+	in.Instances[0].Report.Queue.HeldBy = map[string]int{"stolen": 2, "gone": 1, "empty": 0, "No Name": 5}
+	in.Instances[1].Report.Queue.HeldBy = map[string]int{"stolen": 3}
+	if got, want := fmt.Sprint(Of(in).Holds), "[{gone 1} {quiet 0} {stolen 5}]"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 func TestRelayConditions(t *testing.T) {
 	const steady = "" // neither Reconciling nor Stalled
 	tests := map[string]struct {
@@ -135,7 +146,7 @@ func TestRelayConditions(t *testing.T) {
 	}{
 		"all well": {func(*Relay) {}, want{
 			"Ready": "True/Ready: 2 instances take mail", "Accepted": "True/Accepted", "ResolvedRefs": "True/Resolved", "Programmed": "True/Programmed: every instance",
-			"Durable": "True/Persistent", "ClientAddressesKnown": "True/Known: rules on networks see the client's own address", "Reconciling": steady, "Stalled": steady,
+			"Durable": "True/Persistent", "ClientAddressesKnown": "True/Known: rules on networks see the client's own address", "Holding": "False/NotHeld", "Reconciling": steady, "Stalled": steady,
 		}},
 		"a warning": {func(in *Relay) { in.Object.Spec.Delivery.Bounce.Postmaster = nil; in.recompile() }, want{
 			"Accepted": "True/Accepted: warning: PrinterRelay mail/office: spec.delivery.bounce.postmaster: is not set",
@@ -332,6 +343,20 @@ func TestRelayConditions(t *testing.T) {
 			down(&in.Instances[1])
 			progressing(&in.Instances[1], corev1.ConditionFalse, "ProgressDeadlineExceeded")
 		}, want{"Ready": `False/OpenRelay: instance "office-0" would relay`, "Stalled": "True/OpenRelay"}},
+
+		// Holding
+		"a device is held": {func(in *Relay) {
+			in.Object.Spec.Holds = []v1alpha1.Hold{{Name: "stolen", ClientNetworks: []v1alpha1.CIDR{"10.20.3.7/32"}, Senders: []v1alpha1.AddressPattern{"*@corp.example"}, Reason: "ticket 4711"}}
+			in.recompile()
+			in.Plan, _ = plan.Compile(plan.Input{Relay: in.Object, Upstreams: in.Upstreams, Policies: in.Policies})
+		}, want{"Holding": `True/Held: hold "stolen" keeps the mail of 10.20.3.7; sender *@corp.example (ticket 4711); what is held stays until`}},
+		"all is held": {func(in *Relay) { in.Plan.Intake = plan.IntakeHold }, want{"Holding": "True/Held: intake is Hold: all new mail is kept"}},
+		"an upstream is suspended": {func(in *Relay) {
+			for _, u := range in.Plan.Upstreams {
+				u.Suspend = true
+			}
+		}, want{"Holding": `True/Held: MailUpstream `}},
+		"no plan, no hold": {func(in *Relay) { in.Plan = nil }, want{"Holding": "Unknown/Pending"}},
 
 		// Durable
 		"ephemeral": {func(in *Relay) {

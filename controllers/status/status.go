@@ -122,7 +122,8 @@ type QueueReport struct {
 	Waiting int // for an upstream, or for its next try
 	Held    int
 	Failed  int
-	Oldest  time.Duration // age of the oldest that waits
+	HeldBy  map[string]int // of Held, by the hold
+	Oldest  time.Duration  // age of the oldest that waits
 }
 
 // Empty tells whether nothing at all is left.

@@ -7,8 +7,8 @@
 // that Authorize lets in. Standalone that is whoever reaches the loopback
 // address.
 //
-// It may import relay/queue, relay/history, relay/transcript, relay/inventory,
-// relay/traffic and relay/metrics; nothing under relay/smtpd.
+// It may import relay/queue, relay/history, relay/reply, relay/trial, relay/transcript,
+// relay/inventory, relay/traffic and relay/metrics; nothing under relay/smtpd.
 package admin
 
 import (
@@ -27,6 +27,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/reply"
 	"github.com/printerrelay/printer-relay/relay/traffic"
 )
 
@@ -50,9 +51,9 @@ type Config struct {
 	Registry *prometheus.Registry
 	Log      *slog.Logger
 
-	// Authorize admits a caller to state and queue control; nil admits those
-	// whose connection and Host are on loopback.
-	Authorize func(*http.Request) error
+	// Authorize admits a caller to state and queue control, and says who it is; nil
+	// admits those whose connection and Host are on loopback.
+	Authorize func(*http.Request) (who string, err error)
 
 	// Console, if set, makes the web pages that are served beside all else, to whom
 	// Authorize lets in, from what Ask tells.
@@ -63,14 +64,14 @@ type Config struct {
 type Server struct {
 	Config
 	started   time.Time
-	tokens    bool // callers show one, which Authorize has verified
+	trials    pace
 	http      *http.Server
 	documents http.Handler // what is guarded, without the guard
 }
 
 // New makes a server; Serve runs it.
 func New(c Config) *Server {
-	s := &Server{Config: c, started: time.Now(), tokens: c.Authorize != nil}
+	s := &Server{Config: c, started: time.Now()}
 	if s.Authorize == nil {
 		s.Authorize = LoopbackOnly
 	}
@@ -102,13 +103,14 @@ func (s *Server) routes() http.Handler {
 	guarded.HandleFunc("GET /traffic", s.traffic)
 	s.queueRoutes(guarded)
 	s.sessionRoutes(guarded)
+	s.trialRoutes(guarded)
 	s.messageRoutes(guarded)
 	s.copierRoutes(guarded)
 	s.documents = guarded
 	if s.Console != nil {
 		mux.Handle("/", http.NewCrossOriginProtection().Handler(s.guard(s.Console(s.Inside))))
 	}
-	for _, path := range []string{"/state", "/traffic", "/queue", "/queue/", "/sessions", "/sessions/", "/messages", "/messages/", "/copiers", "/copiers/"} {
+	for _, path := range []string{"/state", "/traffic", "/queue", "/queue/", "/sessions", "/sessions/", "/messages", "/messages/", "/copiers", "/copiers/", "/test"} {
 		mux.Handle(path, http.NewCrossOriginProtection().Handler(s.guard(guarded)))
 	}
 	return mux
@@ -148,44 +150,46 @@ func serve(ctx context.Context, h *http.Server, l net.Listener) error {
 
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := s.Authorize(r); err != nil {
+		who, err := s.Authorize(r)
+		if err != nil {
 			http.Error(w, err.Error(), http.StatusForbidden)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(queue.By(r.Context(), s.caller(r))))
+		next.ServeHTTP(w, r.WithContext(queue.WithPerson(r.Context(), personOf(who, r))))
 	})
-}
-
-// caller is who asks, as it is kept with what they do: the subject of the token that was
-// verified, or the address.
-func (s *Server) caller(r *http.Request) string {
-	if s.tokens {
-		if subject := subjectOf(r); subject != "" {
-			return subject
-		}
-	}
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		return host
-	}
-	return r.RemoteAddr
 }
 
 // LoopbackOnly admits a caller on this machine. The Host is looked at too: a
 // web page that rebinds its name to 127.0.0.1 still sends its own name.
-func LoopbackOnly(r *http.Request) error {
+func LoopbackOnly(r *http.Request) (string, error) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !peer.Addr().Unmap().IsLoopback() {
-		return errors.New("state and queue control are served on loopback only: use --admin 127.0.0.1:PORT and call from this machine")
+		return "", errors.New("state and queue control are served on loopback only: use --admin 127.0.0.1:PORT and call from this machine")
 	}
 	host := r.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
 	if a, err := netip.ParseAddr(strings.Trim(host, "[]")); host != "localhost" && (err != nil || !a.IsLoopback()) {
-		return errors.New("the Host of the request is not this machine's loopback address")
+		return "", errors.New("the Host of the request is not this machine's loopback address")
 	}
-	return nil
+	return "loopback", nil
 }
+
+// UserHeader has whom a caller says it asks for, in a request: the token of a
+// ServiceAccount may be used by several people. It is a claim, and logged as one.
+const UserHeader = "Printer-Relay-User"
+
+// personOf is who asks: whom the caller was recognised as, and whom it says it asks for.
+func personOf(who string, r *http.Request) queue.Person {
+	if claim := reply.Line(r.Header.Get(UserHeader), 128); claim != "" {
+		who = fmt.Sprintf("%s (says: %s)", who, claim)
+	}
+	return queue.Person{Name: who, Override: r.URL.Query().Get(overrideParam) == "true"}
+}
+
+// overrideParam of a query does what the policy of now forbids.
+const overrideParam = "override-policy"
 
 // readyz is 200 while every relay takes mail. Its body names what is not well
 // in either case: a bad edit keeps the last good plan running, and says so.

@@ -41,6 +41,8 @@ type fake struct {
 	messages Messages
 	copiers  *inventory.Store
 	err      error
+	kept     *queue.KeptError
+	person   queue.Person // of the last release
 	mu       sync.Mutex
 	calls    []string
 }
@@ -79,7 +81,7 @@ func (f *fake) Show(id string) (queue.Detail, error) {
 	return queue.Detail{Summary: queue.Summary{ID: id}}, err
 }
 
-func (f *fake) Export(id string) (io.ReadCloser, error) {
+func (f *fake) Export(_ context.Context, id string) (io.ReadCloser, error) {
 	_, err := f.note("export %s", id)
 	return io.NopCloser(io.MultiReader(strings.NewReader("Subject: x\r\n\r\n"), failing{f.key})), err
 }
@@ -102,8 +104,13 @@ func (f *fake) Hold(_ context.Context, x queue.Filter, why string) ([]string, er
 	return f.note("hold %v %s", x.IDs, why)
 }
 
-func (f *fake) Release(_ context.Context, x queue.Filter) ([]string, error) {
-	return f.note("release %v", x.IDs)
+func (f *fake) Release(ctx context.Context, x queue.Filter) ([]string, error) {
+	f.person = queue.PersonOf(ctx)
+	ids, err := f.note("release %v", x.IDs)
+	if f.kept != nil {
+		err = f.kept
+	}
+	return ids, err
 }
 
 func (f *fake) Bounce(_ context.Context, x queue.Filter, why string) ([]string, error) {
@@ -337,13 +344,35 @@ func TestWhoMayAskForWhat(t *testing.T) {
 	}
 }
 
+// Who asks, as the relay knows it and as they say, reaches the queue; so does that
+// they override the policy, and what was kept comes back.
+func TestWhoAsksAndWhatIsKept(t *testing.T) {
+	f := well("ns/a")
+	f.kept = &queue.KeptError{Messages: []queue.Kept{{ID: "B", Why: "550 5.7.1 PR-031"}}}
+	c := config(f)
+	claim := func(r *http.Request) { r.Header.Set(UserHeader, "pat\r\nforged "+strings.Repeat("x", 500)) }
+	w := ask(c, "POST", "/queue/release?all=true&override-policy=true", claim)
+	var done Changed
+	if err := json.Unmarshal(w.Body.Bytes(), &done); err != nil || w.Code != 200 || len(done.Changed) != 1 || len(done.Kept) != 1 || done.Kept[0].ID != "B" {
+		t.Errorf("%d %s, %v", w.Code, w.Body, err)
+	}
+	if p := f.person; !p.Override || !strings.HasPrefix(p.Name, "loopback (says: pat  forged xx") || len(p.Name) > 160 || strings.ContainsAny(p.Name, "\r\n") {
+		t.Errorf("%+v", p)
+	}
+	f.kept = nil
+	ask(c, "POST", "/queue/release?all=true")
+	if f.person.Override || f.person.Name != "loopback" {
+		t.Errorf("%+v", f.person)
+	}
+}
+
 func TestAuthorizeTakesThePlaceOfLoopback(t *testing.T) {
 	c := config(well("ns/a"))
-	c.Authorize = func(r *http.Request) error {
+	c.Authorize = func(r *http.Request) (string, error) {
 		if r.Header.Get("Authorization") != "Bearer good" {
-			return errors.New("a token is needed")
+			return "", errors.New("a token is needed")
 		}
-		return nil
+		return "system:serviceaccount:ns:a-queue", nil
 	}
 	bearer := func(r *http.Request) {
 		r.RemoteAddr, r.Host = "10.1.1.1:1", "relay:8080"
@@ -362,7 +391,7 @@ func TestAChangeByHandIsLogged(t *testing.T) {
 	c := config(well("ns/a"))
 	c.Log = slog.New(slog.NewTextHandler(&log, nil))
 	ask(c, "POST", "/queue/remove?id=A")
-	if !strings.Contains(log.String(), "verb=remove messages=1 from=127.0.0.1:40000") {
+	if !strings.Contains(log.String(), "verb=remove messages=1 kept=0 from=127.0.0.1:40000 by=loopback") {
 		t.Errorf("log: %s", &log)
 	}
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/trial"
 )
 
 // Client is the queue of a relay that runs, by its admin port. It implements
@@ -20,6 +22,7 @@ import (
 type Client struct {
 	ctx   context.Context // of the command that it serves
 	addr  string
+	base  string // of the URLs
 	relay string
 	http  http.Client
 }
@@ -30,8 +33,20 @@ const callTime = 10 * time.Minute
 // NewClient makes a client of the admin port at addr (host:port). relay is
 // namespace/name; it may be empty where only one runs. ctx ends all calls.
 func NewClient(ctx context.Context, addr, relay string) *Client {
-	return &Client{ctx: ctx, addr: addr, relay: relay, http: http.Client{Timeout: callTime}}
+	return &Client{ctx: ctx, addr: addr, base: "http://" + addr, relay: relay, http: http.Client{Timeout: callTime}}
 }
+
+// NewPodClient is NewClient for an instance in a cluster: name is what errors call it,
+// and t reaches its admin port, over TLS, and brings the token.
+func NewPodClient(ctx context.Context, name, relay string, t http.RoundTripper) *Client {
+	return &Client{
+		ctx: ctx, addr: name, base: "https://" + podHost, relay: relay,
+		http: http.Client{Timeout: callTime, Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	}
+}
+
+// podHost stands in the URLs of a Pod, which is reached through the API server.
+const podHost = "printer-relay"
 
 // Query is what Selection reads f from.
 func Query(f queue.Filter) url.Values {
@@ -39,7 +54,7 @@ func Query(f queue.Filter) url.Values {
 	for _, id := range f.IDs {
 		q.Add("id", id)
 	}
-	for k, v := range map[string]string{"upstream": f.Upstream, "sender": f.Sender, "client": f.Client, "state": string(f.State), "cursor": f.Cursor} {
+	for k, v := range map[string]string{"upstream": f.Upstream, "sender": f.Sender, "client": f.Client, "state": string(f.State), "held-by": f.HeldBy, "cursor": f.Cursor} {
 		if v != "" {
 			q.Set(k, v)
 		}
@@ -59,15 +74,26 @@ func Query(f queue.Filter) url.Values {
 // call gives the body of a good answer, in the format that it asks for; the caller
 // closes it.
 func (c *Client) call(ctx context.Context, method, path string, q url.Values, accept string) (io.ReadCloser, error) {
+	return c.send(ctx, method, path, q, accept, nil)
+}
+
+// send is call with a body.
+func (c *Client) send(ctx context.Context, method, path string, q url.Values, accept string, content []byte) (io.ReadCloser, error) {
 	if q == nil {
 		q = url.Values{}
 	}
 	if c.relay != "" {
 		q.Set("relay", c.relay)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.addr+path+"?"+q.Encode(), nil) //nolint:gosec // the administrator names the address
+	if queue.PersonOf(ctx).Override {
+		q.Set(overrideParam, "true")
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path+"?"+q.Encode(), bytes.NewReader(content)) //nolint:gosec // the administrator names the address
 	if err != nil {
 		return nil, fmt.Errorf("admin port %q: want host:port", c.addr)
+	}
+	if who := queue.PersonOf(ctx); who.Name != "" {
+		req.Header.Set(UserHeader, who.Name)
 	}
 	if accept != "" {
 		req.Header.Set("Accept", accept)
@@ -130,8 +156,8 @@ func (c *Client) Show(id string) (d queue.Detail, err error) {
 }
 
 // Export implements Queue.
-func (c *Client) Export(id string) (io.ReadCloser, error) {
-	return c.call(c.ctx, http.MethodGet, "/queue/"+url.PathEscape(id)+"/export", nil, "")
+func (c *Client) Export(ctx context.Context, id string) (io.ReadCloser, error) {
+	return c.call(ctx, http.MethodGet, "/queue/"+url.PathEscape(id)+"/export", nil, "")
 }
 
 func (c *Client) verb(ctx context.Context, name string, f queue.Filter, param, value string) ([]string, error) {
@@ -141,6 +167,9 @@ func (c *Client) verb(ctx context.Context, name string, f queue.Filter, param, v
 	}
 	var done Changed
 	err := c.ask(ctx, http.MethodPost, "/queue/"+name, q, &done)
+	if err == nil && len(done.Kept) > 0 {
+		err = &queue.KeptError{Messages: done.Kept}
+	}
 	return done.Changed, err
 }
 
@@ -172,4 +201,27 @@ func (c *Client) Reroute(ctx context.Context, f queue.Filter, to string) ([]stri
 // Remove implements Queue.
 func (c *Client) Remove(ctx context.Context, f queue.Filter) ([]string, error) {
 	return c.verb(ctx, "remove", f, "", "")
+}
+
+// Try sends a test scan, and tells each step as it comes.
+func (c *Client) Try(ctx context.Context, r trial.Request, told func(trial.Step)) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	body, err := c.send(ctx, http.MethodPost, "/test", nil, "", b)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	for d := json.NewDecoder(body); ; {
+		var s trial.Step
+		switch err := d.Decode(&s); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("%s: the answer broke off: %w", c.addr, err)
+		}
+		told(s)
+	}
 }

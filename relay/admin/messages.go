@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/history"
+	"github.com/printerrelay/printer-relay/relay/queue"
 )
 
 // Messages is a relay's history. *history.Store and *history.Stored implement it.
@@ -47,7 +48,7 @@ func (s *Server) messageRoutes(mux *http.ServeMux) {
 		if err != nil {
 			return nil, err
 		}
-		s.Log.Info("entries of the history were erased by hand", "entries", n, "from", r.RemoteAddr, "by", s.caller(r))
+		s.Log.Info("entries of the history were erased by hand", "entries", n, "from", r.RemoteAddr, "by", queue.PersonOf(r.Context()).Name)
 		return Forgotten{n}, nil
 	}))
 }

@@ -88,7 +88,7 @@ func TestMessagesAreGuarded(t *testing.T) {
 	f := well("ns/office")
 	f.messages = &past{}
 	c := config(f)
-	c.Authorize = func(*http.Request) error { return errors.New("not you") }
+	c.Authorize = func(*http.Request) (string, error) { return "", errors.New("not you") }
 	for _, x := range [][2]string{{http.MethodGet, "/messages"}, {http.MethodGet, "/messages/A"}, {http.MethodPost, "/messages/forget?sender=x@y"}} {
 		if w := ask(c, x[0], x[1]); w.Code != http.StatusForbidden {
 			t.Errorf("%v: %d %s", x, w.Code, w.Body)
@@ -135,7 +135,7 @@ func TestCallersAreKnown(t *testing.T) {
 		c := config()
 		c.Relays = func() []Relay { return []Relay{f} }
 		if x.tokens {
-			c.Authorize = func(*http.Request) error { return nil }
+			c.Authorize = func(*http.Request) (string, error) { return "somebody", nil }
 		}
 		if w := ask(c, http.MethodPost, "/queue/retry?all=true", x.with...); w.Code != http.StatusOK || f.who != x.want {
 			t.Errorf("%s: %d, by %q, want %q", x.name, w.Code, f.who, x.want)

@@ -21,7 +21,7 @@ import (
 type Queue interface {
 	List(f queue.Filter) (queue.Page, error)
 	Show(id string) (queue.Detail, error)
-	Export(id string) (io.ReadCloser, error)
+	Export(ctx context.Context, id string) (io.ReadCloser, error)
 	Retry(ctx context.Context, f queue.Filter) ([]string, error)
 	Hold(ctx context.Context, f queue.Filter, reason string) ([]string, error)
 	Release(ctx context.Context, f queue.Filter) ([]string, error)
@@ -30,9 +30,11 @@ type Queue interface {
 	Remove(ctx context.Context, f queue.Filter) ([]string, error)
 }
 
-// Changed is the answer to a verb: the queue IDs that it changed.
+// Changed is the answer to a verb: the queue IDs that it changed, and the messages
+// that it left as they were.
 type Changed struct {
-	Changed []string `json:"changed"`
+	Changed []string     `json:"changed"`
+	Kept    []queue.Kept `json:"kept,omitempty"`
 }
 
 // queueRoutes serves GET /queue (a page as JSON, or all as CSV), /queue/{id} and /queue/{id}/export, and POST
@@ -63,7 +65,7 @@ func (s *Server) queueRoutes(mux *http.ServeMux) {
 		return nil
 	}))
 	mux.HandleFunc("GET /queue/{id}/export", s.withQueue(func(w http.ResponseWriter, r *http.Request, q Queue) error {
-		body, err := q.Export(r.PathValue("id"))
+		body, err := q.Export(r.Context(), r.PathValue("id"))
 		if err != nil {
 			return err
 		}
@@ -103,11 +105,17 @@ func (s *Server) verb(w http.ResponseWriter, r *http.Request, q Queue) error {
 	default:
 		return fmt.Errorf("no verb %q: use retry, hold, release, bounce, reroute or remove", verb)
 	}
+	done := Changed{Changed: ids}
+	var kept *queue.KeptError
+	if errors.As(err, &kept) {
+		done.Kept, err = kept.Messages, nil
+	}
 	if err != nil {
 		return err
 	}
-	s.Log.Info("queue changed by hand", "verb", verb, "messages", len(ids), "from", r.RemoteAddr)
-	writeJSON(w, Changed{ids})
+	who := queue.PersonOf(r.Context())
+	s.Log.Info("queue changed by hand", "verb", verb, "messages", len(ids), "kept", len(done.Kept), "from", r.RemoteAddr, "by", who.Name, "override", who.Override)
+	writeJSON(w, done)
 	return nil
 }
 
@@ -161,11 +169,11 @@ func (s *Server) relayOf(name string) (Relay, error) {
 }
 
 // Selection reads a queue.Filter from a query: id (repeated), upstream, sender,
-// client, older-than (a duration), state, all, limit, cursor.
+// client, older-than (a duration), state, held-by, all, limit, cursor.
 func Selection(q url.Values) (queue.Filter, error) {
 	f := queue.Filter{
 		IDs: q["id"], Upstream: q.Get("upstream"), Sender: q.Get("sender"), Client: q.Get("client"),
-		State: queue.State(q.Get("state")), All: q.Get("all") == "true", Cursor: q.Get("cursor"),
+		State: queue.State(q.Get("state")), HeldBy: q.Get("held-by"), All: q.Get("all") == "true", Cursor: q.Get("cursor"),
 	}
 	var err error
 	if v := q.Get("older-than"); v != "" {

@@ -53,7 +53,7 @@ func inBubble(t *testing.T, c Config, f func(t *testing.T, p *pipes, stop func()
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipes()
-		c.Authorize = func(*http.Request) error { return nil }
+		c.Authorize = func(*http.Request) (string, error) { return "somebody", nil }
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- New(c).Serve(ctx, p) }()
@@ -231,7 +231,7 @@ func TestClientIsTheQueueBehindThePort(t *testing.T) {
 	if d, err := q.Show("a b?c"); err != nil || d.ID != "a b?c" {
 		t.Errorf("show: %+v %v", d, err)
 	}
-	body, err := q.Export("A")
+	body, err := q.Export(t.Context(), "A")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +247,7 @@ func TestClientIsTheQueueBehindThePort(t *testing.T) {
 
 // What is cut short must not look whole.
 func TestAnExportThatFailsHalfwayIsAnError(t *testing.T) {
-	body, err := client(t, "", well("ns/corrupt")).Export("A")
+	body, err := client(t, "", well("ns/corrupt")).Export(t.Context(), "A")
 	if err != nil {
 		return // it failed before the first octets were on their way
 	}

@@ -120,11 +120,14 @@ type Quota struct {
 
 // QueueState counts the messages of a relay by state.
 type QueueState struct {
-	Pending       int     `json:"pending"`
-	Deferred      int     `json:"deferred"`
-	Held          int     `json:"held"`
-	Failed        int     `json:"failed"`
-	OldestSeconds float64 `json:"oldestSeconds"` // of what still waits for an upstream
+	Pending  int `json:"pending"`
+	Deferred int `json:"deferred"`
+	Held     int `json:"held"`
+	Failed   int `json:"failed"`
+	// HeldBy are those of Held that a hold of the manifests keeps, by its name: all that
+	// there are, and others of which messages are left.
+	HeldBy        map[string]int `json:"heldBy,omitempty"`
+	OldestSeconds float64        `json:"oldestSeconds"` // of what still waits for an upstream
 }
 
 // SpoolState is what the store holds.

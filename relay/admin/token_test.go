@@ -49,7 +49,7 @@ func (i *issuer) token(t *testing.T, change func(*jwt.Claims)) string {
 	t.Helper()
 	now := time.Now()
 	c := jwt.Claims{
-		Issuer: i.access.Issuer, Subject: queueAccount, Audience: jwt.Audience{access.Audience},
+		Issuer: i.access.Issuer, ID: "7", Subject: queueAccount, Audience: jwt.Audience{access.Audience},
 		Expiry: jwt.NewNumericDate(now.Add(time.Hour)), NotBefore: jwt.NewNumericDate(now), IssuedAt: jwt.NewNumericDate(now),
 	}
 	if change != nil {
@@ -86,8 +86,10 @@ func TestBearer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &http.Request{Header: http.Header{"Authorization": {tc.header}}}
-			err := Bearer(func() (access.Access, error) { return own.access, nil })(r)
+			who, err := Bearer(func() (access.Access, error) { return own.access, nil })(r)
 			switch {
+			case err == nil && who != queueAccount+" token 7":
+				t.Errorf("it is %q", who)
 			case tc.want == "" && err != nil:
 				t.Errorf("refused: %v", err)
 			case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
@@ -105,14 +107,15 @@ func TestBearerAsksEachTime(t *testing.T) {
 	now, fail := a.access, error(nil)
 	check := Bearer(func() (access.Access, error) { return now, fail })
 	r := &http.Request{Header: http.Header{"Authorization": {"Bearer " + b.token(t, nil)}}}
-	if err := check(r); err == nil {
+	if _, err := check(r); err == nil {
 		t.Error("a token by a key that is not there yet passed")
 	}
 	now = b.access
-	if err := check(r); err != nil {
+	if _, err := check(r); err != nil {
 		t.Errorf("after the rotation: %v", err)
 	}
-	if fail = errors.New("no file"); check(r) == nil {
+	fail = errors.New("no file")
+	if _, err := check(r); err == nil {
 		t.Error("passed without a file to judge by")
 	}
 }

@@ -160,7 +160,7 @@ func TestValidatePrintsNoSecret(t *testing.T) {
 	if r.code != 0 {
 		t.Fatal(r.stderr)
 	}
-	contains(t, "the plan", r.out, `"logins"`)
+	contains(t, "the plan", r.out, `"copier-logins"`)
 	if strings.Contains(r.out+r.stderr, "correct-horse") {
 		t.Error("the password is in the output")
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/inventory"
 )
 
-const trial = `apiVersion: printerrelay.dev/v1alpha1
+const trialPolicy = `apiVersion: printerrelay.dev/v1alpha1
 kind: SenderPolicy
 metadata: {name: trial}
 spec:
@@ -24,7 +24,7 @@ spec:
 // commands, a restart, and the folder of a relay that does not run.
 func TestCopiers(t *testing.T) {
 	state := t.TempDir()
-	manifests := folder(t, "office.yaml", strings.Replace(office, "senderPolicyRefs: [{name: office}]", "senderPolicyRefs: [{name: trial}, {name: office}]", 1), "trial.yaml", trial)
+	manifests := folder(t, "office.yaml", strings.Replace(office, "senderPolicyRefs: [{name: office}]", "senderPolicyRefs: [{name: trial}, {name: office}]", 1), "trial.yaml", trialPolicy)
 	r := start(t, manifests, state)
 	where := []string{"--admin", r.admin}
 	asks := func(args ...string) result {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,26 +25,45 @@ import (
 type queueFlags struct {
 	addr, state, relay string
 	json               bool
+	override           bool
+	open               func(*cobra.Command, func(admin.Queue) error) error // in place of admin and state; nil: those
 	filter             queue.Filter
 }
 
 func newQueue() *cobra.Command {
 	f := &queueFlags{}
+	c := f.command()
+	p := c.PersistentFlags()
+	p.StringVar(&f.addr, "admin", "127.0.0.1:8080", "admin port of a relay that runs")
+	p.StringVar(&f.state, "state", "", "state folder of a relay that does not run, as `relay --state` has it")
+	p.StringVar(&f.relay, "relay", "", "namespace/name, where there is more than one relay")
+	c.MarkFlagsMutuallyExclusive("admin", "state")
+	return c
+}
+
+// newQueueOf is the same over a queue that open opens.
+func newQueueOf(open func(*cobra.Command, func(admin.Queue) error) error) *cobra.Command {
+	f := &queueFlags{open: open}
+	c := f.command()
+	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return asJSON(c, &f.json) }
+	c.Long = strings.Replace(c.Long, `Talks to the admin port of a relay that runs (--admin), or works on the state
+folder of one that does not (--state).`, "Talks to all instances of a relay in the cluster.", 1)
+	return c
+}
+
+func (f *queueFlags) command() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "queue",
 		Short: "Look at and change the mail that waits or failed",
 		Long: `Talks to the admin port of a relay that runs (--admin), or works on the state
 folder of one that does not (--state). Messages are selected by queue ID or by
---upstream, --sender, --client, --older-than and --status together, or with
---all.`,
+--upstream, --sender, --client, --older-than, --status and --held-by together, or
+with --all. What is released, rerouted or retried after it failed has to pass the
+policy of now again.`,
 		RunE: needVerb,
 	}
 	p := c.PersistentFlags()
-	p.StringVar(&f.addr, "admin", "127.0.0.1:8080", "admin port of a relay that runs")
-	p.StringVar(&f.state, "state", "", "state folder of a relay that does not run, as `relay --state` has it")
-	p.StringVar(&f.relay, "relay", "", "namespace/name, where there is more than one relay")
 	p.BoolVar(&f.json, "json", false, "print JSON")
-	c.MarkFlagsMutuallyExclusive("admin", "state")
 	c.AddCommand(f.list(), f.show(), f.export())
 	c.AddCommand(
 		f.verb("retry", "Try messages now; failed ones get their full time again", "", "", func(ctx context.Context, q admin.Queue, s queue.Filter, _ string) ([]string, error) {
@@ -84,12 +105,17 @@ func (f *queueFlags) selectors(c *cobra.Command) {
 	p.StringVar(&f.filter.Sender, "sender", "", `from this address or pattern, or "<>"`)
 	p.StringVar(&f.filter.Client, "client", "", "from this address, network or login")
 	p.StringVar((*string)(&f.filter.State), "status", "", "pending, deferred, held or failed")
+	p.StringVar(&f.filter.HeldBy, "held-by", "", "that this hold of the PrinterRelay keeps")
 	p.DurationVar(&f.filter.OlderThan, "older-than", 0, "that came in so long ago")
 	p.BoolVar(&f.filter.All, "all", false, "every message")
 }
 
 // with runs do on the queue that the flags name.
 func (f *queueFlags) with(c *cobra.Command, do func(admin.Queue) error) error {
+	c.SetContext(queue.WithPerson(c.Context(), queue.Person{Name: myself(), Override: f.override}))
+	if f.open != nil {
+		return f.open(c, do)
+	}
 	if f.state == "" {
 		return do(admin.NewClient(c.Context(), f.addr, f.relay))
 	}
@@ -105,6 +131,18 @@ func (f *queueFlags) with(c *cobra.Command, do func(admin.Queue) error) error {
 		return err
 	}
 	return errors.Join(do(q), q.Close())
+}
+
+// myself is who runs the command, as the system knows them.
+func myself() string {
+	name := ""
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		name += "@" + host
+	}
+	return name
 }
 
 func printJSON(c *cobra.Command, v any) error {
@@ -135,7 +173,9 @@ func (f *queueFlags) list() *cobra.Command {
 
 // listAll gives all messages of a filter.
 func listAll(q admin.Queue, s queue.Filter) ([]queue.Summary, error) {
-	if c, ok := q.(*admin.Client); ok {
+	if c, ok := q.(interface {
+		ListAll(queue.Filter) ([]queue.Summary, error)
+	}); ok {
 		return c.ListAll(s)
 	}
 	s.Limit = 1000
@@ -208,7 +248,7 @@ func (f *queueFlags) export() *cobra.Command {
 		Use: "export ID", Short: "Write a message as it was taken in (RFC 5322) to standard output", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.with(c, func(q admin.Queue) error {
-				body, err := q.Export(args[0])
+				body, err := q.Export(c.Context(), args[0])
 				if err != nil {
 					return err
 				}
@@ -222,10 +262,6 @@ func (f *queueFlags) export() *cobra.Command {
 	}
 }
 
-// whoRuns is who works on a folder, as it is kept with what they do: a container need
-// not have a name for its user.
-func whoRuns() string { return "user " + strconv.Itoa(os.Geteuid()) + " of the machine" }
-
 // verb makes a command that changes messages; param, if there is one, is its
 // own flag.
 func (f *queueFlags) verb(name, short, param, help string, do func(context.Context, admin.Queue, queue.Filter, string) ([]string, error)) *cobra.Command {
@@ -236,21 +272,29 @@ func (f *queueFlags) verb(name, short, param, help string, do func(context.Conte
 			return f.with(c, func(q admin.Queue) error {
 				s := f.filter
 				s.IDs = ids
-				changed, err := do(queue.By(c.Context(), whoRuns()), q, s, value)
-				if err != nil {
+				changed, err := do(c.Context(), q, s, value)
+				var kept *queue.KeptError
+				if err != nil && !errors.As(err, &kept) {
 					return err
 				}
 				if f.json {
-					return printJSON(c, admin.Changed{Changed: changed})
+					done := admin.Changed{Changed: changed}
+					if kept != nil {
+						done.Kept = kept.Messages
+					}
+					return errors.Join(printJSON(c, done), err)
 				}
 				for _, id := range changed {
 					fmt.Fprintln(c.OutOrStdout(), id)
 				}
-				return nil
+				return err
 			})
 		},
 	}
 	f.selectors(c)
+	if slices.Contains([]string{"release", "retry", "reroute"}, name) {
+		c.Flags().BoolVar(&f.override, "override-policy", false, "also what a hold, the policy of now or the upstream speaks against; it is logged, with who did it")
+	}
 	if param != "" {
 		c.Flags().StringVar(&value, param, "", help)
 	}

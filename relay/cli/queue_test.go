@@ -26,7 +26,7 @@ spec:
   upstreamRef: {name: a}
   routes: [{name: second, recipientDomains: [second.example], upstreamRef: {name: b}}]
   senderPolicyRefs: [{name: office}]
-  listeners: [{name: smtp, port: 2525, tls: {mode: None}}]
+  listeners: [{name: smtp, port: 2525, tls: {mode: None}, authentication: {mode: Optional, plaintext: Allow, secretRef: {name: copier-logins}}}]
   delivery: {bounce: {to: Postmaster, postmaster: it@corp.example, from: relay@corp.example}}
 ---
 apiVersion: printerrelay.dev/v1alpha1
@@ -44,7 +44,12 @@ kind: SenderPolicy
 metadata: {name: office}
 spec:
   rules:
-  - {name: lan, match: {clientNetworks: [127.0.0.0/8]}, action: Allow, recipients: {allowed: ["*@corp.example"]}}
+  - {name: lan, match: {clientNetworks: [127.0.0.0/8, 10.20.0.0/16]}, action: Allow, recipients: {allowed: ["*@corp.example", "*@second.example"]}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: copier-logins}
+stringData: {mfp-1: swordfish}
 `
 
 // scripted answers by the recipient's local part.
@@ -98,8 +103,8 @@ func filled(t *testing.T, manifests string) string {
 		{ID: "1deferred", Arrived: now.Add(-2 * time.Hour), Origin: &queue.Origin{Client: queue.Client{Addr: netip.MustParseAddr("10.20.3.7"), User: "mfp-1"}, Sender: addr(t, "mfp@copier.test")}, Recipients: []queue.Recipient{{Address: addr(t, "grey@corp.example")}}},
 		{ID: "2failed", Arrived: now.Add(-time.Hour), Origin: &queue.Origin{Client: queue.Client{Addr: netip.MustParseAddr("10.20.4.7")}, Sender: addr(t, "mfp@copier.test")}, Recipients: []queue.Recipient{{Address: addr(t, "gone@corp.example")}}},
 		{ID: "3held", Arrived: now, Origin: &queue.Origin{Client: queue.Client{Addr: netip.MustParseAddr("10.20.4.8")}, Sender: addr(t, "two@copier.test")}, Held: "held by rule office/lan", Recipients: []queue.Recipient{{Address: addr(t, "a@corp.example")}}},
-		{ID: "4paced", Arrived: now, NotBefore: now.Add(5 * time.Hour), Origin: &queue.Origin{Sender: addr(t, "two@copier.test")}, Recipients: []queue.Recipient{{Address: addr(t, "a@corp.example")}}},
-		{ID: "5split", Arrived: now, Origin: &queue.Origin{Sender: addr(t, "three@copier.test"), Policy: "default/office", Rule: "lan"}, Recipients: []queue.Recipient{{Address: addr(t, "ok@corp.example")}, {Address: addr(t, "grey@second.example")}}},
+		{ID: "4paced", Arrived: now, NotBefore: now.Add(5 * time.Hour), Origin: &queue.Origin{Client: queue.Client{Addr: netip.MustParseAddr("10.20.5.1")}, Sender: addr(t, "two@copier.test")}, Recipients: []queue.Recipient{{Address: addr(t, "a@corp.example")}}},
+		{ID: "5split", Arrived: now, Origin: &queue.Origin{Client: queue.Client{Addr: netip.MustParseAddr("10.20.5.1")}, Sender: addr(t, "three@copier.test"), Policy: "default/office", Rule: "lan"}, Recipients: []queue.Recipient{{Address: addr(t, "ok@corp.example")}, {Address: addr(t, "grey@second.example")}}},
 		{ID: "6bounce", Arrived: now, Origin: &queue.Origin{}, DSNOf: "0gone", Recipients: []queue.Recipient{{Address: addr(t, "it@corp.example")}}},
 	} {
 		submit(t, sp, q, m)

@@ -38,6 +38,7 @@ type Answer struct {
 	Rule       string        `json:"rule,omitempty"`    // policy/rule that decided; empty: none did
 	Refusal    string        `json:"refusal,omitempty"` // the reply to MAIL, where it is refused
 	IntakeHeld bool          `json:"intakeHeld,omitempty"`
+	Hold       string        `json:"hold,omitempty"` // of the PrinterRelay, that keeps it; empty: none does
 	Recipients []Recipient   `json:"recipients,omitempty"`
 	DryRun     []DryRun      `json:"dryRun,omitempty"` // of each policy in DryRun whose rule matches
 }
@@ -98,6 +99,9 @@ func Ask(p *plan.Plan, q Question) (*Answer, error) {
 	who.Hidden = p.HiddenClients.Hides(who.Addr)
 	d := p.Policies.AtMail(who, from)
 	out := &Answer{Relay: p.Namespace + "/" + p.Name, Hidden: who.Hidden, Steps: d.Steps, Action: d.Action, IntakeHeld: p.Intake == plan.IntakeHold}
+	if h := plan.FirstHold(p.Holds, who, from); h != nil {
+		out.Hold = h.Name
+	}
 	if d.Rule != nil {
 		out.Rule = d.Rule.Policy + "/" + d.Rule.Name
 	}
@@ -109,10 +113,10 @@ func Ask(p *plan.Plan, q Question) (*Answer, error) {
 		}
 		to = p.RewriteRecipient(a)
 	}
-	now := verdict(p, &d, from, to)
+	now := verdict(p, &d, who, from, to)
 	for i := range d.DryRun {
 		r := d.DryRun[i].Rule
-		out.DryRun = append(out.DryRun, DryRun{r.Policy + "/" + r.Name, verdict(p, &d.DryRun[i], from, to), now})
+		out.DryRun = append(out.DryRun, DryRun{r.Policy + "/" + r.Name, verdict(p, &d.DryRun[i], who, from, to), now})
 	}
 	if r := atMail(p, d, from); r != nil {
 		out.Action, out.Refusal = policy.Reject, r.String()
@@ -125,7 +129,7 @@ func Ask(p *plan.Plan, q Question) (*Answer, error) {
 }
 
 // verdict is what becomes of a message by a decision.
-func verdict(p *plan.Plan, d *policy.Decision, from envelope.Address, to []envelope.Address) string {
+func verdict(p *plan.Plan, d *policy.Decision, who policy.Client, from envelope.Address, to []envelope.Address) string {
 	if r := atMail(p, *d, from); r != nil {
 		return "refused: " + r.String()
 	}
@@ -134,7 +138,7 @@ func verdict(p *plan.Plan, d *policy.Decision, from envelope.Address, to []envel
 			return "refused: " + r.String()
 		}
 	}
-	if d.Action == policy.Hold || p.Intake == plan.IntakeHold {
+	if d.Action == policy.Hold || p.Intake == plan.IntakeHold || plan.FirstHold(p.Holds, who, from) != nil {
 		return "accepted and held"
 	}
 	return "accepted"
@@ -194,7 +198,10 @@ func (a *Answer) WriteText(out io.Writer) {
 		return
 	}
 	held := ""
-	if a.IntakeHeld {
+	switch {
+	case a.Hold != "":
+		held = ", and held: hold " + a.Hold
+	case a.IntakeHeld:
 		held = ", and held: the relay's intake is Hold"
 	}
 	fmt.Fprintf(out, "  MAIL: %s by %s%s\n", a.Action, a.Rule, held)

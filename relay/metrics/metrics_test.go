@@ -31,6 +31,7 @@ func all(up []Upstream) (*prometheus.Registry, *Set) {
 	Sampled(r, "ns/office", map[Gauge]func() float64{
 		QueuePending: zero, QueueDeferred: zero, QueueHeld: zero, QueueFailed: zero, QueueOldest: zero, SpoolBytes: zero, SpoolFree: zero, HistoryBytes: zero, HistoryOK: zero,
 	})
+	Holds(r, "ns/office", func() map[string]int { return map[string]int{"stolen": 3} })
 	Upstreams(r, "ns/office", func() []Upstream { return up })
 	Inventory(r, "ns/office", func() ([]Copiers, int) {
 		return []Copiers{{"1.0", "LOGIN", true, 2}, {"1.0", "LOGIN", false, 3}, {"none", "none", true, 4}}, 5
@@ -95,7 +96,7 @@ func TestNamesFollowPrometheusConventions(t *testing.T) {
 // A label that a peer can fill would let it grow the series without end.
 func TestLabelsAreBounded(t *testing.T) {
 	// Named by the manifests, or one of a fixed set of words.
-	bounded := []string{"relay", "listener", "upstream", "policy", "rule", "reason", "version", "mechanism", "result", "action", "mode", "outcome", "scope", "kind", "state", "now", "would", "tls", "authentication"}
+	bounded := []string{"relay", "listener", "upstream", "policy", "rule", "reason", "version", "mechanism", "result", "action", "mode", "outcome", "scope", "kind", "state", "hold", "now", "would", "tls", "authentication"}
 	for name, f := range touched(t) {
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {

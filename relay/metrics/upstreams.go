@@ -120,6 +120,30 @@ func (u *upstreams) health(s *Upstream, gauge func(*prometheus.Desc, float64, ..
 	}
 }
 
+// Holds registers a gauge of each hold that sample names when it is scraped; sample
+// must not block. A hold is named by the manifests.
+func Holds(r prometheus.Registerer, relay string, sample func() map[string]int) {
+	prometheus.WrapRegistererWith(prometheus.Labels{"relay": relay}, r).MustRegister(&holds{
+		sample: sample,
+		held:   prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "held_messages"), "Messages that a hold of the manifests keeps until they are released.", []string{"hold"}, nil),
+	})
+}
+
+type holds struct {
+	sample func() map[string]int
+	held   *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (h *holds) Describe(ch chan<- *prometheus.Desc) { ch <- h.held }
+
+// Collect implements prometheus.Collector.
+func (h *holds) Collect(ch chan<- prometheus.Metric) {
+	for name, n := range h.sample() {
+		ch <- prometheus.MustNewConstMetric(h.held, prometheus.GaugeValue, float64(n), name)
+	}
+}
+
 func truth(b bool) float64 {
 	if b {
 		return 1

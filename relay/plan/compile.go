@@ -113,6 +113,7 @@ func Compile(in Input) (*Plan, Diagnostics) {
 	c.policies(self)
 	c.delivery(self)
 	c.spool(self)
+	c.holds(self)
 	c.history(self)
 	c.listeners(self)
 	c.hidden(self)

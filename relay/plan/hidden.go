@@ -117,7 +117,7 @@ func WithHidden(r *v1alpha1.PrinterRelay, h HiddenClients, policies map[string]*
 	return &out
 }
 
-// named are the networks that something depends on: of rules, routes, overrides
+// named are the networks that something depends on: of rules, routes, holds, overrides
 // and trusted load balancers. One that is malformed is Compile's to report.
 func named(r *v1alpha1.PrinterRelay, policies map[string]*v1alpha1.SenderPolicy) []netip.Prefix {
 	var out []netip.Prefix
@@ -130,6 +130,9 @@ func named(r *v1alpha1.PrinterRelay, policies map[string]*v1alpha1.SenderPolicy)
 	}
 	for i := range r.Spec.Routes {
 		add(r.Spec.Routes[i].ClientNetworks)
+	}
+	for i := range r.Spec.Holds {
+		add(r.Spec.Holds[i].ClientNetworks)
 	}
 	for i := range r.Spec.Listeners {
 		l := &r.Spec.Listeners[i]
@@ -153,6 +156,7 @@ func (p *Plan) NamesNetworks() bool {
 	return slices.ContainsFunc(p.Policies, func(s policy.Policy) bool {
 		return slices.ContainsFunc(s.Rules, func(r policy.Rule) bool { return len(r.Match.Networks) > 0 })
 	}) || slices.ContainsFunc(p.Routes, func(r Route) bool { return len(r.Networks) > 0 }) ||
+		slices.ContainsFunc(p.Holds, func(h Hold) bool { return len(h.Networks) > 0 }) ||
 		slices.ContainsFunc(p.Listeners, func(l Listener) bool { return len(l.Overrides) > 0 })
 }
 

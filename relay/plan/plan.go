@@ -23,6 +23,7 @@ type Plan struct {
 
 	Hostname   string               `json:"hostname"` // banner, EHLO, Received
 	Intake     Intake               `json:"intake"`
+	Holds      []Hold               `json:"holds,omitempty"`
 	Ack        Ack                  `json:"ack"`
 	Addresses  Addresses            `json:"addresses,omitzero"`
 	Copies     []Copy               `json:"copies,omitempty"`

@@ -56,13 +56,20 @@ func (p *Plan) Ways() []string {
 // otherwise it names a domain that could be sent as (sender.rewrite: Never).
 func (p *Plan) SendsAs(sender envelope.Address) (domain string, ok bool) {
 	for _, name := range p.Ways() {
-		u := p.Upstreams[name]
-		if u == nil || u.Sender == nil || u.Sender.Rewrite != "Never" || sender.IsNull() || envelope.DomainKey(sender.Domain) == u.Sender.Domain {
+		if domain, ok = p.Upstreams[name].SendsAs(sender); ok {
 			return "", true
 		}
-		domain = u.Sender.Domain
 	}
 	return domain, false
+}
+
+// SendsAs tells whether the upstream can send a message of the sender; otherwise
+// it names the domain that it could send as. Of one that is not there nothing is known.
+func (u *Upstream) SendsAs(sender envelope.Address) (domain string, ok bool) {
+	if u == nil || u.Sender == nil || u.Sender.Rewrite != "Never" || sender.IsNull() || envelope.DomainKey(sender.Domain) == u.Sender.Domain {
+		return "", true
+	}
+	return u.Sender.Domain, false
 }
 
 // Matches tells whether a recipient goes this way.

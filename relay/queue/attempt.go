@@ -280,6 +280,7 @@ func (q *Queue) unverdict(it *item, st *step) {
 
 // commit makes st count in memory. It wants q.mu held.
 func (q *Queue) commit(it *item, st *step) {
+	defer q.tellFollower(it, st)
 	if st.remove {
 		q.drop(it)
 	} else {

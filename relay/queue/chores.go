@@ -51,6 +51,9 @@ func (q *Queue) nextChore(it *item, now int64) int64 {
 		}
 		return 0
 	}
+	if it.unkept {
+		return now
+	}
 	at := int64(0)
 	if it.ticket == nil && it.has(failed) {
 		at = max(now, it.noticeAt)
@@ -160,6 +163,8 @@ func (q *Queue) doChore(it *item) {
 	var st *step
 	kind := kindFailed
 	switch {
+	case it.unkept && !it.removed:
+		st = &step{rec: &record{At: now, Event: evHold, Held: it.held}}
 	case it.removed && it.trying == 0, it.ended != 0 && it.allAccepted():
 		st = &step{rec: &record{}, remove: true}
 	case it.ticket == nil && it.has(failed) && n >= it.noticeAt:

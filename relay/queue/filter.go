@@ -33,6 +33,7 @@ type Filter struct {
 	Client    string        // an address, a network in CIDR notation, or the user it authenticated as
 	OlderThan time.Duration // since its arrival
 	State     State
+	HeldBy    string // the name of a hold of the manifests
 	All       bool
 
 	Limit  int    // List: at most so many; 0: 100, never more than 1000
@@ -40,7 +41,7 @@ type Filter struct {
 }
 
 // ErrNoSelection says that a Filter selects nothing.
-var ErrNoSelection = errors.New("no message is selected: name queue IDs, or use --upstream, --sender, --client, --older-than, --status or --all")
+var ErrNoSelection = errors.New("no message is selected: name queue IDs, or use --upstream, --sender, --client, --older-than, --status, --held-by or --all")
 
 // ErrNotFound says that no message has the ID.
 var ErrNotFound = errors.New("no message in the queue has this ID")
@@ -95,8 +96,8 @@ type Event struct {
 	Event      string    `json:"event"` // attempt, hold, release, retry, reroute, bounce, expire, warn, remove
 	Upstream   string    `json:"upstream,omitempty"`
 	Recipients []string  `json:"recipients,omitempty"`
+	By         string    `json:"by,omitempty"` // the person who did it
 	Text       string    `json:"text,omitempty"`
-	By         string    `json:"by,omitempty"` // who did it, of what a person does
 }
 
 type matcher struct {
@@ -145,7 +146,7 @@ func (f Filter) compile(now time.Time) (*matcher, error) {
 
 // empty tells that nothing was said about which messages are meant.
 func (f Filter) empty() bool {
-	return !f.All && len(f.IDs) == 0 && f.Upstream == "" && f.Sender == "" && f.Client == "" && f.OlderThan <= 0 && f.State == ""
+	return !f.All && len(f.IDs) == 0 && f.Upstream == "" && f.Sender == "" && f.Client == "" && f.OlderThan <= 0 && f.State == "" && f.HeldBy == ""
 }
 
 // matches wants q.mu held.
@@ -153,6 +154,7 @@ func (m *matcher) matches(q *Queue, it *item) bool {
 	msg := it.msg
 	switch {
 	case m.ids != nil && !m.ids[msg.ID],
+		m.HeldBy != "" && (it.ended != 0 || HoldName(it.held) != m.HeldBy),
 		m.State != "" && q.stateOf(it) != m.State,
 		m.null && !msg.Sender.IsNull(),
 		m.Sender != "" && !m.null && !m.sender.Match(msg.Sender),

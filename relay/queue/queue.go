@@ -35,6 +35,10 @@ type Options struct {
 	// Notice writes a notification as a whole message to w; nil: WriteNotice.
 	Notice func(w io.Writer, n *Notice) (Content, error)
 
+	// Permits says why the policy of now would not take a message in; nil: it would.
+	// Verbs that let mail go ask it. It may read the spool.
+	Permits func(m *Message) error
+
 	// Witness is told what becomes of messages, once that is on stable storage; nil:
 	// nobody is. It is called often and must not block.
 	Witness func(Progress)
@@ -96,8 +100,9 @@ type Queue struct {
 	idle      chan struct{} // closed when stopping and the last of them ended
 	running   bool
 	stopping  bool
-	era       uint32   // grows with each Update: jobs that were made before are in no lane
-	snap      Snapshot // the last one, for a second
+	era       uint32                // grows with each Update: jobs that were made before are in no lane
+	snap      Snapshot              // the last one, for a second
+	followed  map[string]*following // by Message-ID
 }
 
 // New makes a queue over s. Load fills it and Run runs it.
@@ -251,7 +256,7 @@ func (q *Queue) Submit(w *spool.Writer, m *Message) (*Ticket, error) {
 	if m.Origin == nil {
 		m.Origin = &Origin{}
 	}
-	if !q.reserve() {
+	if !q.reserve(m) {
 		w.Abort()
 		return nil, ErrFull
 	}
@@ -280,13 +285,17 @@ func (q *Queue) Submit(w *spool.Writer, m *Message) (*Ticket, error) {
 	return t, nil
 }
 
-func (q *Queue) reserve() bool {
+// reserve keeps a place for m, and holds it where the manifests say so.
+func (q *Queue) reserve(m *Message) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.items)+q.coming >= q.o.MaxMessages {
 		return false
 	}
 	q.coming++
+	if h := q.routing.holdOf(m); h != nil {
+		m.Held = holdText(h)
+	}
 	return true
 }
 
@@ -318,6 +327,7 @@ func (q *Queue) add(m *Message) *Ticket {
 		t.undecided = true
 		it.ticket = t
 	}
+	q.joined(it)
 	q.again(it)
 	return t
 }
@@ -336,15 +346,4 @@ func (q *Queue) stuck(it *item) bool {
 		}
 	}
 	return false
-}
-
-// Export gives the message as it was taken in: RFC 5322 with CRLF line ends.
-func (q *Queue) Export(id string) (io.ReadCloser, error) {
-	q.mu.Lock()
-	_, ok := q.items[id]
-	q.mu.Unlock()
-	if !ok {
-		return nil, fmt.Errorf("%s: %w", id, ErrNotFound)
-	}
-	return q.store.Body(id)
 }

@@ -13,6 +13,7 @@ func (q *Queue) again(it *item) {
 	if it.gone || it.locked || !q.running {
 		return
 	}
+	q.keepBack(it)
 	now := time.Now().UnixNano()
 	if it.held == "" && it.giveUp == "" && !it.removed {
 		q.assign(it, now)

@@ -15,6 +15,7 @@ type Settings struct {
 	Fallbacks []string
 	Upstreams map[string]*plan.Upstream
 	Delivery  plan.Delivery
+	Holds     []plan.Hold
 }
 
 // setDefaults fills in what must not be zero: mail would expire at once.
@@ -40,5 +41,6 @@ func SettingsOf(p *plan.Plan) Settings {
 		Fallbacks: p.Fallbacks,
 		Upstreams: p.Upstreams,
 		Delivery:  p.Delivery,
+		Holds:     p.Holds,
 	}
 }

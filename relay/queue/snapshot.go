@@ -13,7 +13,8 @@ type Snapshot struct {
 	Deferred  int
 	Held      int
 	Failed    int
-	Oldest    time.Duration // age of the oldest message that waits for an upstream
+	HeldBy    map[string]int // of Held, by the hold of the manifests
+	Oldest    time.Duration  // age of the oldest message that waits for an upstream
 	Upstreams []UpstreamState
 }
 
@@ -76,6 +77,12 @@ func (q *Queue) count(now time.Time) (s Snapshot, deferred map[string]int) {
 			}
 		case Held:
 			s.Held++
+			if name := HoldName(it.held); name != "" {
+				if s.HeldBy == nil {
+					s.HeldBy = make(map[string]int)
+				}
+				s.HeldBy[name]++
+			}
 			return true
 		case Failed:
 			s.Failed++

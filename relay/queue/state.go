@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"hash/maphash"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/upstream"
@@ -108,6 +109,7 @@ type item struct {
 	since    int64  // Unix nanoseconds: expiry and warning count from here
 	ended    int64  // when the last recipient got its final status; 0: some wait
 	held     string // why; empty: not held
+	past     string // names of the holds that it was released past, with commas between
 	override string // upstream set by hand
 	giveUp   string // set by bounce: what is tried now is not tried again
 	noticeAt int64  // no notification before (the last try to write one failed)
@@ -120,6 +122,7 @@ type item struct {
 	locked   bool // its state is being decided and written
 	chore    bool // waits for a chore worker
 	gone     bool // left the queue
+	unkept   bool // held by the manifests, and that is not written yet
 	spent    bool // a recipient waits whom every upstream has refused
 	ticket   *Ticket
 }
@@ -135,8 +138,9 @@ type record struct {
 	Results  []result  `json:"results,omitempty"`
 	Told     bool      `json:"told,omitempty"` // what failed so far needs no notification any more
 	Held     string    `json:"held,omitempty"`
+	Past     string    `json:"past,omitempty"` // the hold that it is released past
+	By       string    `json:"by,omitempty"`   // the person who did it
 	Text     string    `json:"text,omitempty"`
-	By       string    `json:"by,omitempty"` // who did it, of what a person does
 }
 
 // The events of records.
@@ -210,6 +214,9 @@ func (it *item) apply(r *record, s *strs) {
 		it.attempts = max(it.attempts, r.Number)
 	case evRelease:
 		it.release(at)
+		if r.Past != "" && !it.passed(r.Past) {
+			it.past = s.get(strings.Trim(it.past+","+r.Past, ","))
+		}
 	case evRetry:
 		it.retry(at)
 	case evReroute:
@@ -219,7 +226,7 @@ func (it *item) apply(r *record, s *strs) {
 			it.rcpts[i].change(func(w *ways) { w.refused = nil }) // a person knows better
 		}
 	case evBounce:
-		it.giveUp, it.held = r.Text, ""
+		it.giveUp, it.held, it.unkept = r.Text, "", false
 	case evWarn:
 		it.warned = true
 	case evRemove:
@@ -229,7 +236,7 @@ func (it *item) apply(r *record, s *strs) {
 		it.tell()
 	}
 	if r.Held != "" {
-		it.held = s.get(r.Held)
+		it.held, it.unkept = s.get(r.Held), false
 	}
 	it.settled(at)
 }
@@ -279,7 +286,7 @@ func (it *item) release(at int64) {
 	if it.held == "" {
 		return
 	}
-	it.held, it.since = "", at
+	it.held, it.unkept, it.since = "", false, at
 	it.hurry(at)
 }
 

@@ -85,7 +85,7 @@ func TestMetaSurvivesItsJSON(t *testing.T) {
 func TestSettingsOfAPlan(t *testing.T) {
 	p := &plan.Plan{
 		Namespace: "ns", Name: "office", Hostname: "relay.corp.example", Routes: []plan.Route{{Upstream: "a"}}, Fallbacks: []string{"b"},
-		Upstreams: map[string]*plan.Upstream{"a": {}}, Delivery: plan.Delivery{Expire: time.Hour},
+		Upstreams: map[string]*plan.Upstream{"a": {}}, Delivery: plan.Delivery{Expire: time.Hour}, Holds: []plan.Hold{{Name: "h"}},
 	}
 	v := reflect.ValueOf(SettingsOf(p))
 	for i := range v.NumField() {

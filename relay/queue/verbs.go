@@ -3,7 +3,9 @@ package queue
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,10 +14,14 @@ import (
 
 const verbWorkers = 16 // messages that a verb works on at once, to share the spool's syncs
 
+// The verbs take who asks from the context (WithPerson).
+
 // Retry makes what was not accepted due now, failed messages too; these get
-// their full time again. Held messages stay held.
+// their full time again, if the policy of now would still take them in. Held
+// messages stay held.
 func (q *Queue) Retry(ctx context.Context, f Filter) ([]string, error) {
-	return q.each(ctx, f, func(it *item, now time.Time) *step {
+	ask := &question{wanted: func(it *item) bool { return it.ended != 0 && !it.allAccepted() }}
+	return q.each(ctx, f, ask, func(it *item, now time.Time) *step {
 		if it.held != "" || it.allAccepted() {
 			return nil
 		}
@@ -29,7 +35,10 @@ func (q *Queue) Hold(ctx context.Context, f Filter, reason string) ([]string, er
 	if reason == "" {
 		reason = "held by hand"
 	}
-	return q.each(ctx, f, func(it *item, now time.Time) *step {
+	if HoldName(reason) != "" { // it would look like one of the manifests'
+		reason = "by hand: " + reason
+	}
+	return q.each(ctx, f, nil, func(it *item, now time.Time) *step {
 		if it.held != "" || it.ended != 0 {
 			return nil
 		}
@@ -37,19 +46,26 @@ func (q *Queue) Hold(ctx context.Context, f Filter, reason string) ([]string, er
 	})
 }
 
-// Release lets held messages go. The time they were held does not count for
+// Release lets held messages go which the policy of now would take in, and which
+// no hold of the manifests keeps. The time they were held does not count for
 // their expiry.
 func (q *Queue) Release(ctx context.Context, f Filter) ([]string, error) {
-	return q.each(ctx, f, func(it *item, now time.Time) *step {
+	ask := &question{holds: true, wanted: func(it *item) bool { return it.held != "" && it.ended == 0 }}
+	return q.each(ctx, f, ask, func(it *item, now time.Time) *step {
 		if it.held == "" {
 			return nil
 		}
-		return &step{rec: &record{At: now, Event: evRelease}}
+		rec := &record{At: now, Event: evRelease}
+		if h := q.routing.holdOf(it.msg); h != nil { // a person overrides it
+			rec.Past = h.Name
+		}
+		return &step{rec: rec}
 	})
 }
 
-// Reroute sends what waits, and what is tried again later, by one upstream only.
-// The empty name ends that: the routes decide again.
+// Reroute sends what waits, and what is tried again later, by one upstream only,
+// where that can carry it and the policy of now would take it in. The empty name
+// ends that: the routes decide again.
 func (q *Queue) Reroute(ctx context.Context, f Filter, to string) ([]string, error) {
 	q.mu.Lock()
 	known := to == "" || q.routing.Upstreams[to] != nil
@@ -57,7 +73,8 @@ func (q *Queue) Reroute(ctx context.Context, f Filter, to string) ([]string, err
 	if !known {
 		return nil, fmt.Errorf("upstream %q is not part of this relay: name one of its upstreams", to)
 	}
-	return q.each(ctx, f, func(it *item, now time.Time) *step {
+	ask := &question{to: to, wanted: func(it *item) bool { return to != "" && !it.allAccepted() }}
+	return q.each(ctx, f, ask, func(it *item, now time.Time) *step {
 		if it.allAccepted() {
 			return nil
 		}
@@ -71,7 +88,7 @@ func (q *Queue) Bounce(ctx context.Context, f Filter, reason string) ([]string, 
 	if reason == "" {
 		reason = "given up by the administrator"
 	}
-	return q.each(ctx, f, func(it *item, now time.Time) *step {
+	return q.each(ctx, f, nil, func(it *item, now time.Time) *step {
 		if it.ended != 0 || it.giveUp != "" {
 			return nil
 		}
@@ -89,7 +106,7 @@ func (q *Queue) Bounce(ctx context.Context, f Filter, reason string) ([]string, 
 // Remove deletes messages without a word to anybody. One that is being tried
 // goes when the attempt has ended.
 func (q *Queue) Remove(ctx context.Context, f Filter) ([]string, error) {
-	return q.each(ctx, f, func(it *item, now time.Time) *step {
+	return q.each(ctx, f, nil, func(it *item, now time.Time) *step {
 		if it.removed {
 			return nil
 		}
@@ -97,10 +114,24 @@ func (q *Queue) Remove(ctx context.Context, f Filter) ([]string, error) {
 	})
 }
 
+// Export gives the message as it was taken in: RFC 5322 with CRLF line ends. It is
+// logged and not written down: it must work on a disk that takes no writes.
+func (q *Queue) Export(ctx context.Context, id string) (io.ReadCloser, error) {
+	q.mu.Lock()
+	_, ok := q.items[id]
+	q.mu.Unlock()
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", id, ErrNotFound)
+	}
+	q.log.Info("queue control", "id", id, "verb", "export", "by", PersonOf(ctx).Name)
+	return q.store.Body(id)
+}
+
 // each makes the steps that fn gives for the messages of f, and returns the IDs
-// of those that were changed, sorted. fn is called with q.mu held, the item
-// locked and its waiting jobs taken back; nil is no change.
-func (q *Queue) each(ctx context.Context, f Filter, fn func(*item, time.Time) *step) ([]string, error) {
+// of those that were changed, sorted; those that ask speaks against are a KeptError.
+// fn is called with q.mu held, the item locked and its waiting jobs taken back; nil
+// is no change.
+func (q *Queue) each(ctx context.Context, f Filter, ask *question, fn func(*item, time.Time) *step) ([]string, error) {
 	if f.empty() {
 		return nil, ErrNoSelection
 	}
@@ -112,16 +143,20 @@ func (q *Queue) each(ctx context.Context, f Filter, fn func(*item, time.Time) *s
 		wg    sync.WaitGroup
 		mu    sync.Mutex
 		ids   []string
+		kept  []Kept
 		first error
 		next  = make(chan *item)
 	)
 	for range min(verbWorkers, len(todo)) {
 		wg.Go(func() {
 			for it := range next {
-				ok, err := q.change(ctx, it, fn)
+				ok, why, err := q.change(ctx, it, ask, fn)
 				mu.Lock()
 				if ok {
 					ids = append(ids, it.msg.ID)
+				}
+				if why != "" {
+					kept = append(kept, Kept{it.msg.ID, why})
 				}
 				if err != nil && first == nil {
 					first = fmt.Errorf("message %s: %w", it.msg.ID, err)
@@ -136,26 +171,52 @@ func (q *Queue) each(ctx context.Context, f Filter, fn func(*item, time.Time) *s
 	close(next)
 	wg.Wait()
 	slices.Sort(ids)
+	if first == nil && len(kept) > 0 {
+		slices.SortFunc(kept, func(a, b Kept) int { return strings.Compare(a.ID, b.ID) })
+		first = &KeptError{kept}
+	}
 	return ids, first
 }
 
-// change makes one step of a verb durable, then effective.
-func (q *Queue) change(ctx context.Context, it *item, fn func(*item, time.Time) *step) (bool, error) {
+// change makes one step of a verb durable, then effective. It tells whether it did,
+// and what ask has against it.
+func (q *Queue) change(ctx context.Context, it *item, ask *question, fn func(*item, time.Time) *step) (bool, string, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if err := q.lockCtx(ctx, it); err != nil {
-		return false, err
+		return false, "", err
 	}
 	defer q.unlock(it)
 	if it.gone {
-		return false, nil
+		return false, "", nil
+	}
+	who := PersonOf(ctx)
+	if ask != nil && ask.wanted(it) {
+		why := q.forbids(it, ask)
+		switch {
+		case why != "" && who.Override:
+			q.log.Warn("the policy is overridden by hand", "id", it.msg.ID, "by", who.Name, "against", why)
+		case why != "":
+			var err error
+			if st := it.stays(why, who.Name, time.Now()); st != nil && ask.holds {
+				err = q.make(it, st)
+			}
+			return false, why, err
+		}
 	}
 	q.withdraw(it)
 	st := fn(it, time.Now())
 	if st == nil {
-		return false, nil
+		return false, "", nil
 	}
-	st.rec.By = Actor(ctx)
+	st.rec.By = who.Name
+	err := q.make(it, st)
+	return err == nil, "", err
+}
+
+// make makes st durable, then effective. It wants q.mu held and it locked, and gives
+// q.mu up while it writes.
+func (q *Queue) make(it *item, st *step) error {
 	q.mu.Unlock()
 	if len(st.notify) > 0 {
 		st.rec.Told = q.notify(it, st, kindFailed) == nil
@@ -168,13 +229,13 @@ func (q *Queue) change(ctx context.Context, it *item, fn func(*item, time.Time) 
 	}
 	q.mu.Lock()
 	if err != nil {
-		return false, err
+		return err
 	}
 	q.commit(it, st)
 	q.witness(it, st, 0)
 	q.tellOutcome(it.msg, st.rec, nil, 0)
 	q.log.Info("queue control", "id", it.msg.ID, "verb", st.rec.Event, "upstream", st.rec.Upstream, "by", st.rec.By)
-	return true, nil
+	return nil
 }
 
 // lockCtx is lock with an end.

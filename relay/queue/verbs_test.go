@@ -309,14 +309,14 @@ func TestShowAndExport(t *testing.T) {
 			!strings.Contains(d.History[1].Text, "450 4.7.1 greylisted") {
 			t.Errorf("%+v", d.History)
 		}
-		rc, err := r.q.Export(id)
+		rc, err := r.q.Export(r.Context(), id)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := drain(t, rc); got != "Subject: scan\r\n\r\npage\r\n" {
 			t.Errorf("export %q", got)
 		}
-		if _, err := r.q.Export("nothing"); !errors.Is(err, ErrNotFound) {
+		if _, err := r.q.Export(r.Context(), "nothing"); !errors.Is(err, ErrNotFound) {
 			t.Errorf("export: %v", err)
 		}
 		for range 200 {

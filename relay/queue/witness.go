@@ -108,15 +108,10 @@ func gone(it *item, st *step, failed int) Gone {
 	return Delivered
 }
 
-type actorKey struct{}
-
 // By gives a context for verbs that somebody asks for: who is kept with what they do.
 func By(ctx context.Context, who string) context.Context {
-	return context.WithValue(ctx, actorKey{}, who)
+	return WithPerson(ctx, Person{Name: who, Override: PersonOf(ctx).Override})
 }
 
 // Actor is who asks, as By has it; empty: it is not known.
-func Actor(ctx context.Context) string {
-	who, _ := ctx.Value(actorKey{}).(string)
-	return who
-}
+func Actor(ctx context.Context) string { return PersonOf(ctx).Name }

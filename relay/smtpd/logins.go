@@ -74,6 +74,17 @@ func (l *logins) add(user, password string) bool {
 	return true
 }
 
+// HasLogin tells whether a Secret has a login of that name.
+func HasLogin(src secrets.Source, secret, user string) bool {
+	data, err := src.Get(secret)
+	if err != nil {
+		return false
+	}
+	l, _ := readLogins(data)
+	_, ok := l.users[user]
+	return ok
+}
+
 // plain tells whether CRAM-MD5, which needs the password itself, can work for
 // every user: a copier takes it wherever it is offered, and then has no other.
 func (l *logins) plain() bool { return l.cost == 0 && len(l.users) > 0 }

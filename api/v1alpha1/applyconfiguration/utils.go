@@ -40,6 +40,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.DNSRecordStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("History"):
 		return &apiv1alpha1.HistoryApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Hold"):
+		return &apiv1alpha1.HoldApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("HoldStatus"):
+		return &apiv1alpha1.HoldStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("InstanceStatus"):
 		return &apiv1alpha1.InstanceStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("IssuerReference"):

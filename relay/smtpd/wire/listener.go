@@ -129,6 +129,18 @@ func (l *Listener) accept() {
 	}
 }
 
+// Take takes a connection that did not come by the network, like those that do: whom
+// its RemoteAddr names is the client. Its owner closes the other end.
+func (l *Listener) Take(sock net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		sock.Close() //nolint:errcheck // the listener is over
+		return
+	}
+	l.wg.Go(func() { l.take(sock) })
+}
+
 // take finds a place for a connection, or refuses it before the greeting.
 func (l *Listener) take(sock net.Conn) {
 	peer, err := netip.ParseAddrPort(sock.RemoteAddr().String())

@@ -236,6 +236,42 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.printerrelay.printer-relay.api.v1alpha1.SubjectMode
       default: Omit
+- name: com.github.printerrelay.printer-relay.api.v1alpha1.Hold
+  map:
+    fields:
+    - name: clientNetworks
+      type:
+        list:
+          elementType:
+            namedType: com.github.printerrelay.printer-relay.api.v1alpha1.CIDR
+          elementRelationship: associative
+    - name: name
+      type:
+        scalar: string
+    - name: reason
+      type:
+        scalar: string
+    - name: senders
+      type:
+        list:
+          elementType:
+            namedType: com.github.printerrelay.printer-relay.api.v1alpha1.AddressPattern
+          elementRelationship: associative
+    - name: users
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+- name: com.github.printerrelay.printer-relay.api.v1alpha1.HoldStatus
+  map:
+    fields:
+    - name: messages
+      type:
+        scalar: numeric
+    - name: name
+      type:
+        scalar: string
 - name: com.github.printerrelay.printer-relay.api.v1alpha1.InstanceStatus
   map:
     fields:
@@ -729,6 +765,14 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.printerrelay.printer-relay.api.v1alpha1.History
       default: {}
+    - name: holds
+      type:
+        list:
+          elementType:
+            namedType: com.github.printerrelay.printer-relay.api.v1alpha1.Hold
+          elementRelationship: associative
+          keys:
+          - name
     - name: hostname
       type:
         namedType: com.github.printerrelay.printer-relay.api.v1alpha1.DomainName
@@ -801,6 +845,14 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.printerrelay.printer-relay.api.v1alpha1.CopierStatus
           elementRelationship: atomic
+    - name: holds
+      type:
+        list:
+          elementType:
+            namedType: com.github.printerrelay.printer-relay.api.v1alpha1.HoldStatus
+          elementRelationship: associative
+          keys:
+          - name
     - name: instances
       type:
         list:

@@ -26,6 +26,10 @@ type PrinterRelaySpecApplyConfiguration struct {
 	SenderPolicyRefs []LocalReferenceApplyConfiguration `json:"senderPolicyRefs,omitempty"`
 	// intake: Accept; Hold (250, kept in the queue until released); Refuse (421).
 	Intake *apiv1alpha1.IntakeMode `json:"intake,omitempty"`
+	// holds keep the mail of some devices, logins or senders in the queue: it is
+	// taken (250), and waits until a person releases it. What waits already is held
+	// too. What was held stays so when the hold is taken away.
+	Holds []HoldApplyConfiguration `json:"holds,omitempty"`
 	// acknowledge: Queued says 250 once the message is on stable storage;
 	// Relayed waits for the upstream first.
 	Acknowledge *apiv1alpha1.AcknowledgeMode `json:"acknowledge,omitempty"`
@@ -123,6 +127,19 @@ func (b *PrinterRelaySpecApplyConfiguration) WithSenderPolicyRefs(values ...*Loc
 // If called multiple times, the Intake field is set to the value of the last call.
 func (b *PrinterRelaySpecApplyConfiguration) WithIntake(value apiv1alpha1.IntakeMode) *PrinterRelaySpecApplyConfiguration {
 	b.Intake = &value
+	return b
+}
+
+// WithHolds adds the given value to the Holds field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Holds field.
+func (b *PrinterRelaySpecApplyConfiguration) WithHolds(values ...*HoldApplyConfiguration) *PrinterRelaySpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithHolds")
+		}
+		b.Holds = append(b.Holds, *values[i])
+	}
 	return b
 }
 

@@ -13,7 +13,7 @@ import (
 type PrinterRelayStatusApplyConfiguration struct {
 	// observedGeneration is the generation of the spec that the status speaks of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// conditions: Ready, Accepted, ResolvedRefs, Programmed, Durable; and, only
+	// conditions: Ready, Accepted, ResolvedRefs, Programmed, Durable, Holding; and, only
 	// while True, Reconciling and Stalled.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// addresses that copiers connect to.
@@ -26,6 +26,9 @@ type PrinterRelayStatusApplyConfiguration struct {
 	Instances []InstanceStatusApplyConfiguration `json:"instances,omitempty"`
 	// queue of all instances together.
 	Queue *QueueStatusApplyConfiguration `json:"queue,omitempty"`
+	// holds of the spec, with what they keep in the queue; and those that are gone
+	// from the spec and of which messages are left.
+	Holds []HoldStatusApplyConfiguration `json:"holds,omitempty"`
 	// copiers seen, the 50 that connected last, by address. It is written when one is
 	// new or behaves otherwise, and else every ten minutes.
 	Copiers []CopierStatusApplyConfiguration `json:"copiers,omitempty"`
@@ -110,6 +113,19 @@ func (b *PrinterRelayStatusApplyConfiguration) WithInstances(values ...*Instance
 // If called multiple times, the Queue field is set to the value of the last call.
 func (b *PrinterRelayStatusApplyConfiguration) WithQueue(value *QueueStatusApplyConfiguration) *PrinterRelayStatusApplyConfiguration {
 	b.Queue = value
+	return b
+}
+
+// WithHolds adds the given value to the Holds field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Holds field.
+func (b *PrinterRelayStatusApplyConfiguration) WithHolds(values ...*HoldStatusApplyConfiguration) *PrinterRelayStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithHolds")
+		}
+		b.Holds = append(b.Holds, *values[i])
+	}
 	return b
 }
 

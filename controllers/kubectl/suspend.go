@@ -1,0 +1,224 @@
+package kubectl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/printerrelay/printer-relay/api/v1alpha1"
+	"github.com/printerrelay/printer-relay/relay/admin"
+	"github.com/printerrelay/printer-relay/relay/queue"
+)
+
+// subjects are what can be suspended.
+var subjects = []string{"relay", "upstream", "domain", "device", "login"}
+
+func (f *flags) suspend() *cobra.Command {
+	var reason string
+	var refuse bool
+	c := &cobra.Command{
+		Use:   "suspend relay|upstream|domain|device|login NAME --reason WHY",
+		Short: "Stop mail of a relay, an upstream, a sender domain, a device or a login: it is held, not lost",
+		Long: `Changes one field: intake of a PrinterRelay, suspend of a MailUpstream, or holds of
+the PrinterRelay that --relay names. What is held stays until it is released; see
+docs/holds.md. A tool that keeps manifests as they are in Git (Flux, Argo CD) would
+undo it: a warning says so, and then change it there.`,
+		Args: cobra.ExactArgs(2), ValidArgsFunction: f.subjects,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if reason == "" {
+				return errors.New("--reason: say why; it is shown with each message that is held")
+			}
+			return f.change(cmd, args[0], args[1], func(_ *cluster, who string, o client.Object) error {
+				return suspended(o, args[0], args[1], reason+" ("+who+", "+time.Now().UTC().Format("2006-01-02 15:04")+" UTC)", refuse)
+			})
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why (required)")
+	c.Flags().BoolVar(&refuse, "refuse", false, "of a relay: refuse new mail (421) in place of holding it")
+	return c
+}
+
+func (f *flags) resume() *cobra.Command {
+	var release bool
+	c := &cobra.Command{
+		Use:   "resume relay|upstream|domain|device|login NAME",
+		Short: "End a suspension; --release lets what was held go",
+		Args:  cobra.ExactArgs(2), ValidArgsFunction: f.subjects,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			err := f.change(cmd, args[0], args[1], func(_ *cluster, _ string, o client.Object) error { return resumed(o, args[0], args[1]) })
+			if err != nil || args[0] == "upstream" || args[0] == "relay" {
+				return err
+			}
+			out, name := cmd.OutOrStdout(), holdName(args[0], args[1])
+			if !release {
+				fmt.Fprintf(out, "what was held stays held: kubectl printer-relay queue release --held-by %s\n", name)
+				return nil
+			}
+			return f.queue(cmd, func(q admin.Queue) error {
+				ids, err := q.Release(cmd.Context(), queue.Filter{HeldBy: name})
+				fmt.Fprintf(out, "%d messages released\n", len(ids))
+				return err
+			})
+		},
+	}
+	c.Flags().BoolVar(&release, "release", false, "let go what was held, as far as the policy of now allows it")
+	return c
+}
+
+// change changes the object that a subject stands for, unless somebody else did
+// meanwhile: then once more on what they made of it.
+func (f *flags) change(cmd *cobra.Command, subject, name string, do func(c *cluster, who string, o client.Object) error) error {
+	c, err := f.connect()
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	who := c.who(ctx)
+	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		o, err := c.object(ctx, subject, name)
+		if err != nil {
+			return err
+		}
+		before := o.DeepCopyObject().(client.Object)
+		if err := do(c, who, o); err != nil {
+			return err
+		}
+		patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+		if err := c.client.Patch(ctx, o, patch, client.FieldOwner("kubectl-printer-relay")); err != nil {
+			return err
+		}
+		if by := keeper(o); by != "" {
+			fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s applies this object, and will undo the change: make it there too\n", by)
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s %s: changed %s/%s\n", cmd.Name(), subject, o.GetNamespace(), o.GetName())
+		return nil
+	})
+}
+
+// object is what holds the field of a subject.
+func (c *cluster) object(ctx context.Context, subject, name string) (client.Object, error) {
+	key := client.ObjectKey{Namespace: c.namespace, Name: name}
+	switch subject {
+	case "relay":
+		o := &v1alpha1.PrinterRelay{}
+		return o, c.client.Get(ctx, key, o)
+	case "upstream":
+		o := &v1alpha1.MailUpstream{}
+		return o, c.client.Get(ctx, key, o)
+	case "domain", "device", "login":
+		o, err := c.theRelay(ctx)
+		return o, err
+	}
+	return nil, fmt.Errorf("%q cannot be suspended: name one of %s", subject, strings.Join(subjects, ", "))
+}
+
+// keepers apply what stands in Git.
+var keepers = []string{"kustomize-controller", "helm-controller", "argocd-controller", "argocd-application-controller"}
+
+// keeper names who would undo a change of an object by hand; empty: nobody is known.
+func keeper(o client.Object) string {
+	for _, m := range o.GetManagedFields() {
+		if m.Subresource == "" && slices.Contains(keepers, m.Manager) {
+			return m.Manager
+		}
+	}
+	return ""
+}
+
+var noLabel = regexp.MustCompile(`[^a-z0-9]+`)
+
+// holdName is that of the hold on a subject.
+func holdName(subject, name string) string {
+	s := subject + "-" + noLabel.ReplaceAllString(strings.ToLower(name), "-")
+	return strings.Trim(s[:min(len(s), 63)], "-")
+}
+
+// suspended changes the object as the subject asks.
+func suspended(o client.Object, subject, name, reason string, refuse bool) error {
+	if u, ok := o.(*v1alpha1.MailUpstream); ok {
+		u.Spec.Suspend = true
+		annotate(u, reason)
+		return nil
+	}
+	r := o.(*v1alpha1.PrinterRelay)
+	if subject == "relay" {
+		r.Spec.Intake = v1alpha1.IntakeHold
+		if refuse {
+			r.Spec.Intake = v1alpha1.IntakeRefuse
+		}
+		annotate(r, reason)
+		return nil
+	}
+	h := v1alpha1.Hold{Name: holdName(subject, name), Reason: reason[:min(len(reason), 200)]}
+	switch subject {
+	case "device":
+		n, err := networkOf(name)
+		if err != nil {
+			return err
+		}
+		h.ClientNetworks = []v1alpha1.CIDR{v1alpha1.CIDR(n)}
+	case "login":
+		h.Users = []string{name}
+	case "domain":
+		h.Senders = []v1alpha1.AddressPattern{v1alpha1.AddressPattern("*@" + strings.TrimPrefix(name, "*@"))}
+	}
+	r.Spec.Holds = slices.DeleteFunc(r.Spec.Holds, func(x v1alpha1.Hold) bool { return x.Name == h.Name })
+	r.Spec.Holds = append(r.Spec.Holds, h)
+	return nil
+}
+
+// resumed takes back what suspended did.
+func resumed(o client.Object, subject, name string) error {
+	if u, ok := o.(*v1alpha1.MailUpstream); ok {
+		u.Spec.Suspend = false
+		annotate(u, "")
+		return nil
+	}
+	r := o.(*v1alpha1.PrinterRelay)
+	if subject == "relay" {
+		r.Spec.Intake = v1alpha1.IntakeAccept
+		annotate(r, "")
+		return nil
+	}
+	left := slices.DeleteFunc(slices.Clone(r.Spec.Holds), func(x v1alpha1.Hold) bool { return x.Name == holdName(subject, name) })
+	if len(left) == len(r.Spec.Holds) {
+		return fmt.Errorf("PrinterRelay %s/%s has no hold %q: spec.holds names those that it has", r.Namespace, r.Name, holdName(subject, name))
+	}
+	r.Spec.Holds = left
+	return nil
+}
+
+// suspendedAnnotation says why and by whom an object is suspended.
+const suspendedAnnotation = "printerrelay.dev/suspended"
+
+func annotate(o client.Object, reason string) {
+	a := o.GetAnnotations()
+	delete(a, suspendedAnnotation)
+	if reason != "" {
+		if a == nil {
+			a = map[string]string{}
+		}
+		a[suspendedAnnotation] = reason
+	}
+	o.SetAnnotations(a)
+}
+
+// networkOf is a device's address or network as a network.
+func networkOf(s string) (string, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()).String(), nil
+	}
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return p.Masked().String(), nil
+	}
+	return "", fmt.Errorf("device %q: want an address or a network: 10.20.3.7, 10.20.3.0/24", s)
+}

@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const sending = `apiVersion: printerrelay.dev/v1alpha1
+kind: PrinterRelay
+metadata: {name: office}
+spec:
+  hostname: relay.test
+  upstreamRef: {name: a}
+  senderPolicyRefs: [{name: office}]
+  listeners:
+  - {name: smtp, port: 2525, authentication: {mode: Optional, secretRef: {name: logins}}}
+  delivery: {bounce: {to: None}}
+---
+apiVersion: printerrelay.dev/v1alpha1
+kind: MailUpstream
+metadata: {name: a}
+spec: {type: Maildir, maildir: {path: a}}
+---
+apiVersion: printerrelay.dev/v1alpha1
+kind: MailUpstream
+metadata: {name: down}
+spec: {type: SMTP, smtp: {host: 127.0.0.1, port: 1, tls: {mode: None}}}
+---
+apiVersion: printerrelay.dev/v1alpha1
+kind: SenderPolicy
+metadata: {name: office}
+spec:
+  rules:
+  - {name: floor, match: {clientNetworks: [10.20.0.0/16]}, senders: {allowed: ["*@copier.test"]}, recipients: {allowed: ["*@corp.example"]}}
+  - {name: login, match: {users: [mfp-1]}, recipients: {allowed: ["*@corp.example"]}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: logins}
+stringData: {mfp-1: swordfish}
+`
+
+// TestSend tries a relay as devices that its policy lets in, and as others: each step
+// is printed, and the one that fails is the last.
+func TestSend(t *testing.T) {
+	twoWays := strings.Replace(sending, "  senderPolicyRefs", "  routes: [{name: d, recipientDomains: [down.example], upstreamRef: {name: down}}]\n  senderPolicyRefs", 1)
+	r := start(t, folder(t, "office.yaml", twoWays), t.TempDir())
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("swordfish\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		args []string
+		code int
+		want []string
+		last string
+	}{
+		"a device of the floor":    {[]string{"--client", "10.20.3.7", "--from", "mfp@copier.test"}, 0, []string{"ok      tls        TLS 1.3\n", "ok      sender ", "ok      message    250 "}, "ok      upstream   a: "},
+		"by a login":               {[]string{"--user", "mfp-1", "--password-file", password, "--from", "mfp@copier.test"}, 0, []string{"ok      login      235"}, "ok      upstream   a: "},
+		"in JSON":                  {[]string{"--client", "10.20.3.7", "--from", "mfp@copier.test", "--json"}, 0, []string{`{"step":"sender","ok":true`}, `{"step":"upstream","ok":true`},
+		"nobody that a rule names": {[]string{"--from", "mfp@copier.test"}, 1, []string{"ok      connect"}, "FAILED  sender     530 5.7.0 PR-022"},
+		"a sender of others":       {[]string{"--client", "10.20.3.7", "--from", "ceo@corp.example"}, 1, []string{"docs/replies.md says what to do about PR-031"}, "FAILED  sender     550 5.7.1 PR-031"},
+		"an upstream that is down": {[]string{"--client", "10.20.3.7", "--from", "mfp@copier.test", "--via", "down"}, 1, []string{"ok      message"}, "waits   upstream   down: "},
+		"a wrong listener":         {[]string{"--client", "10.20.3.7", "--from", "mfp@copier.test", "--listener", "none"}, 1, nil, ""},
+		"no address":               {[]string{"--client", "floor 3", "--from", "mfp@copier.test"}, 2, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got result
+			eventually(t, "a test may begin", func() bool {
+				got = command(t, append([]string{"send", "--admin", r.admin, "--to", "pat@corp.example"}, tc.args...)...)
+				return !strings.Contains(got.stderr, "a test has just begun")
+			})
+			if got.code != tc.code {
+				t.Errorf("exit status %d, want %d: %s%s", got.code, tc.code, got.out, got.stderr)
+			}
+			contains(t, "the steps", got.out, tc.want...)
+			lines := strings.Split(got.out, "\n")
+			last := ""
+			for _, l := range lines {
+				if l != "" && !strings.Contains(l, "what to do") {
+					last = l
+				}
+			}
+			if !strings.HasPrefix(last, tc.last) {
+				t.Errorf("the last step is %q, want %q", last, tc.last)
+			}
+		})
+	}
+}

@@ -1,0 +1,167 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/policy"
+	"github.com/printerrelay/printer-relay/relay/reply"
+)
+
+// A hold of the manifests keeps mail back as soon as it is known: what comes in is
+// held by its Meta, what waits by a record that a chore writes. It counts in memory
+// at once, so that nothing new is tried; a crash before the record finds the hold in
+// the manifests again. When the hold goes, what it held stays held.
+
+// heldBy begins the text of what a hold of the manifests keeps; its name follows.
+const heldBy = "hold "
+
+// holdText is why a message is held by h.
+func holdText(h *plan.Hold) string {
+	if h.Reason == "" {
+		return heldBy + h.Name
+	}
+	return heldBy + h.Name + ": " + h.Reason
+}
+
+// HoldName is the name of the hold in why a message is held; empty: it is held for
+// another reason.
+func HoldName(held string) string {
+	s, ok := strings.CutPrefix(held, heldBy)
+	if !ok {
+		return ""
+	}
+	s, _, _ = strings.Cut(s, notReleased)
+	name, _, _ := strings.Cut(s, ":")
+	return name
+}
+
+// holdOf gives the hold that keeps m back; nil: none does. What the relay writes
+// itself is nobody's mail.
+func (r *routing) holdOf(m *Message) *plan.Hold {
+	if len(r.Holds) == 0 || m.DSNOf != "" {
+		return nil
+	}
+	return plan.FirstHold(r.Holds, policy.Client{Addr: m.Client.Addr, Hidden: m.Client.Hidden, User: m.Client.User}, m.Sender)
+}
+
+// keepBack holds it where the manifests say so, unless a person released it past
+// that hold. It wants q.mu held, and it not locked.
+func (q *Queue) keepBack(it *item) {
+	if it.held != "" || it.ended != 0 || it.giveUp != "" || it.removed {
+		return
+	}
+	h := q.routing.holdOf(it.msg)
+	if h == nil || it.passed(h.Name) {
+		return
+	}
+	it.held, it.unkept = q.strs.get(holdText(h)), true
+	q.withdraw(it)
+	q.log.Warn("held", "id", it.msg.ID, "hold", h.Name, "client", it.msg.Client.text(), "user", it.msg.Client.User, "sender", it.msg.Sender.String())
+}
+
+// passed tells whether it was released past a hold.
+func (it *item) passed(hold string) bool {
+	return it.past != "" && slices.Contains(strings.Split(it.past, ","), hold)
+}
+
+// Person is who changes the queue by hand.
+type Person struct {
+	Name string // for the log and the message's history; empty: not known
+	// Override does what the policy of now forbids; it is logged.
+	Override bool
+}
+
+type personKey struct{}
+
+// WithPerson tells the verbs called with the context who asks.
+func WithPerson(ctx context.Context, p Person) context.Context {
+	p.Name = reply.Line(p.Name, maxPerson)
+	return context.WithValue(ctx, personKey{}, p)
+}
+
+const maxPerson = 300 // octets of a name that are kept
+
+// PersonOf gives who asks; the zero Person where WithPerson has not told.
+func PersonOf(ctx context.Context) Person {
+	p, _ := ctx.Value(personKey{}).(Person)
+	return p
+}
+
+// Kept is a message that a verb left as it was.
+type Kept struct {
+	ID  string `json:"id"`
+	Why string `json:"why"`
+}
+
+// KeptError says that a verb left messages as they were, which the policy of now, a
+// hold or the upstream forbids. What else was selected is changed.
+type KeptError struct{ Messages []Kept }
+
+// Error implements error: the first few, and how to do it all the same.
+func (e *KeptError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d not changed:", len(e.Messages))
+	for i, k := range e.Messages {
+		if i == 3 {
+			fmt.Fprintf(&b, " and %d more;", len(e.Messages)-i)
+			break
+		}
+		fmt.Fprintf(&b, " %s: %s;", k.ID, k.Why)
+	}
+	b.WriteString(" correct the manifests, or use --override-policy, which is logged")
+	return b.String()
+}
+
+// question is what a verb asks before it changes a message: whether the policy of
+// now, and the upstream that is named, have something against it.
+type question struct {
+	wanted func(*item) bool // with q.mu held; false: the verb changes nothing, or nothing that matters
+	holds  bool             // the holds of the manifests count
+	to     string           // the upstream that it goes to; empty: by the routes
+}
+
+// forbids says why a message may not be changed; empty: it may. It wants q.mu held
+// and it locked, and gives q.mu up while it asks.
+func (q *Queue) forbids(it *item, ask *question) string {
+	if h := q.routing.holdOf(it.msg); h != nil && ask.holds {
+		return "hold " + h.Name + " still keeps it: take it out of spec.holds first"
+	}
+	if up := q.routing.Upstreams[ask.to]; up != nil {
+		if domain, ok := up.SendsAs(it.msg.Sender); !ok && !it.msg.ForceIdentity {
+			return fmt.Sprintf("upstream %q sends as %s only (sender.rewrite: Never)", ask.to, domain)
+		}
+		if !q.carries(q.lane(ask.to), it.msg) {
+			return fmt.Sprintf("upstream %q is known not to carry it: %d octets, or addresses that need SMTPUTF8", ask.to, it.msg.Size)
+		}
+	}
+	if q.o.Permits == nil || it.msg.DSNOf != "" {
+		return ""
+	}
+	q.mu.Unlock()
+	err := q.o.Permits(it.msg)
+	q.mu.Lock()
+	if err != nil {
+		return reply.Line(err.Error(), maxText)
+	}
+	return ""
+}
+
+const notReleased = "; not released: "
+
+// stays is the step that notes why a held message was not released; nil where that
+// is noted already.
+func (it *item) stays(why string, by string, now time.Time) *step {
+	if it.held == "" {
+		return nil
+	}
+	before, _, _ := strings.Cut(it.held, notReleased)
+	if text := before + notReleased + why; text != it.held {
+		return &step{rec: &record{At: now, Event: evHold, Held: text, By: by}}
+	}
+	return nil
+}

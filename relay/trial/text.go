@@ -1,0 +1,41 @@
+package trial
+
+import (
+	"fmt"
+	"io"
+)
+
+// Outcome gathers steps: whether all that was to be done was.
+type Outcome struct {
+	steps  int
+	failed bool
+}
+
+// Add takes the next step.
+func (o *Outcome) Add(s Step) {
+	o.steps++
+	// A fallback may take what the upstream before it did not.
+	o.failed = !s.OK
+}
+
+// Passed tells whether the last step was one that passed: an upstream has taken it.
+func (o *Outcome) Passed() bool { return o.steps > 0 && !o.failed }
+
+// mark of a step, for people.
+func (s *Step) mark() string {
+	switch {
+	case s.OK:
+		return "ok"
+	case s.Wait:
+		return "waits"
+	}
+	return "FAILED"
+}
+
+// WriteText writes the step for people: one line, and what to do where it did not pass.
+func (s *Step) WriteText(w io.Writer) {
+	fmt.Fprintf(w, "%-7s %-10s %s\n", s.mark(), s.Name, s.Text)
+	if s.Remedy != "" && !s.OK {
+		fmt.Fprintf(w, "%-18s what to do: %s\n", "", s.Remedy)
+	}
+}
