@@ -162,7 +162,7 @@ install-tools: ## Build the pinned tools into Go's cache
 	$(RELEASETOOL) -n actionlint
 	$(RELEASETOOL) -n crane
 	$(RELEASETOOL) -n cyclonedx-gomod
-	$(RELEASETOOL) -n oras
+	go tool -modfile=hack/tools/package/go.mod -n oras
 	go tool -modfile=hack/tools/package/go.mod -n nfpm
 	go tool -modfile=hack/tools/compat/go.mod -n oasdiff
 
