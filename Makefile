@@ -55,11 +55,11 @@ test: test-deps control-plane ## Install and build what the tests need, and run 
 
 .PHONY: test-unit
 test-unit: control-plane ## Run the tests that need nothing but Go and a C compiler
-	go test $(TESTFLAGS) $$(go list ./... | grep -vE '/test/(differential|disk|interop|judges|mailreaders|mx|postfix|vendorapi)$$')
+	go test $(TESTFLAGS) $$(go list ./... | grep -vE '/test/(console|differential|disk|interop|judges|mailreaders|mx|postfix|vendorapi)$$')
 
 .PHONY: test-interop
 test-interop: test-deps ## Run the tests with other people's mail clients and servers
-	go test $(TESTFLAGS) ./test/postfix ./test/differential ./test/interop ./test/judges ./test/mailreaders ./test/mx ./test/vendorapi
+	go test $(TESTFLAGS) ./test/postfix ./test/differential ./test/interop ./test/judges ./test/mailreaders ./test/mx ./test/vendorapi ./test/console
 
 .PHONY: test-crash
 test-crash: ## Kill the relay CRASH_KILLS times under load and look for lost mail
@@ -107,6 +107,10 @@ bench-operator: build control-plane ## Measure the operator with 2,000 PrinterRe
 bench-compare: ## Compare by benchstat what a message costs here and at BASE (allocations, system calls, syncs, octets)
 	@hack/bench-compare.sh $(BASE)
 
+.PHONY: api-compat
+api-compat: build ## Fail if what was valid at BASE, the last release by default, is no longer
+	@hack/api-compat.sh $(BIN) $(BASE)
+
 ##@ Change
 .PHONY: generate
 generate: ## Generate what follows from api/, controllers/rbac.go, the alerts and the chart's values
@@ -146,6 +150,9 @@ install-tools: ## Build the pinned tools into Go's cache
 	$(RELEASETOOL) -n actionlint
 	$(RELEASETOOL) -n crane
 	$(RELEASETOOL) -n cyclonedx-gomod
+	$(RELEASETOOL) -n oras
+	go tool -modfile=hack/tools/package/go.mod -n nfpm
+	go tool -modfile=hack/tools/compat/go.mod -n oasdiff
 
 ##@ Ship
 .PHONY: image

@@ -149,6 +149,7 @@ func (p *Process) adminServer() *admin.Server {
 			return p.phase
 		},
 		Authorize: p.authorize(),
+		Console:   p.pages(),
 		Problems: func() []string {
 			p.mu.Lock()
 			defer p.mu.Unlock()

@@ -46,6 +46,8 @@ type IntakeOptions struct {
 	Header func(*Header) *reply.Reply
 	// Attachments are the media types that may pass; empty: all.
 	Attachments []string
+
+	Subject bool // is wanted among the Facts
 }
 
 // Facts are what Intake learnt of a message.
@@ -56,7 +58,8 @@ type Facts struct {
 	UTF8       bool  // the header does
 	MaxLine    int   // octets of the longest line, without CRLF
 	MessageID  string
-	Repairs    int // places where line ends or the header were repaired
+	Subject    string // decoded, as far as it can be; empty where it was not asked for
+	Repairs    int    // places where line ends or the header were repaired
 }
 
 // SourceError wraps an error of the source: the client is gone, and nothing
@@ -200,6 +203,12 @@ func (k *intake) header() error {
 		}
 	}
 	k.facts.MessageID = h.Get("Message-ID")
+	if k.o.Subject {
+		k.facts.Subject = h.Get("Subject")
+		if text, ok := DecodeText(k.facts.Subject); ok {
+			k.facts.Subject = text
+		}
+	}
 	k.buf = append(k.buf, k.o.Received...)
 	k.buf = h.Append(k.buf)
 	k.buf = append(k.buf, '\r', '\n')

@@ -134,7 +134,7 @@ func (l *lane) report(now time.Time, outs []upstream.Outcome) (changed bool) {
 		return false
 	}
 	l.failures++
-	l.lastError, l.advice = replyText(bad), advise(l.up, bad)
+	l.lastError, l.advice = replyText(bad), Advise(l.up, bad)
 	l.ramp = l.ramp.down()
 	if bad.RetryIn > 0 {
 		l.pausedTo = max(l.pausedTo, now.Add(min(bad.RetryIn, maxRetryIn)).UnixNano())

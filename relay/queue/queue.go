@@ -35,6 +35,10 @@ type Options struct {
 	// Notice writes a notification as a whole message to w; nil: WriteNotice.
 	Notice func(w io.Writer, n *Notice) (Content, error)
 
+	// Witness is told what becomes of messages, once that is on stable storage; nil:
+	// nobody is. It is called often and must not block.
+	Witness func(Progress)
+
 	Log         *slog.Logger  // nil: none
 	Metrics     *metrics.Set  // nil: none
 	MaxMessages int           // 0: 500,000
@@ -271,7 +275,9 @@ func (q *Queue) Submit(w *spool.Writer, m *Message) (*Ticket, error) {
 		w.Abort()
 		return nil, fmt.Errorf("queue: message %s: %w", m.ID, err)
 	}
-	return q.add(m), nil
+	t := q.add(m)
+	q.arrived(t.it)
+	return t, nil
 }
 
 func (q *Queue) reserve() bool {

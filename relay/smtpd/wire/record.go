@@ -17,6 +17,9 @@ import (
 // no failure.
 var optional = map[string]bool{"VRFY": true, "EXPN": true, "HELP": true, "TURN": true, "SEND": true, "SOML": true, "SAML": true, "NOOP": true, "RSET": true, "QUIT": true}
 
+// Optional tells whether no device needs a command to send mail.
+func Optional(verb string) bool { return optional[verb] }
+
 // recorder is that of the session; nil where nobody wants transcripts. It wants
 // mu held. It begins with the first thing that is worth it: who connects and
 // says nothing costs nothing.
@@ -167,9 +170,10 @@ func (c *Conn) noHandshake(o *transcript.Offer, err error, asked bool) {
 	r.Fail(transcript.TLSFailed, o.Why(err, c.Settings.TLS.MinVersion))
 }
 
-// ended hands the recording of a session that failed to whoever keeps them.
+// ended hands the recording of a session in which something was said to whoever
+// wants to know.
 func (c *Conn) ended(r *transcript.Recorder) {
-	if r.Failed() {
+	if r != nil {
 		c.l.hooks.Ended(c, r)
 	}
 }
