@@ -113,6 +113,9 @@ func Run(ctx context.Context, o Options) error {
 			return fmt.Errorf("no API server: run in a Pod, or set KUBECONFIG: %w", err)
 		}
 	}
+	if err := kindsServed(ctx, cfg, o.Log); err != nil {
+		return err
+	}
 	mgr, err := ctrl.NewManager(cfg, o.manager(log))
 	if err != nil {
 		return err
@@ -181,6 +184,10 @@ func scheme() *runtime.Scheme {
 // look is waiting, for the API server and for instances.
 const concurrency = 8
 
+// lookBound is how long one look at an object may take, however slow the API server
+// is: after that it is begun anew.
+const lookBound = 2 * time.Minute
+
 func (o *Options) manager(log logr.Logger) ctrl.Options {
 	grace := 20 * time.Second
 	return ctrl.Options{
@@ -199,8 +206,9 @@ func (o *Options) manager(log logr.Logger) ctrl.Options {
 		Metrics:                       o.metrics(),
 		Controller: config.Controller{
 			MaxConcurrentReconciles: concurrency, RecoverPanic: new(true),
-			EnableWarmup:       new(true), // who takes over has read everything before
-			SkipNameValidation: new(true), // several operators run in one process in tests
+			ReconciliationTimeout: lookBound,
+			EnableWarmup:          new(true), // who takes over has read everything before
+			SkipNameValidation:    new(true), // several operators run in one process in tests
 		},
 	}
 }

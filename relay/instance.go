@@ -67,7 +67,7 @@ type instance struct {
 
 // newInstance starts a relay; the caller stops it. After an error nothing is
 // left running.
-func newInstance(p *Process, pl *plan.Plan, src secrets.Source, b budget) (*instance, error) {
+func newInstance(ctx context.Context, p *Process, pl *plan.Plan, src secrets.Source, b budget) (*instance, error) {
 	in := &instance{
 		log: p.Log.With("relay", key(pl)), dir: filepath.Join(p.State, pl.Namespace, pl.Name), grace: p.Grace,
 		limiter: policy.NewLimiter(), failed: transcript.NewStore(), copiers: inventory.New(),
@@ -77,23 +77,22 @@ func newInstance(p *Process, pl *plan.Plan, src secrets.Source, b budget) (*inst
 	r := &registrations{Registerer: p.registry}
 	in.registry = r
 	in.metrics = metrics.New(r, key(pl))
-	if err := in.open(p, pl, src, b); err != nil {
+	if err := in.open(ctx, p, pl, src, b); err != nil {
 		in.close()
 		return nil, err
 	}
 	return in, nil
 }
 
-func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source, b budget) error {
+func (in *instance) open(ctx context.Context, p *Process, pl *plan.Plan, src secrets.Source, b budget) error {
 	if err := os.MkdirAll(in.dir, 0o700); err != nil {
 		return fmt.Errorf("state folder: %w: name another with --state", err)
 	}
-	if err := in.loadLimits(); err != nil {
+	err := in.openSpool(ctx, p.predecessor, spool.Options{MaxBytes: pl.Spool.Size, Log: in.log, Corrupt: in.metrics.SpoolCorrupt.Inc})
+	if err != nil {
 		return err
 	}
-	var err error
-	in.spool, err = spool.Open(filepath.Join(in.dir, "spool"), spool.Options{MaxBytes: pl.Spool.Size, Log: in.log, Corrupt: in.metrics.SpoolCorrupt.Inc})
-	if err != nil {
+	if err := in.loadLimits(); err != nil { // which who had the spool before has written
 		return err
 	}
 	in.checks = preflight.New(preflight.Options{
@@ -116,7 +115,7 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source, b budget
 		return err
 	}
 	in.gauges(in.registry, pl)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	in.cancel = cancel
 	in.wg.Go(func() {
 		in.queue.Run(ctx) //nolint:errcheck // always nil
@@ -148,6 +147,34 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source, b budget
 	})
 	in.wg.Go(func() { in.probe.Run(ctx) })
 	return nil
+}
+
+// lockedRetry is how often a spool that another process has is tried.
+const lockedRetry = 100 * time.Millisecond
+
+// openSpool opens it when the process that has it now has ended, for which it waits
+// at most so long: where a Pod is deleted, the next one is there at once and the
+// first still drains. To exit instead would have the kubelet back off, and nobody
+// take scans when the spool is free.
+func (in *instance) openSpool(ctx context.Context, most time.Duration, o spool.Options) (err error) {
+	dir := filepath.Join(in.dir, "spool")
+	if in.spool, err = spool.Open(dir, o); !errors.Is(err, spool.ErrLocked) || most == 0 {
+		return err
+	}
+	in.log.Info("waiting for another process that uses the spool to end", "folder", dir, "at most", most)
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	tick := time.NewTicker(lockedRetry)
+	defer tick.Stop()
+	for errors.Is(err, spool.ErrLocked) {
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+			in.spool, err = spool.Open(dir, o)
+		}
+	}
+	return err
 }
 
 // openListeners are those that can be asked.
@@ -354,12 +381,12 @@ func (in *instance) close() {
 	if in.delivery != nil {
 		in.delivery.Close()
 	}
-	if in.spool != nil {
-		if err := in.spool.Close(); err != nil {
+	if in.spool != nil { // else nothing was counted, and the file is another process's
+		in.saveLimits()
+		if err := in.spool.Close(); err != nil { // the next process may go on from here
 			in.log.Error("closing the spool", "cause", err)
 		}
 	}
-	in.saveLimits()
 	in.registry.(*registrations).forget()
 }
 
