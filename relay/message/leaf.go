@@ -72,8 +72,10 @@ func (s *scanner) piece(p []byte, last bool) error {
 // between, or behind the padding.
 func (l *leaf) base64(p []byte) bool {
 	i := 0
-	for !l.padded && i < len(p) && isBase64[p[i]] { // most octets of most scans
-		i++
+	for t := &isBase64; !l.padded && i+8 <= len(p); i += 8 { // most octets of most scans, eight at a time
+		if o := p[i : i+8]; !(t[o[0]] && t[o[1]] && t[o[2]] && t[o[3]] && t[o[4]] && t[o[5]] && t[o[6]] && t[o[7]]) {
+			break
+		}
 	}
 	for _, c := range p[i:] {
 		switch {
@@ -174,6 +176,9 @@ func contains(b []byte, word string) bool { return bytes.Contains(bytes.ToLower(
 // uuencoded tells the first line of an attachment that clients unpack from a
 // text: uuencode, yEnc, BinHex. What stands behind "begin" is loosely read.
 func uuencoded(line []byte) bool {
+	if len(line) == 0 || line[0] != '=' && line[0] != '(' && line[0] != 'b' { // hardly any line of a scan
+		return false
+	}
 	for _, begin := range []string{"=ybegin ", "=ypart ", "(This file must be converted"} {
 		if bytes.HasPrefix(line, []byte(begin)) {
 			return true
