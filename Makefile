@@ -29,6 +29,10 @@ FUZZ        ?=
 CRASH_KILLS ?= 300
 POWER_CUTS  ?= 30
 
+# make soak: how long, and the seed of a run to repeat
+SOAK      ?= 1h
+SOAK_SEED ?=
+
 # make bench-compare: a commit; where main and the checkout part, by default
 BASE ?=
 
@@ -75,7 +79,11 @@ test-deps: ## Install the programs that the tests run (Debian packages, some fro
 
 .PHONY: e2e
 e2e: build test-deps ## Install the chart in a one-node cluster and run the tutorial's story in it (as root)
-	@hack/e2e.sh
+	@hack/with-cluster.sh go test -tags e2e -count=1 -timeout 40m -v ./test/e2e
+
+.PHONY: soak
+soak: build ## Send scans through relays in a one-node cluster for SOAK, restart everything meanwhile, and account for all (as root)
+	@SOAK='$(SOAK)' SOAK_SEED='$(SOAK_SEED)' hack/with-cluster.sh go test -tags soak -count=1 -timeout 24h -v -run '^TestSoak$$' ./test/soak
 
 .PHONY: fuzz
 fuzz: ## Run the fuzz targets named like FUZZ, every one by default, for FUZZTIME each

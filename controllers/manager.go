@@ -47,6 +47,10 @@ const leaseName = "printer-relay-operator"
 // that often.
 const figuresEvery = 30 * time.Second
 
+// copiersEvery is how often the copiers of a status change it on their own account,
+// where none is new and none behaves otherwise: every scan changes them.
+const copiersEvery = 10 * time.Minute
+
 // Options are what the operator's command line says (docs/operator.md).
 type Options struct {
 	Image             string // of the relays
@@ -63,6 +67,7 @@ type Options struct {
 	Pprof             string   // address of Go's profiles; empty: none
 	CheckDNS          bool     // ask DNS about sender domains
 	ClusterNetworks   []string // of nodes and Pods, besides what Nodes say
+	Console           ConsoleOptions
 	Log               *slog.Logger
 
 	// LookEvery is how often the issuer's keys are read, and cert-manager is looked
@@ -97,6 +102,9 @@ func Run(ctx context.Context, o Options) error {
 	log := logr.FromSlogHandler(o.Log.Handler())
 	if o.Metrics != "" && o.MetricsAuth != MetricsTokenReview && o.MetricsAuth != MetricsNone {
 		return fmt.Errorf("--metrics-authentication %q: want %s or %s", o.MetricsAuth, MetricsTokenReview, MetricsNone)
+	}
+	if err := o.Console.check(); err != nil {
+		return err
 	}
 	cfg := o.API
 	if cfg == nil {
@@ -146,7 +154,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := s.reconcilers(ctx); err != nil {
 		return err
 	}
-	if err := errors.Join(mgr.Add(around), mgr.Add(nodes)); err != nil {
+	if err := errors.Join(mgr.Add(around), mgr.Add(nodes), s.console(api)); err != nil {
 		return err
 	}
 	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("cache", synced(mgr.GetCache()))); err != nil {

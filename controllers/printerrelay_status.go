@@ -41,7 +41,12 @@ func (p *pass) report(ctx context.Context) (v1alpha1.PrinterRelayStatus, error) 
 		p.turnedOpen(before.open, seen.open, known)
 	}
 	old := p.relay.Status
-	if !status.Changed(old, next, now.Sub(status.LastWrite(p.relay, fieldManager)) >= p.figuresEvery) {
+	since := now.Sub(status.LastWrite(p.relay, fieldManager))
+	worth := next
+	if since < copiersEvery && !status.CopierNews(old.Copiers, next.Copiers) {
+		worth.Copiers = old.Copiers // they go along with what else is written
+	}
+	if !status.Changed(old, worth, since >= p.figuresEvery) {
 		return next, nil
 	}
 	c := status.ForRelay(p.relay, next)

@@ -44,3 +44,6 @@ func (s processRelays) Relays(context.Context) ([]console.Relay, error) {
 	slices.SortFunc(out, func(a, b console.Relay) int { return strings.Compare(a.Key(), b.Key()) })
 	return out, nil
 }
+
+// Fill implements console.Source: all is there.
+func (s processRelays) Fill(context.Context, *console.Relay) error { return nil }

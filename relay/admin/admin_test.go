@@ -38,6 +38,7 @@ type fake struct {
 	key      string
 	state    RelayState
 	sessions *transcript.Store
+	messages Messages
 	copiers  *inventory.Store
 	err      error
 	mu       sync.Mutex
@@ -60,7 +61,13 @@ type relayOf struct{ *fake }
 
 func (r relayOf) Queue() Queue       { return r.fake }
 func (r relayOf) Sessions() Sessions { return r.sessions }
-func (r relayOf) Copiers() Copiers   { return r.copiers }
+func (r relayOf) Messages() Messages { return r.messages }
+func (r relayOf) Copiers() Copiers {
+	if r.copiers == nil {
+		return nil
+	}
+	return r.copiers
+}
 
 func (f *fake) List(x queue.Filter) (queue.Page, error) {
 	_, err := f.note("list %s", x.Cursor)

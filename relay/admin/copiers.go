@@ -20,6 +20,7 @@ type Copiers interface {
 	List(f inventory.Filter) (inventory.Page, error)
 	Get(a netip.Addr) (inventory.Copier, error)
 	Forget(a netip.Addr) error
+	Newest(n int) []inventory.Copier
 }
 
 // copierRoutes serves GET /copiers (a page as JSON, or all as CSV where Accept is

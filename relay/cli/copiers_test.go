@@ -27,7 +27,9 @@ func TestCopiers(t *testing.T) {
 	manifests := folder(t, "office.yaml", strings.Replace(office, "senderPolicyRefs: [{name: office}]", "senderPolicyRefs: [{name: trial}, {name: office}]", 1), "trial.yaml", trial)
 	r := start(t, manifests, state)
 	where := []string{"--admin", r.admin}
-	asks := func(args ...string) result { return command(t, append(append([]string{"copiers"}, args...), where...)...) }
+	asks := func(args ...string) result {
+		return command(t, append(append([]string{"copiers"}, args...), where...)...)
+	}
 	contains(t, "nobody yet", asks().out, "no such device is known")
 	all := func(args ...string) (out []inventory.Copier) {
 		t.Helper()

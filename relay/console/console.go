@@ -7,7 +7,8 @@
 // server said is hostile text: templates escape it, and what would not be seen or
 // would turn text around is spelled out (visible).
 //
-// It may import relay/admin, relay/plan, relay/explain, relay/queue,
+// It may import relay/admin, relay/plan, relay/explain, relay/history,
+// relay/inventory, relay/queue,
 // relay/senderdns, relay/traffic and relay/transcript for what they tell, and
 // nothing of Kubernetes.
 package console
@@ -47,6 +48,7 @@ type Options struct {
 type Console struct {
 	Options
 	mux    *http.ServeMux
+	serve  http.Handler
 	assets string // path of the style sheet and the script, which changes with them
 }
 
@@ -76,6 +78,7 @@ func parse() map[string]*template.Template {
 // New makes the pages; they are at Root, and "/" leads there.
 func New(o Options) *Console {
 	c := &Console{Options: o, mux: http.NewServeMux(), assets: Root + "assets/" + digest() + "/"}
+	c.serve = http.NewCrossOriginProtection().Handler(c.mux) // of a page of another site no form is taken
 	c.mux.Handle("GET /{$}", http.RedirectHandler(Root, http.StatusSeeOther))
 	c.mux.HandleFunc("GET "+Root+"assets/{version}/{file}", c.asset)
 	page := func(path string, h func(*http.Request, *view) error) {
@@ -87,7 +90,10 @@ func New(o Options) *Console {
 	page("{$}", c.relays)
 	of("{$}", c.relay)
 	of("setup", c.setup)
+	of("copiers", c.copiers)
 	of("upstreams", c.upstreams)
+	of("messages", c.messages)
+	of("messages/{id}", c.entry)
 	of("queue", c.queue)
 	of("queue/{id}", c.message)
 	of("sessions", c.sessions)
@@ -128,7 +134,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
-	c.mux.ServeHTTP(w, r)
+	c.serve.ServeHTTP(w, r)
 }
 
 func (c *Console) asset(w http.ResponseWriter, r *http.Request) {

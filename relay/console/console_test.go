@@ -19,6 +19,8 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/history"
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
 	"github.com/printerrelay/printer-relay/relay/queue"
@@ -34,6 +36,8 @@ type world struct {
 }
 
 func (w world) Relays(context.Context) ([]Relay, error) { return slices.Clone(w.relays), w.err }
+
+func (w world) Fill(context.Context, *Relay) error { return nil }
 
 // answers are documents by the first part of their path.
 type answers map[string]any
@@ -64,6 +68,9 @@ func fill(v reflect.Value, s string) {
 	case reflect.TypeFor[queue.State]():
 		v.SetString(string(queue.Deferred))
 		return
+	case reflect.TypeFor[history.State](), reflect.TypeFor[history.Kind]():
+		v.SetString("refused")
+		return
 	case reflect.TypeFor[transcript.Failure]():
 		v.SetString(string(transcript.Refused))
 		return
@@ -91,6 +98,10 @@ func fill(v reflect.Value, s string) {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		fill(v.Elem(), s)
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Uint64:
+		v.SetUint(3)
 	case reflect.Int, reflect.Int64:
 		v.SetInt(3)
 	case reflect.Float64:
@@ -114,6 +125,8 @@ func saying(s string) world {
 	docs := answers{
 		"state": state, "traffic": traffic.Day{Steps: []traffic.Counts{{Accepted: 4, Refused: 2, Failed: 1}}},
 		"queue": filled[queue.Page](s), "queue/": filled[queue.Detail](s),
+		"messages": filled[history.Page](s), "messages/": filled[history.Detail](s),
+		"copiers":  filled[inventory.Page](s),
 		"sessions": filled[admin.FailedDevices](s), "sessions/": filled[admin.FailedSessions](s),
 	}
 	p := &plan.Plan{
@@ -137,7 +150,7 @@ const office = "/console/relays/printers/office/"
 func pages(s string) []string {
 	e := url.QueryEscape(s)
 	return []string{
-		"/console/", office, office + "setup", office + "upstreams", office + "queue", office + "queue/" + url.PathEscape(s), office + "sessions?client=" + e,
+		"/console/", office, office + "setup", office + "upstreams", office + "queue", office + "queue/" + url.PathEscape(s), office + "messages?text=" + e, office + "messages/" + url.PathEscape(s), office + "copiers?who=" + e, office + "sessions?client=" + e,
 		office + "sessions/" + url.PathEscape(s), office + "why", office + "why?client=10.1.1.1&from=a%40b.example&to=c%40d.example",
 		office + "why?client=" + e + "&from=" + e + "&to=" + e + "&user=" + e, office + "why?client=10.1.1.1&from=" + e, "/console/" + url.PathEscape(s), office + "queue?state=" + e,
 	}
@@ -253,11 +266,11 @@ func FuzzPages(f *testing.F) {
 func TestVisible(t *testing.T) {
 	for in, want := range map[string]string{
 		"Grüße, 東京 👍\n\tx": "Grüße, 東京 👍\n\tx",
-		"a\u202eb":          "a⟨U+202E⟩b",
-		"a\x1bb\rc":         "a⟨U+001B⟩b⟨U+000D⟩c",
-		"a\u00a0b\u3164":    "a⟨U+00A0⟩b⟨U+3164⟩",
-		"a\xffb\ufffd":      "a⟨FF⟩b\ufffd",
-		"\U000e0041":        "⟨U+E0041⟩",
+		"a\u202eb":         "a⟨U+202E⟩b",
+		"a\x1bb\rc":        "a⟨U+001B⟩b⟨U+000D⟩c",
+		"a\u00a0b\u3164":   "a⟨U+00A0⟩b⟨U+3164⟩",
+		"a\xffb\ufffd":     "a⟨FF⟩b\ufffd",
+		"\U000e0041":       "⟨U+E0041⟩",
 	} {
 		if got := string(visible([]byte(in))); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)

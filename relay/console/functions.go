@@ -69,8 +69,14 @@ type tab struct {
 // pagesOf are the pages of the relay that a page is about.
 func pagesOf(v *view) (out []tab) {
 	for _, t := range []struct{ id, path, name string }{
-		{"relay", "", "Overview"}, {"setup", "setup", "Set up a copier"}, {"sessions", "sessions", "Failed sessions"},
-		{"upstreams", "upstreams", "Upstreams"}, {"queue", "queue", "Waiting mail"}, {"why", "why", "Why refused?"},
+		{"relay", "", "Overview"},
+		{"setup", "setup", "Set up a copier"},
+		{"copiers", "copiers", "Copiers"},
+		{"sessions", "sessions", "Failed sessions"},
+		{"messages", "messages", "Messages"},
+		{"upstreams", "upstreams", "Upstreams"},
+		{"queue", "queue", "Waiting mail"},
+		{"why", "why", "Why refused?"},
 	} {
 		out = append(out, tab{v.Relay.Path() + t.path, t.name, t.id == v.Tab})
 	}

@@ -1,9 +1,12 @@
 package console
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/printerrelay/printer-relay/relay/admin"
@@ -102,6 +105,25 @@ func (c *Console) relays(r *http.Request, v *view) error {
 	if err != nil {
 		return err
 	}
+	var out struct {
+		Rows         []row
+		All          int
+		Before, Next int // pages; 0: there is none
+	}
+	page, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("page"), "1"))
+	if err != nil || page < 1 || page > maxPages {
+		return badRequest{errors.New("there is no such page of the list")}
+	}
+	out.All, out.Before = len(relays), page-1
+	relays = relays[min((page-1)*perPage, len(relays)):]
+	if len(relays) > perPage {
+		relays, out.Next = relays[:perPage], page+1
+	}
+	for i := range relays {
+		if err := c.Source.Fill(r.Context(), &relays[i]); err != nil {
+			return err
+		}
+	}
 	states := ask[admin.State](r.Context(), relays, "/state", nil)
 	days := ask[traffic.Day](r.Context(), relays, "/traffic", nil)
 	rows := make([]row, len(relays))
@@ -111,9 +133,13 @@ func (c *Console) relays(r *http.Request, v *view) error {
 		rows[i].Health, rows[i].Queue, rows[i].Problems = s.health(&relays[i]), s.queue, s.problems
 		rows[i].Plot = plotOf(told(of(days, &relays[i])), v.Now)
 	}
-	v.Body = rows
+	out.Rows = rows
+	v.Body = out
 	return nil
 }
+
+// maxPages of the list of relays.
+const maxPages = 10_000
 
 // of are the answers about one relay.
 func of[T any](all []answerOf[T], r *Relay) (out []answerOf[T]) {
@@ -158,6 +184,9 @@ func (c *Console) ofRelay(h func(*http.Request, *view) error) func(*http.Request
 			return errNotThere // or it is nothing that the viewer may know of
 		}
 		v.Relay = &relays[i]
+		if err := c.Source.Fill(r.Context(), v.Relay); err != nil {
+			return err
+		}
 		if v.Private, err = c.may(r.Context(), v, namespace, true); err != nil {
 			return err
 		}

@@ -17,6 +17,8 @@ import (
 type Source interface {
 	// Relays are all of them, sorted by namespace and name.
 	Relays(ctx context.Context) ([]Relay, error)
+	// Fill completes one of them with its Plan, Findings and DNS.
+	Fill(ctx context.Context, r *Relay) error
 }
 
 // Relay is one relay, as far as it is known without asking it.

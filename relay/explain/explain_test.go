@@ -46,8 +46,10 @@ func TestAsk(t *testing.T) {
 		"mapped":              {client: "::ffff:10.20.3.7", from: "scan", rule: "office/floor3"},
 		"no rule":             {client: "10.20.4.7", from: "scan", to: "a", refusal: "550 5.7.1 PR-030 Device 10.20.4.7 may not send here"},
 		"another's recipient": {client: "10.20.3.7", from: "scan", to: "a@else.example", rule: "office/floor3", rcpt: "a@else.example"},
-		"hidden": {client: "10.20.3.7", from: "scan", change: func(p *plan.Plan) { p.HiddenClients.All = true },
-			refusal: "550 5.7.1 PR-039 Network hides this device, ask your IT"},
+		"hidden": {
+			client: "10.20.3.7", from: "scan", change: func(p *plan.Plan) { p.HiddenClients.All = true },
+			refusal: "550 5.7.1 PR-039 Network hides this device, ask your IT",
+		},
 	} {
 		p := office()
 		if tc.change != nil {

@@ -87,6 +87,8 @@ type Refusal struct {
 	Listener        string    `json:"listener,omitempty"`
 	Sender          *string   `json:"sender,omitempty"` // that was tried; "": the null sender; null: it did not get so far
 	RecipientDomain string    `json:"recipientDomain,omitempty"`
+
+	ours bool // Reply and Why are the relay's own words
 }
 
 // Counted is a sender or a recipient domain, and how often it came.

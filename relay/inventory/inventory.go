@@ -51,6 +51,7 @@ type Visit struct {
 	Auth     Auth // the zero Auth: it did not try
 	Session  string
 	Guard    Guard // nil: nothing is hidden
+	Scrub    bool  // Guard knows more than it did when the session was last noted
 }
 
 // Store is the inventory of one relay. Its methods are safe for concurrent use; those
@@ -152,6 +153,7 @@ type Attempt struct {
 	Sender                       *string // as in Message; nil: it did not get so far
 	Domain                       string  // of the recipient; empty: it did not get so far
 	Follows                      bool    // only from those before, which say why
+	Ours                         bool    // Reply and Why are the relay\'s own words: none of the device\'s are in them
 }
 
 // Refused notes that a device was refused, or failed otherwise.
@@ -177,9 +179,11 @@ func (s *Store) Refused(v *Visit, a *Attempt) {
 			last.RecipientDomain = d.count(&d.Recipients, maxRecipients, v, a.Domain, false)
 		}
 	default:
-		r := &Refusal{
-			At: v.At, Kind: a.Kind, Reply: v.text(a.Reply, maxText), Code: a.Code, Step: a.Step, Why: v.text(a.Why, maxWhy), Session: v.Session, Listener: s.word(v.Listener),
+		r := &Refusal{At: v.At, Kind: a.Kind, Code: a.Code, Step: a.Step, Session: v.Session, Listener: s.word(v.Listener)}
+		if r.Reply, r.Why = clean(a.Reply, maxText), clean(a.Why, maxWhy); !a.Ours {
+			r.Reply, r.Why = v.reply(a.Reply), v.text(a.Why, maxWhy)
 		}
+		r.ours = a.Ours
 		if a.Kind == NoTLS {
 			d.TLS.Failed = r.Why
 		}
@@ -214,7 +218,7 @@ func (s *Store) WouldHave(v *Visit, w DryRun) {
 	}
 	o := &d.DryRun[i]
 	o.Count++
-	o.Last, o.Reply = v.At, v.text(w.Reply, maxText)
+	o.Last, o.Reply = v.At, v.reply(w.Reply)
 	s.settle(d)
 }
 
@@ -249,10 +253,49 @@ func (s *Store) visit(v *Visit) *device {
 		d.TLS.Version, d.TLS.Cipher, d.TLS.Offered = "", "", v.Offered
 	}
 	d.version, d.cipher = v.TLS, v.Cipher
+	if v.Scrub && v.Guard != nil {
+		d.scrub(v)
+	}
 	if v.Auth.Mechanism != "" && v.Auth != d.Auth {
 		d.Auth = Auth{Mechanism: s.word(v.Auth.Mechanism), User: clean(v.Auth.User, maxSender), OK: v.Auth.OK}
 	}
 	return d
+}
+
+// scrub takes out of what is kept of a device what Guard hides by now: a password may
+// be said where it does not belong before it is sent to log in.
+func (d *device) scrub(v *Visit) {
+	hide := func(texts ...*string) {
+		for _, t := range texts {
+			if *t != "" && v.Guard.Hides(*t) {
+				*t = hiddenText
+			}
+		}
+	}
+	for i := range d.Names {
+		hide(&d.Names[i])
+	}
+	for _, l := range [...][]Counted{d.Senders, d.Recipients} {
+		for i := range l {
+			hide(&l[i].Value)
+		}
+	}
+	for i := range d.DryRun {
+		d.DryRun[i].Reply = v.reply(d.DryRun[i].Reply)
+	}
+	if d.LastScan != nil {
+		hide(&d.LastScan.Sender)
+	}
+	if r := d.LastRefusal; r != nil {
+		if !r.ours {
+			r.Reply = v.reply(r.Reply)
+			hide(&r.Why)
+		}
+		hide(&r.RecipientDomain)
+		if r.Sender != nil {
+			hide(r.Sender)
+		}
+	}
 }
 
 // named puts a name that a device gives before the others.
@@ -425,6 +468,18 @@ func (v *Visit) text(s string, n int) string {
 		return hiddenText
 	}
 	return clean(s, n)
+}
+
+// reply is what is kept of a reply: its codes are the relay's.
+func (v *Visit) reply(s string) string {
+	if v.Guard != nil && s != "" && v.Guard.Hides(s) {
+		codes := s[:min(len(s), 3)]
+		if i := strings.Index(s, " PR-"); i >= 0 && len(s) >= i+7 {
+			codes = s[:i+7]
+		}
+		return clean(codes+" "+hiddenText, maxText)
+	}
+	return clean(s, maxText)
 }
 
 // clean makes a text printable and cuts it to n octets, in memory of its own.

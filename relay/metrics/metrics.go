@@ -39,6 +39,8 @@ type Set struct {
 	Notifications   *prometheus.CounterVec   // kind (failed, delayed)
 	TLSResults      *prometheus.CounterVec   // upstream, policy (RFC 8460 4.4), result (4.3, or success)
 
+	HistoryDropped *prometheus.CounterVec // reason (busy, off, refusals)
+
 	// Configuration.
 	Reloads       *prometheus.CounterVec // result (ok, failed)
 	ReloadOK      prometheus.Gauge       // 1: what stands in the manifests is what runs
@@ -72,6 +74,7 @@ func New(r prometheus.Registerer, relay string) *Set {
 		Circuits:            m.counters("upstream_circuit_changes_total", "Times that an upstream's circuit breaker opened, or closed again.", "upstream", "state"),
 		Notifications:       m.counters("notifications_total", "Delivery status notifications made (RFC 3464).", "kind"),
 		TLSResults:          m.counters("mx_tls_results_total", "How TLS began with the mail servers of direct delivery, by policy and result type of RFC 8460, or success.", "upstream", "policy", "result"),
+		HistoryDropped:      m.counters("history_dropped_total", "What happened and is missing from the history: too much at once (busy), the database could not be written (off), more refusals of a client than are kept (refusals).", "reason"),
 		Reloads:             m.counters("config_reloads_total", "Loads of the manifests.", "result"),
 		ReloadOK:            m.gauge("config_last_reload_successful", "1 if what stands in the manifests is what runs."),
 		ReloadTime:          m.gauge("config_last_reload_success_timestamp_seconds", "Unix time of the last good load."),
@@ -151,6 +154,8 @@ var (
 	QueueOldest   = Gauge{"queue_oldest_message_seconds", "Age of the oldest message that still waits for an upstream.", "", ""}
 	SpoolBytes    = Gauge{"spool_bytes", "Octets of the entries in the spool.", "", ""}
 	SpoolFree     = Gauge{"spool_free_bytes", "Octets free on the spool's volume.", "", ""}
+	HistoryBytes  = Gauge{"history_bytes", "Octets of the history's file.", "", ""}
+	HistoryOK     = Gauge{"history_working", "1 if the history is written, or is not to be kept.", "", ""}
 )
 
 // Sum adds up a counter over those of its series whose label has one of the

@@ -29,7 +29,7 @@ func all(up []Upstream) (*prometheus.Registry, *Set) {
 	s := New(r, "ns/office")
 	zero := func() float64 { return 0 }
 	Sampled(r, "ns/office", map[Gauge]func() float64{
-		QueuePending: zero, QueueDeferred: zero, QueueHeld: zero, QueueFailed: zero, QueueOldest: zero, SpoolBytes: zero, SpoolFree: zero,
+		QueuePending: zero, QueueDeferred: zero, QueueHeld: zero, QueueFailed: zero, QueueOldest: zero, SpoolBytes: zero, SpoolFree: zero, HistoryBytes: zero, HistoryOK: zero,
 	})
 	Upstreams(r, "ns/office", func() []Upstream { return up })
 	Inventory(r, "ns/office", func() ([]Copiers, int) {
@@ -57,6 +57,7 @@ func touched(t *testing.T) map[string]*dto.MetricFamily {
 	s.Circuits.WithLabelValues("out", "open").Inc()
 	s.Notifications.WithLabelValues("failed").Inc()
 	s.TLSResults.WithLabelValues("out", "tlsa", "success").Inc()
+	s.HistoryDropped.WithLabelValues("busy").Inc()
 	s.Reloads.WithLabelValues("ok").Inc()
 	families, err := r.Gather()
 	if err != nil {

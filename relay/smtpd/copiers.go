@@ -92,14 +92,16 @@ func (s *Server) secrets() (all []*transcript.Secrets) {
 
 // noteRefusal notes a refusal of the session's own.
 func (s *session) noteRefusal(step string, r *reply.Reply, cause string) {
-	if s.srv.Copiers == nil || s.gs.Hostname() == selfprobe.Name {
+	if s.srv.Copiers == nil || s.gs.Hostname() == selfprobe.Name || s.conn.Over() { // noteEnd says how it ended
 		return
 	}
 	v := s.visit(time.Now())
 	s.srv.Copiers.Refused(&v, &inventory.Attempt{
 		Kind: inventory.Refused, Reply: r.String(), Code: code(r), Step: step, Why: cause, Sender: s.tried.from(), Domain: s.tried.domain,
 		Follows: step == "DATA" && *r == *reply.NoRecipients(),
+		Ours:    *r == *reply.AuthFailed() || *r == *reply.AuthTooMany(),
 	})
+	s.conn.Record((*transcript.Recorder).Noted)
 	if step == "MAIL" {
 		s.mu.Lock()
 		s.tried.refused = true
@@ -159,7 +161,7 @@ func (s *Server) noteEnd(c *wire.Conn, listener string, r *transcript.Recorder, 
 		return
 	}
 	v := visit(c, listener, at)
-	v.Name = r.HELO()
+	v.Name, v.Scrub = r.HELO(), r.Stale()
 	var t tried
 	if ss, ok := c.Session().(*session); ok {
 		v.Auth, t = ss.history()
@@ -209,5 +211,6 @@ func (s *session) noteAccepted(m *queue.Message) {
 		note.AddDomain(envelope.DomainKey(a.Domain))
 	}
 	s.srv.Copiers.Accepted(&v, &note)
+	s.conn.Record((*transcript.Recorder).Noted)
 	s.trying(tried{})
 }

@@ -39,7 +39,7 @@ func (s *session) receive(tx *transaction) error {
 	facts, err := message.Intake(w.in, s.conn.Body(), message.IntakeOptions{
 		Reject: s.conn.Settings.LineEndings == "Reject", UTF8: tx.utf8, MaxSize: limit,
 		Received: s.received(tx, w.ID()), Hostname: tx.plan.Hostname, ID: w.ID(), Sender: tx.sender, Now: time.Now(),
-		Attachments: rule.Attachments,
+		Attachments: rule.Attachments, Subject: tx.plan.History.Subjects,
 		Header: func(h *message.Header) *reply.Reply {
 			senders, err := h.Senders()
 			tx.header(senders, err != nil)
@@ -137,7 +137,7 @@ func (s *session) message(tx *transaction, id string, f message.Facts, force boo
 			SenderCovered: tx.decision.Covered, ForceIdentity: force, Identity: rule.Identity, ReplyToAllowed: !force,
 		},
 		Recipients: tx.recipients, Size: f.Size, HeaderSize: f.HeaderSize, EightBit: f.EightBit, UTF8: f.UTF8 || tx.needsUTF8(),
-		MaxLine: f.MaxLine, MessageID: reply.Line(f.MessageID, 200), Relayed: tx.plan.Ack.Relayed,
+		MaxLine: f.MaxLine, MessageID: reply.Line(f.MessageID, 200), Subject: reply.Line(f.Subject, 200), Relayed: tx.plan.Ack.Relayed,
 	}
 	for _, a := range tx.plan.CopiesFor(tx.sender) {
 		tx.add(queue.Recipient{Address: a, Copy: true})
@@ -263,7 +263,7 @@ func (s *session) received(tx *transaction, id string) string {
 	cipher := ""
 	if t := s.conn.TLS(); t != nil {
 		with += "S"
-		cipher = fmt.Sprintf("\r\n\t(using %s with cipher %s)", strings.Replace(tls.VersionName(t.Version), " ", "v", 1), tls.CipherSuiteName(t.CipherSuite))
+		cipher = fmt.Sprintf("\r\n\t(using %s with cipher %s)", strings.Replace(tls.VersionName(t.Version), " ", "v", 1), wire.CipherName(t.CipherSuite))
 	}
 	if s.user != "" {
 		with += "A"

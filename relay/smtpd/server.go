@@ -45,6 +45,7 @@ type Config struct {
 	Receiving   int         // messages that come in at once; 0: as many as there are connections
 	CarriesUTF8 func() bool // every reachable upstream can carry SMTPUTF8; nil: none
 	Transcripts *transcript.Store
+	Refused     func(Refusal)    // is told of each refused command, and must not block; nil: nobody
 	Copiers     *inventory.Store // nil: none is kept
 	Metrics     *metrics.Set
 	Log         *slog.Logger

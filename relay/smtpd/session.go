@@ -37,6 +37,7 @@ type session struct {
 	proof         login // that the user had in the Secret then
 	mechanism     string
 	loginFailures int
+	from, to      envelope.Address // as MAIL and RCPT named them last; for what is told of a refusal
 
 	mu    sync.Mutex
 	tx    *transaction
@@ -71,7 +72,7 @@ func (s *session) set(tx *transaction) {
 }
 
 // Reset implements go-smtp's Session: RSET, EHLO, or the end of a message.
-func (s *session) Reset() { s.set(nil) }
+func (s *session) Reset() { s.set(nil); s.from, s.to = envelope.Address{}, envelope.Address{} }
 
 // Logout implements go-smtp's Session.
 func (s *session) Logout() error {
@@ -88,8 +89,45 @@ func (s *session) refuse(step string, r *reply.Reply, cause string) error {
 	s.srv.Metrics.Refusals.WithLabelValues(s.listener.Name, code(r)).Inc()
 	s.log.Warn("refused", "session", s.conn.ID, "listener", s.listener.Name, "client", s.conn.Addr.Addr(), "helo", reply.Line(s.gs.Hostname(), 128),
 		"user", s.user, "step", step, "reply", r.String(), "cause", cause)
+	s.tell(step, r, cause)
 	s.noteRefusal(step, r, cause)
 	return &gosmtp.SMTPError{Code: r.Code, EnhancedCode: gosmtp.EnhancedCode(r.Enhanced), Message: r.Text}
+}
+
+// Refusal is a command that a client was refused.
+type Refusal struct {
+	At        time.Time
+	Listener  string
+	Client    queue.Client
+	Rule      string // policy/rule, where one had matched
+	Sender    envelope.Address
+	Recipient envelope.Address // that RCPT named; behind it the last one
+	Size      int64            // as announced; 0: it was not
+	Step      string           // MAIL, RCPT, DATA, AUTH
+	Reply     string           // in one line
+	Cause     string           // for who runs the relay
+}
+
+// tell hands a refusal to who keeps them.
+func (s *session) tell(step string, r *reply.Reply, cause string) {
+	if s.srv.Refused == nil {
+		return
+	}
+	c := s.client()
+	x := Refusal{
+		At: time.Now(), Listener: s.listener.Name, Step: step, Reply: r.String(), Cause: cause,
+		Client: queue.Client{Addr: c.Addr, Hidden: c.Hidden, HELO: reply.Line(s.gs.Hostname(), 128), User: c.User, TLS: c.TLSVersion},
+	}
+	if step != "AUTH" {
+		x.Sender, x.Recipient = s.from, s.to
+	}
+	if tx := s.current(); tx != nil {
+		x.Size = tx.declared
+		if rule := tx.decision.Rule; rule != nil {
+			x.Rule = rule.Policy + "/" + rule.Name
+		}
+	}
+	s.srv.Refused(x)
 }
 
 // client is who sends, as policies see it. A transaction has one view of it: what
@@ -105,6 +143,7 @@ func (s *session) client() policy.Client {
 // Mail implements go-smtp's Session.
 func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	p := s.srv.Plan()
+	s.from, s.to = address(from), envelope.Address{}
 	if s.current() != nil {
 		return s.refuse("MAIL", reply.BadSequence("Sender already given, send RSET first"), "second MAIL (RFC 5321 4.1.4)")
 	}
@@ -210,6 +249,7 @@ func address(path string) envelope.Address {
 // Rcpt implements go-smtp's Session.
 func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 	tx := s.current()
+	s.to = address(to)
 	if tx == nil {
 		return s.refuse("RCPT", reply.BadSequence("Sender first (MAIL)"), "RCPT without MAIL")
 	}

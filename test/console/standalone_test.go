@@ -140,7 +140,7 @@ func (o *office) pages(t *testing.T) []string {
 	}
 	const of = "/console/relays/printers/office/"
 	out := []string{
-		"/console/", of, of + "setup", of + "upstreams", of + "queue", of + "queue?state=failed", of + "queue/" + o.waiting, of + "sessions",
+		"/console/", of, of + "setup", of + "upstreams", of + "queue", of + "queue?state=failed", of + "queue/" + o.waiting, of + "sessions", of + "copiers", of + "copiers?refused=1&legacy=1&who=127.0.0.0%2F8", of + "messages", of + "messages?state=refused", of + "messages/" + o.waiting,
 		of + "why", of + "why?client=127.0.4.9&from=scan%40copier.corp.example&to=anna%40corp.example",
 		of + "why?client=127.0.3.7&from=floor3%40copier.corp.example&to=anna%40corp.example", of + "why?client=floor3&from=", "/console/nothing",
 	}
@@ -208,6 +208,14 @@ func TestPeople(t *testing.T) {
 		{Text: "section:has(#seen) tbody", As: "seen"},
 		{Click: "text=what was said", Expect: "What was said, in the order of time"},
 		{Text: ".talk tbody", As: "talk"},
+		{Click: "nav >> text=Copiers"},
+		{Text: "main table tbody tr", As: "copiers"},
+		{Click: "nav >> text=Messages"},
+		{Fill: "#text", Text: "no such user"},
+		{Click: "button:has-text('Search')", Expect: "nobody@corp.example"},
+		{Text: "main table tbody tr", As: "history"},
+		{Click: "main tbody a", Expect: "What happened"},
+		{Text: "main", As: "entry"},
 		// And what waits.
 		{Click: "nav >> text=Waiting mail"},
 		{Text: "tbody tr", As: "queue"},
@@ -236,6 +244,11 @@ func TestPeople(t *testing.T) {
 	contains("refused", "530 5.7.0 PR-022 Set a user name and password (AUTH)")
 	contains("seen", "127.0.4.9", "toshiba-2505")
 	contains("talk", "MAIL FROM:<scan@copier.corp.example>", "PR-022")
+	contains("copiers", "toshiba-2505", "Never came through", "RICOH-MP-C3004", "no rule names it")
+	if h := f.said(t, "history"); len(h) != 1 {
+		t.Errorf("searched for one message, found %q", h)
+	}
+	contains("entry", "550 5.1.1 No such user "+hostile, "attempt 1", "office/floor-3", "nobody@corp.example")
 	contains("queue", "waits for another try", "held", "failed", "No such user")
 	contains("message", "Greylisted, come back later", "bruno@branch.example", "office/floor-3")
 	onPaper(t, pdf, "Port", fmt.Sprint(o.Port), "STARTTLS")

@@ -30,6 +30,7 @@ func (a adminRelay) State() admin.RelayState  { return a.state }
 func (a adminRelay) Queue() admin.Queue       { return nil }
 func (a adminRelay) Sessions() admin.Sessions { return nil }
 func (a adminRelay) Traffic() traffic.Day     { return traffic.Day{} }
+func (a adminRelay) Messages() admin.Messages { return nil }
 func (a adminRelay) Copiers() admin.Copiers   { return nil }
 
 // TestTokens: what the operator writes into the ConfigMap lets the operator into

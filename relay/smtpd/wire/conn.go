@@ -109,7 +109,7 @@ func (c *Conn) Hangup() {
 // wire has said what there was to say. It implements net.Conn.
 func (c *Conn) Read(p []byte) (int, error) {
 	for len(c.line) == 0 {
-		if c.err != nil || c.over() { // behind QUIT go-smtp has no session for what came along
+		if c.err != nil || c.Over() { // behind QUIT go-smtp has no session for what came along
 			return 0, io.EOF
 		}
 		var err error
@@ -128,8 +128,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// over tells whether the connection was closed.
-func (c *Conn) over() bool {
+// Over tells whether the connection was closed: what is answered now nobody hears.
+func (c *Conn) Over() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.closed

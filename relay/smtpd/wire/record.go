@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/printerrelay/printer-relay/relay/reply"
@@ -48,7 +49,25 @@ func (c *Conn) Because(cause string) {
 
 // Agreed is what a handshake came to.
 func Agreed(t *tls.ConnectionState) string {
-	return tls.VersionName(t.Version) + ", " + tls.CipherSuiteName(t.CipherSuite)
+	return tls.VersionName(t.Version) + ", " + CipherName(t.CipherSuite)
+}
+
+// cipherNames are those of crypto/tls, which makes its whole list anew whenever it
+// is asked for a name.
+var cipherNames = func() map[uint16]string {
+	out := map[uint16]string{}
+	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		out[s.ID] = s.Name
+	}
+	return out
+}()
+
+// CipherName is the name of a cipher suite.
+func CipherName(id uint16) string {
+	if name, ok := cipherNames[id]; ok {
+		return name
+	}
+	return tls.CipherSuiteName(id)
 }
 
 func (c *Conn) greeting() string { return "220 " + c.Settings.Hostname + " ESMTP Printer Relay" }
