@@ -231,20 +231,6 @@ func (f *faulty) storm() string {
 	return ""
 }
 
-// hasty names a request that was made again before a time was over.
-func (f *faulty) hasty(wait time.Duration) string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for key, at := range f.refused {
-		for i := 1; i < len(at); i++ {
-			if gap := at[i].Sub(at[i-1]); gap < wait {
-				return fmt.Sprintf("%s: again after %s", key, gap)
-			}
-		}
-	}
-	return ""
-}
-
 // state of a stream.
 type state int
 
