@@ -231,20 +231,6 @@ func (f *faulty) storm() string {
 	return ""
 }
 
-// hasty names a request that was made again before a time was over.
-func (f *faulty) hasty(wait time.Duration) string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for key, at := range f.refused {
-		for i := 1; i < len(at); i++ {
-			if gap := at[i].Sub(at[i-1]); gap < wait {
-				return fmt.Sprintf("%s: again after %s", key, gap)
-			}
-		}
-	}
-	return ""
-}
-
 // state of a stream.
 type state int
 
@@ -331,18 +317,18 @@ func only(which func(*http.Request) bool, do rule) rule {
 }
 
 // ends is a watch that ends as soon as it begins.
-func ends(r *http.Request) (*http.Response, error) { return answer(r, http.StatusOK, nil, nil), nil }
+func ends(r *http.Request) (*http.Response, error) { return respond(r, http.StatusOK, nil, nil), nil }
 
 // expired is a watch that is told that it asks for what is too old.
 func expired(r *http.Request) (*http.Response, error) {
 	gone := failure(http.StatusGone, metav1.StatusReasonExpired, "too old resource version: 1 (2)")
-	return answer(r, http.StatusOK, nil, map[string]any{"type": "ERROR", "object": gone}), nil
+	return respond(r, http.StatusOK, nil, map[string]any{"type": "ERROR", "object": gone}), nil
 }
 
 // failing answers with a status of HTTP.
 func failing(code int, reason metav1.StatusReason, message string) rule {
 	return func(r *http.Request) (*http.Response, error) {
-		return answer(r, code, nil, failure(code, reason, message)), nil
+		return respond(r, code, nil, failure(code, reason, message)), nil
 	}
 }
 
@@ -350,7 +336,7 @@ func failing(code int, reason metav1.StatusReason, message string) rule {
 func throttled(wait time.Duration) rule {
 	return func(r *http.Request) (*http.Response, error) {
 		header := http.Header{"Retry-After": {strconv.Itoa(int(wait.Seconds()))}}
-		return answer(r, http.StatusTooManyRequests, header, failure(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, "too many requests, please try again later")), nil
+		return respond(r, http.StatusTooManyRequests, header, failure(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, "too many requests, please try again later")), nil
 	}
 }
 
@@ -361,7 +347,7 @@ func failure(code int, reason metav1.StatusReason, message string) *metav1.Statu
 	}
 }
 
-func answer(r *http.Request, code int, header http.Header, body any) *http.Response {
+func respond(r *http.Request, code int, header http.Header, body any) *http.Response {
 	var b []byte
 	if body != nil {
 		var err error
