@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -87,10 +88,10 @@ func TestReport(t *testing.T) {
 			func(s *admin.State) {
 				s.Relays[1].Copiers = append([]admin.CopierState{
 					{Device: "10.0.0.7", Name: "a\x1b[2J" + strings.Repeat("ü", 500), User: "u", TLSVersion: "1.2 and much more", LastRefusal: strings.Repeat("r", 1000)}, {Device: "<script>"},
-				}, make([]admin.CopierState, 1000)...)
+				}, slices.Repeat([]admin.CopierState{{Device: "2001:db8::/64"}}, 1000)...)
 			},
 			func(r *status.Report) {
-				r.Copiers = []status.CopierReport{{Address: "10.0.0.7", Name: "a?[2J" + strings.Repeat("ü", 123), User: "u", TLSVersion: "1.2 a", LastRefusal: strings.Repeat("r", 253)}}
+				r.Copiers = append([]status.CopierReport{{Address: "10.0.0.7", Name: "a?[2J" + strings.Repeat("ü", 123), User: "u", TLSVersion: "1.2 a", LastRefusal: strings.Repeat("r", 253)}}, slices.Repeat([]status.CopierReport{{Address: "2001:db8::/64"}}, 48)...)
 			},
 		},
 		"is an open relay":       {func(s *admin.State) { s.Relays[1].OpenRelay = []string{"a"} }, func(r *status.Report) { r.OpenRelay = []string{"a"} }},

@@ -28,13 +28,15 @@ type Report struct {
 	ID       string // queue ID of the notification, for its Message-ID
 	At       time.Time
 	Delayed  bool      // still being tried; else failed for good
-	Until    time.Time // Delayed: given up then
+	Until    time.Time // Delayed: given up then; else: the relay keeps the message until then
 	Hostname string    // the reporting MTA
 	From, To string    // addresses
 
 	MessageQueueID string
 	Arrived        time.Time
 	Device         string // what is known of the copier
+	Rule           string // that let it in; empty: it is not known
+	Subject        string // empty: it is not to be told
 	Sender         string // envelope sender; empty: <>
 	Size           int64
 	Recipients     []Recipient
@@ -51,6 +53,7 @@ type Recipient struct {
 	Remote   string // who said so
 	Cause    string // what that means, in plain words; empty: it is not known
 	Remedy   string // what to do about it; empty: it is not known
+	Attempts int    // 0: there was none, or it is not known
 	At       time.Time
 }
 
@@ -119,14 +122,20 @@ func human(line func(string, ...any), r Report) {
 		line("A scan has not reached everybody yet.%s it is", nothing)
 		line("tried again until %s.", r.Until.Format(time.RFC1123Z))
 	} else {
-		line("A scan could not be sent to everybody. The relay keeps it for a while, so")
+		line("A scan could not be sent to everybody. The relay keeps it%s, so", until(r))
 		line("it can be sent again without the paper once the cause is mended.")
 	}
 	line("")
 	line("Device:    %s", oneLine(r.Device))
+	if r.Rule != "" {
+		line("Rule:      %s", oneLine(r.Rule))
+	}
 	line("From:      <%s>", oneLine(r.Sender))
 	line("Scanned:   %s", r.Arrived.Format(time.RFC1123Z))
-	line("Size:      %d octets", r.Size)
+	if r.Subject != "" {
+		line("Subject:   %s", oneLine(r.Subject))
+	}
+	line("Size:      %s", size(r.Size))
 	line("Queue ID:  %s on %s", r.MessageQueueID, r.Hostname)
 	line("")
 	for i, x := range r.Recipients {
@@ -142,6 +151,9 @@ func human(line func(string, ...any), r Report) {
 		if x.Remote != "" {
 			line("    said by %s", oneLine(x.Remote))
 		}
+		if x.Attempts > 1 {
+			line("    tried %d times", x.Attempts)
+		}
 		if x.Cause != "" {
 			line("    It means:   %s", oneLine(x.Cause))
 			line("    What to do: %s", oneLine(x.Remedy))
@@ -154,8 +166,28 @@ func human(line func(string, ...any), r Report) {
 		}
 		line("Then send it again:  printer-relay queue retry %s", r.MessageQueueID)
 		line("or remove it:        printer-relay queue remove %s", r.MessageQueueID)
-		line("")
 	}
+	line("All that happened:   printer-relay messages show %s", r.MessageQueueID)
+	line("")
+}
+
+// until says how long the message is kept.
+func until(r Report) string {
+	if r.Until.IsZero() {
+		return " for a while"
+	}
+	return " until\r\n" + r.Until.Format(time.RFC1123Z)
+}
+
+// size is a number of octets for a person, who thinks of a scan in megabytes.
+func size(n int64) string {
+	switch {
+	case n >= 1e6:
+		return fmt.Sprintf("%.1f MB (%d octets)", float64(n)/1e6, n)
+	case n >= 1e3:
+		return fmt.Sprintf("%.1f kB (%d octets)", float64(n)/1e3, n)
+	}
+	return fmt.Sprintf("%d octets", n)
 }
 
 // advised tells whether every recipient that is named has its own remedy.

@@ -53,6 +53,10 @@ var cases = map[string]func(*Report){
 	"no reply at all": func(r *Report) {
 		r.Recipients[0] = Recipient{Address: "a@corp.example", Text: "gave up after 5 days", At: at}
 	},
+	"all that is known": func(r *Report) {
+		r.Device, r.Rule, r.Subject, r.Until = "Finance MFP: mfp-3 MFP3 [10.20.3.7]", "office/finance-mfps", "Invoice 4711", at.Add(7*24*time.Hour)
+		r.Recipients[0].Attempts, r.Size = 12, 4711
+	},
 	"null sender": func(r *Report) { r.Sender = "" },
 	"beyond ASCII": func(r *Report) {
 		r.Device, r.Sender, r.Recipients[0].Address, r.Recipients[0].Text = "Büro-MFP", "jürgen@copier.example", "bjørn@corp.example", "finnes ikke: bjørn"

@@ -88,9 +88,9 @@ func (e *entry) result(w *writer, o *upstream.Outcome, rcpts []int, status strin
 	w.byte(position(statuses, status))
 	w.num(o.Code)
 	w.text(o.Enhanced)
-	w.text(o.Text)
-	w.text(o.Remote)
-	w.text(o.RemoteID)
+	w.text(reply.Line(o.Text, maxWords)) // what a server says goes to terminals and pages
+	w.text(reply.Line(o.Remote, 300))
+	w.text(reply.Line(o.RemoteID, 200))
 	at := int64(0)
 	if !next.IsZero() {
 		at = next.UnixNano()

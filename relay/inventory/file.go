@@ -122,6 +122,19 @@ func ReadFile(path string) ([]Copier, error) {
 }
 
 func decode(b []byte) ([]Copier, error) {
+	body, err := whole(b)
+	if err != nil {
+		return nil, err
+	}
+	var devices []Copier
+	if err := json.Unmarshal(body, &devices); err != nil {
+		return nil, err
+	}
+	return devices, nil
+}
+
+// whole gives what follows the first line of a file, if that is what was written.
+func whole(b []byte) ([]byte, error) {
 	if len(b) > maxFile {
 		return nil, fmt.Errorf("it has more than %d octets", maxFile)
 	}
@@ -136,11 +149,7 @@ func decode(b []byte) ([]Copier, error) {
 	if h.Version != fileVersion || crc32.Checksum(body, castagnoli) != h.CRC32C {
 		return nil, errors.New("its checksum is not that of what it holds")
 	}
-	var devices []Copier
-	if err := json.Unmarshal(body, &devices); err != nil {
-		return nil, err
-	}
-	return devices, nil
+	return body, nil
 }
 
 func encode(devices []Copier) ([]byte, error) {

@@ -32,7 +32,7 @@ type Notice struct {
 	To         envelope.Address
 	Message    *Message // what it is about
 	Recipients []NoticeRecipient
-	Until      time.Time // Delayed: tries go on until then
+	Until      time.Time // Delayed: tries go on until then; else: the message is kept until then
 
 	// Body opens the message that it is about, from its header on. The caller
 	// closes it.
@@ -110,6 +110,11 @@ func (q *Queue) notice(it *item, st *step, kind string, to envelope.Address) *No
 		Relay: r.Relay, Hostname: r.Hostname, From: from, To: to, Message: it.msg,
 		Until: time.Unix(0, it.since).Add(r.Delivery.Expire),
 		Body:  func() (io.ReadCloser, error) { return q.store.Body(it.msg.ID) },
+	}
+	if kind == kindFailed {
+		if n.Until = (time.Time{}); r.Delivery.KeepFailed > 0 {
+			n.Until = st.rec.At.Add(r.Delivery.KeepFailed)
+		}
 	}
 	last := make(map[int]*result)
 	for i := range st.rec.Results {

@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"io"
+	"strings"
 
 	"github.com/printerrelay/printer-relay/relay/dsn"
 	"github.com/printerrelay/printer-relay/relay/envelope"
@@ -17,11 +18,11 @@ func WriteNotice(w io.Writer, n *Notice) (Content, error) {
 	m := n.Message
 	r := dsn.Report{
 		ID: n.ID, At: n.At, Delayed: n.Delayed, Until: n.Until, Hostname: n.Hostname, From: n.From.String(), To: n.To.String(),
-		MessageQueueID: m.ID, Arrived: m.Arrived, Device: m.Client.name(), Sender: m.Sender.String(), Size: m.Size,
+		MessageQueueID: m.ID, Arrived: m.Arrived, Device: m.device(), Rule: m.ruleName(), Subject: m.Subject, Sender: m.Sender.String(), Size: m.Size,
 		Header: n.header(),
 	}
 	for _, x := range n.Recipients {
-		d := dsn.Recipient{Address: x.Address.String(), Code: x.Outcome.Code, Status: x.Outcome.Enhanced, Text: x.Outcome.Text, Remote: x.Outcome.Remote, Cause: x.Advice.Cause, Remedy: x.Advice.Remedy}
+		d := dsn.Recipient{Address: x.Address.String(), Code: x.Outcome.Code, Status: x.Outcome.Enhanced, Text: x.Outcome.Text, Remote: x.Outcome.Remote, Cause: x.Advice.Cause, Remedy: x.Advice.Remedy, Attempts: x.Attempts}
 		if x.Original != (envelope.Address{}) {
 			d.Original = x.Original.String()
 		}
@@ -48,6 +49,16 @@ func (n *Notice) header() []byte {
 		h = bytes.TrimSuffix(h, []byte("\r\n"))
 	}
 	return h
+}
+
+// device is what is known of the device that sent m, by the name that its rule gives
+// it where that is one.
+func (m *Message) device() string {
+	s := m.Client.name()
+	if name := m.Identity.DisplayName; name != "" && !strings.Contains(name, "{") {
+		s = name + ": " + s
+	}
+	return s
 }
 
 // name is what is known of a device, for a person.

@@ -182,22 +182,20 @@ func (s *Server) noteEnd(c *wire.Conn, listener string, r *transcript.Recorder, 
 	}
 }
 
-// noteTurnedAway notes a client that the limits keep out.
-func (s *Server) noteTurnedAway(listener string, client netip.Addr, hidden bool, why string, at time.Time) {
-	r := reply.TooManyConnections()
+// noteTurnedAway notes a client that gets no further than the greeting.
+func (s *Server) noteTurnedAway(listener string, client netip.Addr, hidden bool, r *reply.Reply, why string, at time.Time) {
 	s.Copiers.Refused(&inventory.Visit{At: at, Client: client, Hidden: hidden, Listener: listener},
 		&inventory.Attempt{Kind: inventory.Refused, Reply: r.String(), Code: code(r), Why: why})
 }
 
 // noteAccepted notes a message that was acknowledged.
-func (s *session) noteAccepted(m *queue.Message) {
+func (s *session) noteAccepted(tx *transaction, m *queue.Message) {
 	if s.srv.Copiers == nil {
 		return
 	}
 	v := s.visit(m.Arrived)
 	note := inventory.Message{ID: m.ID, Sender: s.tried.sender, Octets: m.Size}
-	var room [8]string
-	note.Domains = room[:0]
+	note.Domains = tx.domains[:0]
 	for i := range m.Recipients {
 		r := &m.Recipients[i]
 		if r.Copy {

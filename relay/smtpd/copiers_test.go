@@ -118,6 +118,10 @@ func TestNotedBeforeTheGreeting(t *testing.T) {
 	s.users.Store(&loginCache{src: secrets.Map{}, log: s.Log})
 	l := &listener{}
 	l.state.Store(&listenerState{plan: &p.Listeners[0]})
+	s.turnedAway(l, "early-talker", netip.MustParseAddr("192.0.2.8"))
+	if c, err := s.Copiers.Get(netip.MustParseAddr("192.0.2.8")); err != nil || c.LastRefusal.Code != "PR-011" {
+		t.Errorf("an early talker: %v %+v", err, c)
+	}
 	for _, a := range []string{"10.0.0.7", "10.0.0.9", "192.0.2.7"} {
 		s.turnedAway(l, "connections", netip.MustParseAddr(a))
 		c, err := s.Copiers.Get(netip.MustParseAddr(a))

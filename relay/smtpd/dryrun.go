@@ -17,7 +17,7 @@ import (
 // force, but for what the message holds (content.attachmentTypes).
 type rehearsal struct {
 	rule    *policy.Rule
-	action  policy.Action
+	hold    bool         // by its action, or by the relay's intake, which no policy changes
 	refusal *reply.Reply // nil: none so far
 	told    bool         // that it would have let something pass that was refused
 }
@@ -27,7 +27,7 @@ func (s *session) rehearse(p *plan.Plan, d *policy.Decision, sender envelope.Add
 	for i := range d.DryRun {
 		dry := &d.DryRun[i]
 		s.srv.Metrics.PolicyDecisions.WithLabelValues(dry.Rule.Policy, dry.Rule.Name, string(dry.Action), "dryrun").Inc()
-		r := rehearsal{rule: dry.Rule, action: dry.Action, refusal: dry.Reply}
+		r := rehearsal{rule: dry.Rule, hold: dry.Action == policy.Hold || p.Intake == plan.IntakeHold, refusal: dry.Reply}
 		if domain, ok := p.SendsAs(sender); r.refusal == nil && !ok && !dry.Force {
 			r.refusal = reply.SenderDomain(domain)
 		}
@@ -54,7 +54,7 @@ func (s *session) refusedAll(all []rehearsal, now *reply.Reply, would func(*rehe
 
 // accepts is what becomes of a message that the rule does not refuse.
 func (r *rehearsal) accepts() inventory.Verdict {
-	if r.action == policy.Hold {
+	if r.hold {
 		return inventory.Hold
 	}
 	return inventory.Accept

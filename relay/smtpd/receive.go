@@ -193,7 +193,7 @@ func (s *session) submit(tx *transaction, w *spool.Writer, m *queue.Message) err
 	s.srv.Metrics.MessageSize.Observe(float64(m.Size))
 	s.srv.Metrics.AcknowledgeDuration.Observe(time.Since(m.Arrived).Seconds())
 	sender := s.tried.sender
-	s.noteAccepted(m)
+	s.noteAccepted(tx, m)
 	s.acceptedAll(tx, m)
 	s.log.Info("received", "id", m.ID, "session", s.conn.ID, "listener", m.Listener, "client", m.Client.Addr, "user", m.Client.User, "sender", sender,
 		"recipients", len(m.Recipients), "size", m.Size, "policy", m.Policy, "rule", m.Rule, "held", m.Held)

@@ -57,6 +57,7 @@ type transaction struct {
 	recipients []queue.Recipient
 	start      time.Time
 	dry        []rehearsal // of the policies in DryRun
+	domains    [4]string   // room for those of the recipients
 }
 
 func (s *session) current() *transaction {

@@ -39,6 +39,9 @@ func (s *Server) turnedAway(l *listener, reason string, client netip.Addr) {
 	p := s.Plan()
 	lp := l.plan()
 	why := fmt.Sprintf("%s: limits.connections of listener %s is %d, limits.connectionsPerClient %d", reason, lp.Name, lp.Connections, lp.ConnsPerClient)
+	if reason == "early-talker" {
+		s.noteTurnedAway(lp.Name, client, p.HiddenClients.Hides(client), reply.TooEarly(), "the device talks before the greeting: compatibility.commandSyntax Lenient takes it", time.Now())
+	}
 	if !strings.HasPrefix(reason, "connections") {
 		return // no device's session: it is a proxy's, or wire kept it
 	}
@@ -47,7 +50,7 @@ func (s *Server) turnedAway(l *listener, reason string, client netip.Addr) {
 	r.Because(why, false)
 	r.Reply(reply.TooManyConnections().String(), true)
 	hidden := p.HiddenClients.Hides(client)
-	s.noteTurnedAway(lp.Name, client, hidden, why, now)
+	s.noteTurnedAway(lp.Name, client, hidden, reply.TooManyConnections(), why, now)
 	if s.known(client, hidden) {
 		r.Named()
 	}
