@@ -136,7 +136,9 @@ func (l *load) visit(relay string, p profile) {
 	s, err := l.site.session(relay, p)
 	if err != nil {
 		l.note(p, func(t *tally) { t.sent, t.cut = t.sent+1, t.cut+1 })
-		if invalid := (*tls.CertificateVerificationError)(nil); errors.As(err, &invalid) || strings.HasPrefix(err.Error(), "STARTTLS") {
+		if answer, refused := strings.CutPrefix(err.Error(), "STARTTLS: "); refused && strings.HasPrefix(answer, "421 ") {
+			l.answered(p, answer) // it ends just now
+		} else if invalid := (*tls.CertificateVerificationError)(nil); refused || errors.As(err, &invalid) {
 			l.fault(p, err.Error())
 		}
 		return
