@@ -160,7 +160,7 @@ func (r *reader) num() int { return int(r.time()) }
 
 func (r *reader) bytes() []byte {
 	n, size := binary.Uvarint(r.b)
-	if size <= 0 || n > uint64(len(r.b)-size) {
+	if size <= 0 || n > uint64(len(r.b)-size) { //nolint:gosec // size is no more than there is
 		r.bad, r.b = true, nil
 		return nil
 	}
@@ -170,10 +170,6 @@ func (r *reader) bytes() []byte {
 }
 
 func (r *reader) text() string { return string(r.bytes()) }
-
-func (r *reader) address() envelope.Address {
-	return envelope.Address{Local: r.text(), Domain: r.text()}
-}
 
 // head is the part of a record that searches look at. Its slices lie in the record.
 type head struct {

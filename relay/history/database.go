@@ -61,7 +61,7 @@ type database struct {
 // openDatabase opens the file in dir, or makes it.
 func openDatabase(dir string, readOnly bool) (d *database, err error) {
 	if !readOnly {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // the relay's own folder
 			return nil, err
 		}
 	}
@@ -336,7 +336,7 @@ func (d *database) remove(ids []string) error {
 }
 
 func (d *database) measure() {
-	if info, err := os.Stat(d.bolt.Path()); err == nil {
+	if info, err := os.Stat(d.bolt.Path()); err == nil { //nolint:gosec // the same
 		d.octets.Store(info.Size())
 	}
 }

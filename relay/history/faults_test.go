@@ -239,7 +239,7 @@ func TestWriterThatIsKilled(t *testing.T) {
 		if err := d.commit(batch, &Settings{Keep: time.Hour, Size: 8 << 20}, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		fmt.Println("batch", n)
+		fmt.Fprintln(os.Stdout, "batch", n)
 	}
 }
 
@@ -259,7 +259,7 @@ func TestKills(t *testing.T) {
 			t.Fatal(err)
 		}
 		buf := make([]byte, 64)
-		for seen := 0; seen < 2+rand.IntN(40); seen++ { //nolint:gosec // where it is killed is chance
+		for range 2 + rand.IntN(20) { //nolint:gosec // where it is killed is chance
 			if _, err := out.Read(buf); err != nil {
 				t.Fatal(err)
 			}

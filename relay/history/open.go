@@ -61,7 +61,10 @@ func (s *Store) abandon() {
 	t := time.NewTimer(closeTime)
 	defer t.Stop()
 	select {
-	case <-done:
+	case err := <-done:
+		if err != nil {
+			s.o.Log.Warn("closing the history", "cause", err)
+		}
 	case <-t.C:
 	}
 }

@@ -42,7 +42,10 @@ func clientOf(a netip.Addr) netip.Prefix {
 	if a.Is6() {
 		bits = 64
 	}
-	p, _ := a.Prefix(bits)
+	p, err := a.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{} // no address: all of those are one client
+	}
 	return p
 }
 
