@@ -30,6 +30,10 @@ FUZZ        ?=
 CRASH_KILLS ?= 300
 POWER_CUTS  ?= 30
 
+# make soak: how long, and the seed of a run to repeat
+SOAK      ?= 1h
+SOAK_SEED ?=
+
 # make bench-compare: a commit; where main and the checkout part, by default
 BASE ?=
 
@@ -56,11 +60,11 @@ test: test-deps control-plane ## Install and build what the tests need, and run 
 
 .PHONY: test-unit
 test-unit: control-plane ## Run the tests that need nothing but Go and a C compiler
-	go test $(TESTFLAGS) $$(go list ./... | grep -vE '/test/(differential|disk|interop|judges|mailreaders|migrate|mx|postfix|vendorapi)$$')
+	go test $(TESTFLAGS) $$(go list ./... | grep -vE '/test/(console|differential|disk|interop|judges|mailreaders|migrate|mx|postfix|vendorapi)$$')
 
 .PHONY: test-interop
 test-interop: test-deps ## Run the tests with other people's mail clients and servers
-	go test $(TESTFLAGS) ./test/postfix ./test/differential ./test/interop ./test/judges ./test/mailreaders ./test/migrate ./test/mx ./test/vendorapi
+	go test $(TESTFLAGS) ./test/postfix ./test/differential ./test/interop ./test/judges ./test/mailreaders ./test/migrate ./test/mx ./test/vendorapi ./test/console
 
 .PHONY: test-crash
 test-crash: ## Kill the relay CRASH_KILLS times under load and look for lost mail
@@ -76,7 +80,11 @@ test-deps: ## Install the programs that the tests run (Debian packages, some fro
 
 .PHONY: e2e
 e2e: build test-deps ## Install the chart in a one-node cluster and run the tutorial's story in it (as root)
-	@hack/e2e.sh
+	@hack/with-cluster.sh go test -tags e2e -count=1 -timeout 40m -v ./test/e2e
+
+.PHONY: soak
+soak: build ## Send scans through relays in a one-node cluster for SOAK, restart everything meanwhile, and account for all (as root)
+	@SOAK='$(SOAK)' SOAK_SEED='$(SOAK_SEED)' hack/with-cluster.sh go test -tags soak -count=1 -timeout 24h -v -run '^TestSoak$$' ./test/soak
 
 .PHONY: fuzz
 fuzz: ## Run the fuzz targets named like FUZZ, every one by default, for FUZZTIME each
@@ -107,6 +115,10 @@ bench-operator: build control-plane ## Measure the operator with 2,000 PrinterRe
 .PHONY: bench-compare
 bench-compare: ## Compare by benchstat what a message costs here and at BASE (allocations, system calls, syncs, octets)
 	@hack/bench-compare.sh $(BASE)
+
+.PHONY: api-compat
+api-compat: build ## Fail if what was valid at BASE, the last release by default, is no longer
+	@hack/api-compat.sh $(BIN) $(BASE)
 
 ##@ Change
 .PHONY: generate
@@ -149,6 +161,9 @@ install-tools: ## Build the pinned tools into Go's cache
 	$(RELEASETOOL) -n actionlint
 	$(RELEASETOOL) -n crane
 	$(RELEASETOOL) -n cyclonedx-gomod
+	$(RELEASETOOL) -n oras
+	go tool -modfile=hack/tools/package/go.mod -n nfpm
+	go tool -modfile=hack/tools/compat/go.mod -n oasdiff
 
 .PHONY: docs
 docs: ## Build the site of docs/ into bin/site (needs Node.js and npm); dead links fail it

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -66,7 +65,7 @@ func (r *upstreams) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resul
 	}
 	c := status.ForUpstream(u, next)
 	if err := r.client.Status().Apply(ctx, c, client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(fmt.Errorf("status of MailUpstream %s/%s: %w", u.Namespace, u.Name, err))
+		return ctrl.Result{}, statusError("MailUpstream "+u.Namespace+"/"+u.Name, err)
 	}
 	r.written.keep(u, c.ResourceVersion, next)
 	r.tell(u, next.Conditions)

@@ -47,6 +47,10 @@ const leaseName = "printer-relay-operator"
 // that often.
 const figuresEvery = 30 * time.Second
 
+// copiersEvery is how often the copiers of a status change it on their own account,
+// where none is new and none behaves otherwise: every scan changes them.
+const copiersEvery = 10 * time.Minute
+
 // Options are what the operator's command line says (docs/operator.md).
 type Options struct {
 	Image             string // of the relays
@@ -63,6 +67,7 @@ type Options struct {
 	Pprof             string   // address of Go's profiles; empty: none
 	CheckDNS          bool     // ask DNS about sender domains
 	ClusterNetworks   []string // of nodes and Pods, besides what Nodes say
+	Console           ConsoleOptions
 	Log               *slog.Logger
 
 	// LookEvery is how often the issuer's keys are read, and cert-manager is looked
@@ -98,12 +103,18 @@ func Run(ctx context.Context, o Options) error {
 	if o.Metrics != "" && o.MetricsAuth != MetricsTokenReview && o.MetricsAuth != MetricsNone {
 		return fmt.Errorf("--metrics-authentication %q: want %s or %s", o.MetricsAuth, MetricsTokenReview, MetricsNone)
 	}
+	if err := o.Console.check(); err != nil {
+		return err
+	}
 	cfg := o.API
 	if cfg == nil {
 		var err error
 		if cfg, err = ctrl.GetConfig(); err != nil {
 			return fmt.Errorf("no API server: run in a Pod, or set KUBECONFIG: %w", err)
 		}
+	}
+	if err := kindsServed(ctx, cfg, o.Log); err != nil {
+		return err
 	}
 	mgr, err := ctrl.NewManager(cfg, o.manager(log))
 	if err != nil {
@@ -143,7 +154,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := s.reconcilers(ctx); err != nil {
 		return err
 	}
-	if err := errors.Join(mgr.Add(around), mgr.Add(nodes)); err != nil {
+	if err := errors.Join(mgr.Add(around), mgr.Add(nodes), s.console(api)); err != nil {
 		return err
 	}
 	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("cache", synced(mgr.GetCache()))); err != nil {
@@ -173,6 +184,10 @@ func scheme() *runtime.Scheme {
 // look is waiting, for the API server and for instances.
 const concurrency = 8
 
+// lookBound is how long one look at an object may take, however slow the API server
+// is: after that it is begun anew.
+const lookBound = 2 * time.Minute
+
 func (o *Options) manager(log logr.Logger) ctrl.Options {
 	grace := 20 * time.Second
 	return ctrl.Options{
@@ -191,8 +206,9 @@ func (o *Options) manager(log logr.Logger) ctrl.Options {
 		Metrics:                       o.metrics(),
 		Controller: config.Controller{
 			MaxConcurrentReconciles: concurrency, RecoverPanic: new(true),
-			EnableWarmup:       new(true), // who takes over has read everything before
-			SkipNameValidation: new(true), // several operators run in one process in tests
+			ReconciliationTimeout: lookBound,
+			EnableWarmup:          new(true), // who takes over has read everything before
+			SkipNameValidation:    new(true), // several operators run in one process in tests
 		},
 	}
 }

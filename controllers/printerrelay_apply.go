@@ -37,7 +37,15 @@ func (p *pass) ok(err error) bool {
 	if err == nil {
 		return true
 	}
-	f := status.Failure{Message: p.name() + ": " + err.Error(), Temporary: apply.Temporary(err)}
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		// It goes with its namespace in a moment: that is no fault to shout of.
+		p.terminating = true
+		p.failures = append(p.failures, status.Failure{
+			Message: fmt.Sprintf("%s: namespace %q is being deleted: nothing is made in it any more", p.name(), p.relay.Namespace), Temporary: true,
+		})
+		return false
+	}
+	f := status.Failure{Message: status.Refused(p.name() + ": " + err.Error()), Temporary: apply.Temporary(err)}
 	p.failures = append(p.failures, f)
 	if f.Temporary && p.retry == nil {
 		p.retry = err

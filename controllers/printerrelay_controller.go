@@ -68,6 +68,7 @@ type pass struct {
 	configWritten bool         // the ConfigMap that was seen is not the newest
 	failures      []status.Failure
 	retry         error // a failure that may go away by itself
+	terminating   bool  // the namespace takes nothing new, nor events
 }
 
 // Reconcile brings the objects of one PrinterRelay to what its spec says, and

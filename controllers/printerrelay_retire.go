@@ -61,6 +61,13 @@ func (p *pass) retire(ctx context.Context) {
 		if !p.ok(p.delete(ctx, "Deployment", d)) {
 			continue
 		}
+		if p.relay.DeletionTimestamp != nil && !p.terminating {
+			gone, err := p.namespaceGoes(ctx)
+			p.terminating = err == nil && gone
+		}
+		if p.terminating {
+			continue // it takes no event, and farewell says what goes with it
+		}
 		kept := "its volume is kept"
 		if !p.keeps() {
 			kept = "nothing of it is kept"

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -39,16 +41,35 @@ func (p *pass) report(ctx context.Context) (v1alpha1.PrinterRelayStatus, error) 
 		p.turnedOpen(before.open, seen.open, known)
 	}
 	old := p.relay.Status
-	if !status.Changed(old, next, now.Sub(status.LastWrite(p.relay, fieldManager)) >= p.figuresEvery) {
+	since := now.Sub(status.LastWrite(p.relay, fieldManager))
+	worth := next
+	if since < copiersEvery && !status.CopierNews(old.Copiers, next.Copiers) {
+		worth.Copiers = old.Copiers // they go along with what else is written
+	}
+	if !status.Changed(old, worth, since >= p.figuresEvery) {
 		return next, nil
 	}
 	c := status.ForRelay(p.relay, next)
 	if err := p.client.Status().Apply(ctx, c, client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
-		return next, client.IgnoreNotFound(fmt.Errorf("status of %s: %w", p.name(), err))
+		err = statusError(p.name(), err)
+		if err != nil && status.Undeclared(err.Error()) {
+			p.event(corev1.EventTypeWarning, "CRDOutdated", actionReconcile, "%s", err.Error())
+		}
+		return next, err
 	}
 	p.written.keep(p.relay, c.ResourceVersion, next)
 	p.transition(old.Conditions, next.Conditions)
 	return next, nil
+}
+
+// statusError says whose status the API server did not take, and what to do where
+// that is known. That of an object that is gone is no error.
+func statusError(name string, err error) error {
+	text := status.Refused("status of " + name + ": " + err.Error())
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return errors.New(text)
 }
 
 // clients is what is known of their addresses.
@@ -69,8 +90,8 @@ func (p *pass) transition(old, next []metav1.Condition) {
 	if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason {
 		return
 	}
-	if is.Reason == v1alpha1.ReasonOpenRelay {
-		return // turnedOpen has said it
+	if is.Reason == v1alpha1.ReasonOpenRelay || p.terminating {
+		return // turnedOpen has said it; or nobody takes it
 	}
 	moving := meta.IsStatusConditionTrue(next, v1alpha1.ConditionReconciling)
 	p.event(eventType(is.Status == metav1.ConditionFalse && !moving), is.Reason, actionReconcile, "%s", is.Message)

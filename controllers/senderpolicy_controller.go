@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -58,7 +57,7 @@ func (r *policies) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	}
 	c := status.ForPolicy(o, next)
 	if err := r.client.Status().Apply(ctx, c, client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(fmt.Errorf("status of SenderPolicy %s/%s: %w", o.Namespace, o.Name, err))
+		return ctrl.Result{}, statusError("SenderPolicy "+o.Namespace+"/"+o.Name, err)
 	}
 	r.written.keep(o, c.ResourceVersion, next)
 	return ctrl.Result{}, nil

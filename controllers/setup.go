@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"sync"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -75,14 +76,14 @@ func (s *setup) reconcilers(ctx context.Context) error {
 	}
 	err = ctrl.NewControllerManagedBy(s.mgr).For(&v1alpha1.MailUpstream{}, changed).
 		Watches(&v1alpha1.PrinterRelay{}, ofReferred("MailUpstream"), changed).
-		WatchesRawSource(toUpstreams.source()).
+		WatchesRawSource(toUpstreams.source()).WithOptions(backsOff()).
 		Complete(&upstreams{client: c, sightings: seen, domains: d, events: r.events, figuresEvery: s.FiguresEvery})
 	if err != nil {
 		return err
 	}
 	return ctrl.NewControllerManagedBy(s.mgr).For(&v1alpha1.SenderPolicy{}, changed).
 		Watches(&v1alpha1.PrinterRelay{}, ofReferred("SenderPolicy"), changed).
-		WatchesRawSource(toPolicies.source()).
+		WatchesRawSource(toPolicies.source()).WithOptions(backsOff()).
 		Complete(&policies{client: c, sightings: seen, figuresEvery: s.FiguresEvery})
 }
 
@@ -95,9 +96,19 @@ func (s *setup) relays(r *relays, nudged *nudges) (controller.Controller, error)
 		Watches(&v1alpha1.MailUpstream{}, ofReferrers(r.client, indexUpstreams), changed).
 		Watches(&v1alpha1.PrinterRelay{}, ofSharers(r.client), builder.WithPredicates(sharesChanged)).
 		Watches(&v1alpha1.SenderPolicy{}, ofReferrers(r.client, indexPolicies), changed).
-		WatchesRawSource(nudged.source()).
+		WatchesRawSource(nudged.source()).WithOptions(backsOff()).
 		Build(r)
 }
+
+// backsOff has what failed tried again soon, then seldom: at least every 30 seconds,
+// since nothing tells when an API server, a webhook or a right is back. Unless said
+// otherwise, controller-runtime would come to wait for a quarter of an hour.
+func backsOff() controller.Options {
+	return controller.Options{RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, latest)}
+}
+
+// firstRetry is how long after a failure the next try is; the time doubles with each.
+const firstRetry = 5 * time.Millisecond
 
 // podChanged passes the changes after which an instance can be asked, or must
 // be asked anew.

@@ -13,7 +13,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
+	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/controllers/render"
 )
 
@@ -120,6 +122,30 @@ var certificateKind = schema.FromAPIVersionAndKind(render.CertificateAPIVersion,
 // first looks until it succeeds or ctx ends.
 func (s *surroundings) first(ctx context.Context) error {
 	return insist(ctx, s.log, func() error { _, err := s.look(ctx); return err })
+}
+
+// kindsServed waits until the API server serves our kinds. Without them no manager
+// can be made, and the operator would end again and again.
+func kindsServed(ctx context.Context, cfg *rest.Config, log *slog.Logger) error {
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		return err
+	}
+	mapper, err := apiutil.NewDynamicRESTMapper(cfg, client)
+	if err != nil {
+		return err
+	}
+	return insist(ctx, log, func() error {
+		for _, kind := range []string{"PrinterRelay", "MailUpstream", "SenderPolicy"} {
+			gvk := v1alpha1.GroupVersion.WithKind(kind)
+			if _, err := mapper.RESTMapping(gvk.GroupKind(), gvk.Version); meta.IsNoMatchError(err) {
+				return fmt.Errorf("kind %s of %s is not served: apply the CustomResourceDefinitions of this release (config/crd, or crds.install of the chart)", kind, v1alpha1.GroupVersion)
+			} else if err != nil {
+				return fmt.Errorf("kinds of the API server: %w", err)
+			}
+		}
+		return nil
+	})
 }
 
 // insist does what the operator cannot begin without, once a second until it

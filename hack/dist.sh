@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes what a release ships, in a folder that it empties first: programs, image,
-# chart, install.yaml, bills of materials, and the checksums of all. The same commit
+# Makes what a release ships, in a folder that it empties first: programs, Debian and
+# Red Hat packages, image, chart, install.yaml, bills of materials, and the checksums of all. The same commit
 # and the same Go give the same octets, on any machine and in any folder.
 # Usage: dist.sh VERSION FOLDER
 #   DIST_ARCHS      architectures (default: amd64 arm64)
@@ -36,6 +36,14 @@ for arch in "${archs[@]}"; do
   programs+=("$program")
   cp "$program" "$dist/printer-relay_linux_$arch"
   hack/sbom.sh "$program" "$version" "$dist/printer-relay_linux_$arch.cdx.json"
+done
+
+# The shells' completions are the same everywhere; this machine runs its own program.
+host=$(go env GOHOSTARCH) runs=$tmp/$(go env GOHOSTARCH)/printer-relay
+[[ " ${archs[*]} " == *" $host "* ]] || { runs=$tmp/runs && GOOS='' GOARCH='' make -s build BIN="$runs" VERSION="$version"; }
+hack/completions.sh "$runs" "$tmp/completions"
+for arch in "${archs[@]}"; do
+  hack/package.sh "$tmp/$arch/printer-relay" "$arch" "$version" "$tmp/completions" "$dist"
 done
 
 hack/image.sh "$image:$version" "$dist/image.tar" "${programs[@]}" >"$dist/image.digest"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Pushes the image and the chart that dist.sh made to a registry that the caller
-# is logged in to, and prints the digests by which it knows them, as NAME=DIGEST
+# Pushes the image and the chart that dist.sh made, and beside the chart what Artifact
+# Hub wants to know of its owner, to a registry that the caller is logged in to, and prints the digests by which it knows them, as NAME=DIGEST
 # lines: image (all architectures), image_ARCH, chart.
 # Usage: push.sh DIST IMAGE VERSION   (the chart goes to charts/ beside IMAGE)
 #   PUSH_PLAIN_HTTP=yes    the registry has no TLS: tests
@@ -30,3 +30,9 @@ done
 chart=$(sed -n 's/^Digest: *//p' "$tmp/log")
 [[ $chart == sha256:* ]] || { cat "$tmp/log" >&2; echo "push: helm did not say what it pushed" >&2; exit 1; }
 echo "chart=$chart"
+
+# The names and types are Artifact Hub's.
+cd charts
+go tool -modfile=../hack/tools/release/go.mod oras push "${plain[@]}" "${image%/*}/charts/printer-relay:artifacthub.io" \
+  --config /dev/null:application/vnd.cncf.artifacthub.config.v1+yaml \
+  artifacthub-repo.yml:application/vnd.cncf.artifacthub.repository-metadata.layer.v1.yaml >"$tmp/log" 2>&1 || { cat "$tmp/log" >&2; exit 1; }

@@ -15,7 +15,7 @@ mapfile -t packages < <(
   lacking gcc=gcc curl=curl openssl=openssl python3=python3 swaks=swaks msmtp=msmtp postfix=postfix \
     dovecot=dovecot-core node=nodejs npm=npm knotd=knot unbound=unbound ip=iproute2 nmap=nmap testssl=testssl.sh \
     gnutls-cli=gnutls-bin strace=strace mkfs.ext4=e2fsprogs mkfs.xfs=xfsprogs mount=mount setpriv=util-linux \
-    perl=perl munpack=mpack ripmime=ripmime reformime=maildrop "$@"
+    chromium=chromium zbarimg=zbar-tools pdftotext=poppler-utils perl=perl systemd-nspawn=systemd-container rpm=rpm dpkg=dpkg munpack=mpack ripmime=ripmime reformime=maildrop "$@"
   # Readers of mail in Perl, what swaks needs for TLS, gcc for the race detector, python3-dkim for Ed25519,
   # and the libraries of the programs that are only unpacked.
   not_installed libc6-dev ca-certificates libmime-tools-perl libemail-mime-perl libnet-ssleay-perl libio-socket-ssl-perl python3-dkim python3-nacl python3-botocore \
@@ -31,7 +31,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
 # Each folder's lock file says which versions, and their hashes.
-for folder in test/interop/clients test/interop/oauth test/interop/iam test/interop/ses test/vendorapi/prism test/mailreaders/readers; do
+for folder in test/interop/clients test/interop/oauth test/interop/iam test/interop/ses test/vendorapi/prism test/mailreaders/readers test/console/browser; do
   if ! cmp -s "$folder/package-lock.json" "$folder/node_modules/.installed-lock"; then
     echo "test-deps: installing npm packages of $folder"
     npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund >"$log" 2>&1 || {

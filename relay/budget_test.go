@@ -39,10 +39,10 @@ func TestBudget(t *testing.T) {
 func TestRelaysShareTheMemory(t *testing.T) {
 	p := &Process{Options: Options{State: t.TempDir(), Log: slog.New(slog.DiscardHandler)}, registry: prometheus.NewRegistry()}
 	defer p.stop()
-	if err := p.start(&Configuration{Plans: []*plan.Plan{{Namespace: "a", Name: "x"}, {Namespace: "a", Name: "y"}}}); err != nil {
+	if err := p.start(t.Context(), &Configuration{Plans: []*plan.Plan{{Namespace: "a", Name: "x"}, {Namespace: "a", Name: "y"}}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.start(&Configuration{Plans: []*plan.Plan{{Namespace: "a", Name: "later"}}}); err != nil {
+	if err := p.start(t.Context(), &Configuration{Plans: []*plan.Plan{{Namespace: "a", Name: "later"}}}); err != nil {
 		t.Fatal(err)
 	}
 	for i, among := range []int{2, 2, 3} {

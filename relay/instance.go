@@ -19,6 +19,8 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/delivery"
+	"github.com/printerrelay/printer-relay/relay/history"
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
@@ -28,7 +30,9 @@ import (
 	"github.com/printerrelay/printer-relay/relay/selfprobe"
 	"github.com/printerrelay/printer-relay/relay/smtpd"
 	"github.com/printerrelay/printer-relay/relay/spool"
+	"github.com/printerrelay/printer-relay/relay/traffic"
 	"github.com/printerrelay/printer-relay/relay/transcript"
+	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
 // instance is one relay that runs: the plan in force and what executes it.
@@ -49,7 +53,12 @@ type instance struct {
 	server   *smtpd.Server
 	limiter  *policy.Limiter
 	failed   *transcript.Store // sessions
+	copiers  *inventory.Store
 	probe    *selfprobe.Runner
+	traffic  *traffic.Recorder
+	history  *history.Store
+	forget   context.CancelFunc // ends history, which outlasts who tells it
+	past     sync.WaitGroup
 	absent   []string // Secrets that were last said to be missing; of who applies plans
 
 	cancel context.CancelFunc
@@ -58,33 +67,32 @@ type instance struct {
 
 // newInstance starts a relay; the caller stops it. After an error nothing is
 // left running.
-func newInstance(p *Process, pl *plan.Plan, src secrets.Source, b budget) (*instance, error) {
+func newInstance(ctx context.Context, p *Process, pl *plan.Plan, src secrets.Source, b budget) (*instance, error) {
 	in := &instance{
 		log: p.Log.With("relay", key(pl)), dir: filepath.Join(p.State, pl.Namespace, pl.Name), grace: p.Grace,
-		limiter: policy.NewLimiter(), failed: transcript.NewStore(),
+		limiter: policy.NewLimiter(), failed: transcript.NewStore(), copiers: inventory.New(),
 	}
 	in.plan.Store(pl)
 	in.secrets.Store(&src)
 	r := &registrations{Registerer: p.registry}
 	in.registry = r
 	in.metrics = metrics.New(r, key(pl))
-	if err := in.open(p, pl, src, b); err != nil {
+	if err := in.open(ctx, p, pl, src, b); err != nil {
 		in.close()
 		return nil, err
 	}
 	return in, nil
 }
 
-func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source, b budget) error {
+func (in *instance) open(ctx context.Context, p *Process, pl *plan.Plan, src secrets.Source, b budget) error {
 	if err := os.MkdirAll(in.dir, 0o700); err != nil {
 		return fmt.Errorf("state folder: %w: name another with --state", err)
 	}
-	if err := in.loadLimits(); err != nil {
+	err := in.openSpool(ctx, p.predecessor, spool.Options{MaxBytes: pl.Spool.Size, Log: in.log, Corrupt: in.metrics.SpoolCorrupt.Inc})
+	if err != nil {
 		return err
 	}
-	var err error
-	in.spool, err = spool.Open(filepath.Join(in.dir, "spool"), spool.Options{MaxBytes: pl.Spool.Size, Log: in.log, Corrupt: in.metrics.SpoolCorrupt.Inc})
-	if err != nil {
+	if err := in.loadLimits(); err != nil { // which who had the spool before has written
 		return err
 	}
 	in.checks = preflight.New(preflight.Options{
@@ -98,24 +106,34 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source, b budget
 	if err := in.delivery.Update(pl); err != nil {
 		return err
 	}
+	in.remember(pl)
 	in.queue = queue.New(in.spool, queue.Options{
 		Deliver: in.delivery, Settings: queue.SettingsOf(pl), Capabilities: in.delivery.Capabilities,
-		Log: in.log, Metrics: in.metrics, Grace: in.grace, MaxMemory: b.queue,
+		Log: in.log, Metrics: in.metrics, Grace: in.grace, MaxMemory: b.queue, Witness: in.history.Witness,
 	})
 	if err := in.queue.Load(); err != nil {
 		return err
 	}
 	in.gauges(in.registry, pl)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	in.cancel = cancel
 	in.wg.Go(func() {
 		in.queue.Run(ctx) //nolint:errcheck // always nil
 	})
 	in.wg.Go(func() { in.checks.Run(ctx) })
+	if in.traffic, err = traffic.Open(filepath.Join(in.dir, "traffic.json"), in.counts); err != nil {
+		in.log.Warn("what was counted over the last day is not known", "cause", err)
+	}
+	in.wg.Go(func() {
+		in.traffic.Run(ctx, func(err error) { in.log.Warn("what was counted over the last day was not saved", "cause", err) })
+	})
+	in.copiers.Load(in.copiersFile(), time.Now(), in.log)
+	in.wg.Go(func() { in.copiers.Run(ctx, in.copiersFile(), inventory.SaveEvery, in.log) })
 	in.server = smtpd.New(smtpd.Config{
 		Bind: p.Bind, PortOffset: p.PortOffset, State: in.dir, Spool: in.spool, Queue: in.queue, Limiter: in.limiter,
 		Connections: b.connections, Receiving: b.receiving,
-		CarriesUTF8: in.delivery.CarriesUTF8, Transcripts: in.failed, Metrics: in.metrics, Log: in.log,
+		CarriesUTF8: in.delivery.CarriesUTF8, Transcripts: in.failed, Copiers: in.copiers, Metrics: in.metrics, Log: in.log,
+		Refused: func(r smtpd.Refusal) { in.history.Refused(history.RefusedCommand(r)) },
 	})
 	in.missing(pl, src)
 	in.metrics.IntakeClosed.Set(boolean(pl.Intake == plan.IntakeRefuse))
@@ -129,6 +147,34 @@ func (in *instance) open(p *Process, pl *plan.Plan, src secrets.Source, b budget
 	})
 	in.wg.Go(func() { in.probe.Run(ctx) })
 	return nil
+}
+
+// lockedRetry is how often a spool that another process has is tried.
+const lockedRetry = 100 * time.Millisecond
+
+// openSpool opens it when the process that has it now has ended, for which it waits
+// at most so long: where a Pod is deleted, the next one is there at once and the
+// first still drains. To exit instead would have the kubelet back off, and nobody
+// take scans when the spool is free.
+func (in *instance) openSpool(ctx context.Context, most time.Duration, o spool.Options) (err error) {
+	dir := filepath.Join(in.dir, "spool")
+	if in.spool, err = spool.Open(dir, o); !errors.Is(err, spool.ErrLocked) || most == 0 {
+		return err
+	}
+	in.log.Info("waiting for another process that uses the spool to end", "folder", dir, "at most", most)
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	tick := time.NewTicker(lockedRetry)
+	defer tick.Stop()
+	for errors.Is(err, spool.ErrLocked) {
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+			in.spool, err = spool.Open(dir, o)
+		}
+	}
+	return err
 }
 
 // openListeners are those that can be asked.
@@ -186,6 +232,16 @@ func (in *instance) gauges(r prometheus.Registerer, pl *plan.Plan) {
 		metrics.QueueOldest:   of(func(s queue.Snapshot) float64 { return s.Oldest.Seconds() }),
 		metrics.SpoolBytes:    func() float64 { return float64(in.spool.Usage().Bytes) },
 		metrics.SpoolFree:     func() float64 { return float64(in.spool.Usage().Free) },
+		metrics.HistoryBytes:  func() float64 { return float64(in.history.Octets()) },
+		metrics.HistoryOK:     func() float64 { return boolean(in.history.Problem() == "") },
+	})
+	metrics.Inventory(r, key(pl), func() ([]metrics.Copiers, int) {
+		kinds, strangers := in.copiers.Counts()
+		out := make([]metrics.Copiers, len(kinds))
+		for i, k := range kinds {
+			out[i] = metrics.Copiers{TLS: k.TLS, Auth: k.Auth, Refused: k.Refused, Devices: k.Devices}
+		}
+		return out, strangers
 	})
 	metrics.Upstreams(r, key(pl), func() []metrics.Upstream {
 		var out []metrics.Upstream
@@ -234,6 +290,7 @@ func (in *instance) run(pl *plan.Plan, src secrets.Source) error {
 	}
 	in.spool.Resize(pl.Spool.Size)
 	in.queue.Update(queue.SettingsOf(pl))
+	in.history.Update(historySettings(pl))
 	return in.server.Update(pl, src)
 }
 
@@ -317,17 +374,23 @@ func (in *instance) close() {
 		in.cancel()
 		in.wg.Wait()
 	}
+	if in.forget != nil {
+		in.forget()
+		in.past.Wait()
+	}
 	if in.delivery != nil {
 		in.delivery.Close()
 	}
-	if in.spool != nil {
-		if err := in.spool.Close(); err != nil {
+	if in.spool != nil { // else nothing was counted, and the file is another process's
+		in.saveLimits()
+		if err := in.spool.Close(); err != nil { // the next process may go on from here
 			in.log.Error("closing the spool", "cause", err)
 		}
 	}
-	in.saveLimits()
 	in.registry.(*registrations).forget()
 }
+
+func (in *instance) copiersFile() string { return filepath.Join(in.dir, inventory.FileName) }
 
 func (in *instance) limitsFile() string { return filepath.Join(in.dir, "limits.json") }
 
@@ -360,11 +423,29 @@ func (in *instance) saveLimits() {
 // Key implements admin.Relay.
 func (in *instance) Key() string { return key(in.plan.Load()) }
 
+// counts is what the relay counts, for the plot of a day.
+func (in *instance) counts() traffic.Counts {
+	return traffic.Counts{
+		Accepted: int64(metrics.Sum(in.metrics.MessagesReceived, "")),
+		Refused:  int64(metrics.Sum(in.metrics.Refusals, "")),
+		Failed:   int64(metrics.Sum(in.metrics.Recipients, "outcome", upstream.Failed.String())),
+	}
+}
+
+// Traffic implements admin.Relay.
+func (in *instance) Traffic() traffic.Day { return in.traffic.Day() }
+
 // Queue implements admin.Relay.
 func (in *instance) Queue() admin.Queue { return in.queue }
 
 // Sessions implements admin.Relay.
 func (in *instance) Sessions() admin.Sessions { return in.failed }
+
+// Messages implements admin.Relay.
+func (in *instance) Messages() admin.Messages { return in.history }
+
+// Copiers implements admin.Relay.
+func (in *instance) Copiers() admin.Copiers { return in.copiers }
 
 // smallMessage is the size in octets below which there is no scan: a relay
 // without room for it is not ready.
@@ -407,6 +488,9 @@ func (in *instance) State() admin.RelayState {
 	if err := in.spool.Full(smallMessage); err != nil {
 		st.Ready = false
 		st.Problems = append(st.Problems, err.Error())
+	}
+	if p := in.history.Problem(); p != "" {
+		st.Problems = append(st.Problems, p)
 	}
 	exposed(&st, in.probe)
 	if len(st.Listeners) == 0 {

@@ -2,22 +2,15 @@ package relay
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"slices"
-	"time"
 
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/admin/access"
@@ -65,33 +58,12 @@ func (o *Options) listenAdmin(ctx context.Context) (net.Listener, error) {
 	if o.AdminAccess == "" {
 		return l, nil
 	}
-	cert, err := ephemeralCertificate()
+	cert, err := admin.EphemeralCertificate()
 	if err != nil {
 		l.Close() //nolint:errcheck // nothing was served on it
 		return nil, fmt.Errorf("admin port: certificate: %w", err)
 	}
 	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), nil
-}
-
-// ephemeralCertificate is for this process's life. Nobody verifies it: a token
-// is for one relay only, so that an impostor gains nothing by it.
-func ephemeralCertificate() (tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	now := time.Now()
-	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: "printer-relay"}, DNSNames: []string{"printer-relay"},
-		NotBefore: now.AddDate(0, 0, -1), NotAfter: now.AddDate(10, 0, 0),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
 }
 
 // load reads the configuration as this instance is to run it: one that is

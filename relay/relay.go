@@ -57,7 +57,11 @@ const pollEvery = 200 * time.Millisecond
 type Process struct {
 	Options
 	registry *prometheus.Registry
-	where    map[string]string // object -> its file, when that could last be read; watch's own
+	// predecessor is how long a start waits for another process to leave a spool:
+	// that may have its grace, and a Pod that is deleted looks away before.
+	predecessor time.Duration
+
+	where map[string]string // object -> its file, when that could last be read; watch's own
 
 	mu        sync.Mutex
 	instances []*instance
@@ -108,9 +112,11 @@ func Run(ctx context.Context, o Options) error {
 		defer closeAdmin()
 		defer p.stop()
 		startGarbage()
-		if err := p.start(c); err != nil {
+		p.predecessor = 2 * o.Grace
+		if err := p.start(ctx, c); err != nil {
 			return err
 		}
+		p.predecessor = 0
 		g.Go(func() error { boundGarbage(ctx); return nil })
 		p.becomes(drained)
 		p.enter("")
@@ -149,6 +155,7 @@ func (p *Process) adminServer() *admin.Server {
 			return p.phase
 		},
 		Authorize: p.authorize(),
+		Console:   p.pages(),
 		Problems: func() []string {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -159,13 +166,13 @@ func (p *Process) adminServer() *admin.Server {
 
 // start makes and starts an instance for each plan; on an error those that
 // run already are in p.instances, for stop.
-func (p *Process) start(c *Configuration) error {
+func (p *Process) start(ctx context.Context, c *Configuration) error {
 	p.warn(c)
 	p.mu.Lock()
 	b := budgetOf(memoryLimit(), len(p.instances)+len(c.Plans))
 	p.mu.Unlock()
 	for _, pl := range c.Plans {
-		in, err := newInstance(p, pl, p.secretsOf(c, pl.Namespace), b)
+		in, err := newInstance(ctx, p, pl, p.secretsOf(c, pl.Namespace), b)
 		if err != nil {
 			return fmt.Errorf("PrinterRelay %s: %w", key(pl), err)
 		}

@@ -50,7 +50,7 @@ func (p *Process) watch(ctx context.Context, seen string) error {
 			continue
 		}
 		if c != nil {
-			err = errors.Join(err, p.reload(c, drained))
+			err = errors.Join(err, p.reload(ctx, c, drained))
 		} else {
 			err = errors.Join(err, p.renewMounted(drained))
 		}
@@ -68,7 +68,7 @@ func (p *Process) watch(ctx context.Context, seen string) error {
 // has no plan goes on with its last good one; but its Secrets are renewed
 // whatever else is wrong, so that no broken file keeps a revoked password alive,
 // and it takes no new mail if a policy or an upstream was taken away.
-func (p *Process) reload(c *Configuration, drained bool) error {
+func (p *Process) reload(ctx context.Context, c *Configuration, drained bool) error {
 	p.warn(c)
 	before := p.where
 	p.remember(c)
@@ -104,7 +104,7 @@ func (p *Process) reload(c *Configuration, drained bool) error {
 		if in := running[key(pl)]; in != nil {
 			errs = append(errs, in.take(pl, p.secretsFor(c, in, before)))
 		} else {
-			errs = append(errs, p.start(&Configuration{Plans: []*plan.Plan{pl}, Secrets: c.Secrets}))
+			errs = append(errs, p.start(ctx, &Configuration{Plans: []*plan.Plan{pl}, Secrets: c.Secrets}))
 		}
 	}
 	return errors.Join(errs...)

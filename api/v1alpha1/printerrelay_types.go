@@ -137,6 +137,10 @@ type PrinterRelaySpec struct {
 	// +optional
 	// +kubebuilder:default={}
 	Spool Spool `json:"spool,omitempty"`
+	// history is what the relay keeps of mail that it took or refused.
+	// +optional
+	// +kubebuilder:default={}
+	History History `json:"history,omitempty"`
 	// service in front of the instances.
 	// +optional
 	// +kubebuilder:default={}

@@ -130,7 +130,8 @@ type PrinterRelayStatus struct {
 	// queue of all instances together.
 	// +optional
 	Queue *QueueStatus `json:"queue,omitempty"`
-	// copiers seen, the newest 50.
+	// copiers seen, the 50 that connected last, by address. It is written when one is
+	// new or behaves otherwise, and else every ten minutes.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=50
@@ -204,7 +205,7 @@ type QueueStatus struct {
 
 // CopierStatus is one device that was seen.
 type CopierStatus struct {
-	// address of the device.
+	// address of the device; with IPv6 its /64.
 	// +required
 	// +kubebuilder:validation:MaxLength=45
 	Address string `json:"address"`
@@ -223,7 +224,7 @@ type CopierStatus struct {
 	// lastScan that was accepted.
 	// +optional
 	LastScan *metav1.Time `json:"lastScan,omitempty"`
-	// lastRefusal in the words of the reply.
+	// lastRefusal in the words of the reply; empty: a scan was accepted since.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	LastRefusal string `json:"lastRefusal,omitempty"`

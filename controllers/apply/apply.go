@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,6 +25,20 @@ type Applier struct {
 	Client  client.Client // reads are cached: of the objects that carry Labels
 	Live    client.Reader // not cached: of all
 	Manager string
+
+	mu    sync.Mutex
+	taken map[takenKey]taken
+}
+
+// maxTaken bounds what is remembered of objects that are gone. To forget one costs a
+// write that changes nothing.
+const maxTaken = 4096
+
+// taken is an object as the API server has it since it was applied: it may not have
+// taken all that was wanted, if an admission policy or a webhook has its own mind.
+type taken struct {
+	want    string // its digest
+	version string // of the object
 }
 
 // Foreign says that an object has the name that is wanted, and belongs to
@@ -63,15 +78,61 @@ func (a *Applier) Ensure(ctx context.Context, want runtime.ApplyConfiguration, o
 		return false, err
 	}
 	if is.GetUID() != "" {
-		same, err := k.same(is, a.Manager)
+		same, err := a.same(k, is)
 		if same || err != nil {
 			return false, err
 		}
 	}
+	wanted, err := digest(k.want)
+	if err != nil {
+		return false, err
+	}
 	if err := a.Client.Apply(ctx, want, client.FieldOwner(a.Manager), client.ForceOwnership); err != nil {
 		return false, fmt.Errorf("%s %q: %w", k.name, k.key.Name, err)
 	}
-	return true, nil
+	return true, a.keep(want, wanted)
+}
+
+type takenKey struct {
+	kind string
+	name types.NamespacedName
+}
+
+// keep remembers what a write made of an object; want is what the API server
+// answered.
+func (a *Applier) keep(want runtime.ApplyConfiguration, wanted string) error {
+	k, err := kindOf(want)
+	if err != nil || k.version == "" {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.taken == nil || len(a.taken) >= maxTaken {
+		a.taken = map[takenKey]taken{}
+	}
+	a.taken[takenKey{k.name, k.key}] = taken{wanted, k.version}
+	return nil
+}
+
+// same tells whether an object is what is wanted, or what the API server made of
+// that: to write it again would change nothing, again and again.
+func (a *Applier) same(k kind, is client.Object) (bool, error) {
+	same, err := k.same(is, a.Manager)
+	if err != nil {
+		return false, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if same {
+		delete(a.taken, takenKey{k.name, k.key})
+		return true, nil
+	}
+	last, ok := a.taken[takenKey{k.name, k.key}]
+	if !ok || last.version != is.GetResourceVersion() {
+		return false, nil
+	}
+	want, err := digest(k.want)
+	return err == nil && last.want == want, err
 }
 
 // Differs tells whether Ensure would write.
@@ -84,7 +145,7 @@ func (a *Applier) Differs(ctx context.Context, want runtime.ApplyConfiguration) 
 	if err := a.Client.Get(ctx, k.key, is); err != nil {
 		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
 	}
-	same, err := k.same(is, a.Manager)
+	same, err := a.same(k, is)
 	return !same, err
 }
 

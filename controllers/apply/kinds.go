@@ -28,6 +28,7 @@ type kind struct {
 	key       types.NamespacedName
 	labels    map[string]string
 	ownerName string // of the controller that is wanted
+	version   string // of an object that the API server answered; else empty
 	object    func() client.Object
 	extract   func(client.Object, string) (any, error) // what a field manager owns
 }
@@ -75,6 +76,9 @@ func typed[T any, P interface {
 	for _, ref := range meta.OwnerReferences {
 		k.ownerName = *ref.Name
 	}
+	if meta.ResourceVersion != nil {
+		k.version = *meta.ResourceVersion
+	}
 	return k
 }
 
@@ -98,7 +102,7 @@ func untyped(want *unstructured.Unstructured) kind {
 	k := kind{
 		want: want.Object, name: gvk.Kind, gvk: gvk,
 		key:    client.ObjectKeyFromObject(want),
-		labels: want.GetLabels(),
+		labels: want.GetLabels(), version: want.GetResourceVersion(),
 		object: func() client.Object {
 			u := &unstructured.Unstructured{}
 			u.SetGroupVersionKind(gvk)

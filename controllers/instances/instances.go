@@ -13,9 +13,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -63,9 +66,27 @@ func NewReader(t Tokens) *Reader {
 // Report asks the Pod at an address. The error says in one line why there is
 // no answer, and names no Pod: it stands in a status.
 func (r *Reader) Report(ctx context.Context, relay types.NamespacedName, podIP string) (*status.Report, error) {
+	var st admin.State
+	if err := r.ask(ctx, relay, podIP, "/state", &st); err != nil {
+		return nil, err
+	}
+	return report(st, relay)
+}
+
+// Ask gives what asks the Pod at an address for a document, on behalf of the
+// console.
+func (r *Reader) Ask(relay types.NamespacedName, podIP string) admin.Ask {
+	return func(ctx context.Context, path string, q url.Values, into any) error {
+		return r.ask(ctx, relay, podIP, path+"?"+q.Encode(), into)
+	}
+}
+
+// ask reads the document of the admin port at a path. The error says in one line
+// why there is none.
+func (r *Reader) ask(ctx context.Context, relay types.NamespacedName, podIP, path string, into any) error {
 	token, err := r.Tokens.Token(ctx, relay)
 	if err != nil {
-		return nil, fmt.Errorf("no token for its admin port: %w", err)
+		return fmt.Errorf("no token for its admin port: %w", err)
 	}
 	port := r.Port
 	if port == 0 {
@@ -73,28 +94,27 @@ func (r *Reader) Report(ctx context.Context, relay types.NamespacedName, podIP s
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+net.JoinHostPort(podIP, strconv.Itoa(port))+"/state", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+net.JoinHostPort(podIP, strconv.Itoa(port))+path, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	resp, err := r.http.Do(req)
 	if err != nil {
-		return nil, reason(err)
+		return reason(err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return nil, reason(err)
+		return reason(err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("its admin port answers HTTP status %d: %.200s", resp.StatusCode, strings.TrimSpace(string(body)))
+		return fmt.Errorf("its admin port answers HTTP status %d: %.200s", resp.StatusCode, strings.TrimSpace(string(body)))
 	}
-	var st admin.State
-	if err := json.Unmarshal(body, &st); err != nil {
-		return nil, errors.New("its admin port gives no state that can be read")
+	if err := json.Unmarshal(body, into); err != nil {
+		return errors.New("its admin port gives no state that can be read")
 	}
-	return report(st, relay)
+	return nil
 }
 
 // reason is a failed connection without the Pod's address, which changes with
@@ -133,6 +153,7 @@ func reportOf(r *admin.RelayState, phase string) *status.Report {
 			Oldest: time.Duration(r.Queue.OldestSeconds * float64(time.Second)),
 		},
 	}
+	out.Copiers = copiersOf(r.Copiers)
 	for _, l := range r.Listeners {
 		out.Connections += l.Connections
 		out.Listeners = append(out.Listeners, status.ListenerReport{Name: l.Name, Open: l.Address != "", Problem: l.Error})
@@ -143,6 +164,36 @@ func reportOf(r *admin.RelayState, phase string) *status.Report {
 		})
 	}
 	return out
+}
+
+// copiersOf are the devices that an instance reports, within the bounds of the status.
+func copiersOf(all []admin.CopierState) (out []status.CopierReport) {
+	for _, c := range all[:min(len(all), admin.StateCopiers)] {
+		if _, err := admin.DeviceAddress(c.Device); err != nil {
+			continue
+		}
+		out = append(out, status.CopierReport{
+			Address: c.Device, Name: line(c.Name, 253), User: line(c.User, 254), TLSVersion: line(c.TLSVersion, 8), Last: c.Last, LastScan: c.LastScan, LastRefusal: line(c.LastRefusal, 256),
+		})
+	}
+	return out
+}
+
+// line is a text of a device's as it may stand in a status: a relay's Pod faces the
+// copiers, and is believed nothing.
+func line(s string, n int) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	for i := range s {
+		if i+utf8.UTFMax > n {
+			return s[:i]
+		}
+	}
+	return s
 }
 
 // maxListeners that a relay can have.

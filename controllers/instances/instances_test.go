@@ -79,10 +79,20 @@ func TestReport(t *testing.T) {
 		change func(*admin.State)
 		want   func(*status.Report)
 	}{
-		"serves":                 {nil, func(*status.Report) {}},
-		"is starting":            {func(s *admin.State) { s.Phase = "starting" }, func(r *status.Report) { r.Ready = false }},
-		"drained, takes mail":    {func(s *admin.State) { s.Phase = admin.PhaseDrained }, func(r *status.Report) { r.Ready = false }},
-		"drained":                {func(s *admin.State) { s.Phase, s.Relays[1].Intake = admin.PhaseDrained, "Refuse" }, func(r *status.Report) { r.Ready, r.Drained = false, true }},
+		"serves":              {nil, func(*status.Report) {}},
+		"is starting":         {func(s *admin.State) { s.Phase = "starting" }, func(r *status.Report) { r.Ready = false }},
+		"drained, takes mail": {func(s *admin.State) { s.Phase = admin.PhaseDrained }, func(r *status.Report) { r.Ready = false }},
+		"drained":             {func(s *admin.State) { s.Phase, s.Relays[1].Intake = admin.PhaseDrained, "Refuse" }, func(r *status.Report) { r.Ready, r.Drained = false, true }},
+		"copiers": {
+			func(s *admin.State) {
+				s.Relays[1].Copiers = append([]admin.CopierState{
+					{Device: "10.0.0.7", Name: "a\x1b[2J" + strings.Repeat("ü", 500), User: "u", TLSVersion: "1.2 and much more", LastRefusal: strings.Repeat("r", 1000)}, {Device: "<script>"},
+				}, make([]admin.CopierState, 1000)...)
+			},
+			func(r *status.Report) {
+				r.Copiers = []status.CopierReport{{Address: "10.0.0.7", Name: "a?[2J" + strings.Repeat("ü", 123), User: "u", TLSVersion: "1.2 a", LastRefusal: strings.Repeat("r", 253)}}
+			},
+		},
 		"is an open relay":       {func(s *admin.State) { s.Relays[1].OpenRelay = []string{"a"} }, func(r *status.Report) { r.OpenRelay = []string{"a"} }},
 		"names too many":         {func(s *admin.State) { s.Relays[1].OpenRelay = strings.Fields(strings.Repeat("a ", 1000)) }, func(r *status.Report) { r.OpenRelay = strings.Fields(strings.Repeat("a ", 8)) }},
 		"refuses for its policy": {func(s *admin.State) { s.Relays[1].Intake = "Refuse" }, func(*status.Report) {}},

@@ -67,7 +67,7 @@ func (s *relay) judge(i Instance) state {
 	case i.Deployment == nil:
 		return is(rolling, "is not there yet")
 	case refused != "":
-		return is(stuck, "cannot be started: %s", scrub(refused, i.Name))
+		return is(stuck, "cannot be started: %s", Refused(scrub(refused, i.Name)))
 	case i.Outdated:
 		return is(rolling, "waits for its turn to be replaced")
 	case out.serves && behind(i.Deployment):

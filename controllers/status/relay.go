@@ -39,7 +39,7 @@ func Of(in Relay) v1alpha1.PrinterRelayStatus {
 		Replicas:           s.replicas(),
 		Instances:          s.instances(),
 		Queue:              s.queue(),
-		Copiers:            in.Object.Status.Copiers,
+		Copiers:            s.copiers(),
 	}
 }
 

@@ -65,6 +65,18 @@ type Report struct {
 	Listeners      []ListenerReport
 	Upstreams      []UpstreamReport
 	Queue          QueueReport
+	Copiers        []CopierReport // the newest
+}
+
+// CopierReport is a device that an instance has seen.
+type CopierReport struct {
+	Address     string // or IPv6 /64
+	Name        string
+	User        string
+	TLSVersion  string // empty: clear text
+	Last        time.Time
+	LastScan    time.Time // zero: none
+	LastRefusal string    // empty: a scan was accepted since
 }
 
 // ListenerReport is one listener of an instance.

@@ -1,13 +1,14 @@
 // Package admin serves a relay process's HTTP port: liveness, readiness,
-// metrics, state, queue control and the transcripts of sessions that failed. It
-// asks the relays; it decides nothing.
+// metrics, state, queue control, the history of messages, the devices that were
+// seen and the transcripts of
+// sessions that failed. It asks the relays; it decides nothing.
 //
 // All but health and metrics holds addresses, so it is served only to callers
 // that Authorize lets in. Standalone that is whoever reaches the loopback
 // address.
 //
-// It may import relay/queue, relay/transcript and relay/metrics; nothing under
-// relay/smtpd.
+// It may import relay/queue, relay/history, relay/transcript, relay/inventory,
+// relay/traffic and relay/metrics; nothing under relay/smtpd.
 package admin
 
 import (
@@ -24,6 +25,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/traffic"
 )
 
 // Relay is one running relay, as far as the admin port needs it.
@@ -32,9 +36,12 @@ type Relay interface {
 	State() RelayState
 	Queue() Queue
 	Sessions() Sessions
+	Traffic() traffic.Day
+	Messages() Messages
+	Copiers() Copiers
 }
 
-// Config is what New takes. All fields are required but Authorize.
+// Config is what New takes. All fields are required but Authorize and Console.
 type Config struct {
 	Version  string
 	Relays   func() []Relay
@@ -46,20 +53,26 @@ type Config struct {
 	// Authorize admits a caller to state and queue control; nil admits those
 	// whose connection and Host are on loopback.
 	Authorize func(*http.Request) error
+
+	// Console, if set, makes the web pages that are served beside all else, to whom
+	// Authorize lets in, from what Ask tells.
+	Console func(Ask) http.Handler
 }
 
 // Server is the admin port.
 type Server struct {
 	Config
-	started time.Time
-	http    *http.Server
+	started   time.Time
+	tokens    bool // callers show one, which Authorize has verified
+	http      *http.Server
+	documents http.Handler // what is guarded, without the guard
 }
 
 // New makes a server; Serve runs it.
 func New(c Config) *Server {
-	s := &Server{Config: c, started: time.Now()}
+	s := &Server{Config: c, started: time.Now(), tokens: c.Authorize != nil}
 	if s.Authorize == nil {
-		s.Authorize = loopbackOnly
+		s.Authorize = LoopbackOnly
 	}
 	s.http = s.server(s.routes())
 	return s
@@ -86,9 +99,16 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn)}))
 	guarded := http.NewServeMux()
 	guarded.HandleFunc("GET /state", s.state)
+	guarded.HandleFunc("GET /traffic", s.traffic)
 	s.queueRoutes(guarded)
 	s.sessionRoutes(guarded)
-	for _, path := range []string{"/state", "/queue", "/queue/", "/sessions", "/sessions/"} {
+	s.messageRoutes(guarded)
+	s.copierRoutes(guarded)
+	s.documents = guarded
+	if s.Console != nil {
+		mux.Handle("/", http.NewCrossOriginProtection().Handler(s.guard(s.Console(s.Inside))))
+	}
+	for _, path := range []string{"/state", "/traffic", "/queue", "/queue/", "/sessions", "/sessions/", "/messages", "/messages/", "/copiers", "/copiers/"} {
 		mux.Handle(path, http.NewCrossOriginProtection().Handler(s.guard(guarded)))
 	}
 	return mux
@@ -132,13 +152,27 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			http.Error(w, err.Error(), http.StatusForbidden)
 			return
 		}
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r.WithContext(queue.By(r.Context(), s.caller(r))))
 	})
 }
 
-// loopbackOnly admits a caller on this machine. The Host is looked at too: a
+// caller is who asks, as it is kept with what they do: the subject of the token that was
+// verified, or the address.
+func (s *Server) caller(r *http.Request) string {
+	if s.tokens {
+		if subject := subjectOf(r); subject != "" {
+			return subject
+		}
+	}
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		return host
+	}
+	return r.RemoteAddr
+}
+
+// LoopbackOnly admits a caller on this machine. The Host is looked at too: a
 // web page that rebinds its name to 127.0.0.1 still sends its own name.
-func loopbackOnly(r *http.Request) error {
+func LoopbackOnly(r *http.Request) error {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !peer.Addr().Unmap().IsLoopback() {
 		return errors.New("state and queue control are served on loopback only: use --admin 127.0.0.1:PORT and call from this machine")
@@ -184,9 +218,22 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) state(w http.ResponseWriter, _ *http.Request) {
 	st := State{Version: s.Version, Started: s.started, Phase: s.Phase()}
 	for _, r := range s.Relays() {
-		st.Relays = append(st.Relays, r.State())
+		of := r.State()
+		of.Copiers = copierStates(r.Copiers())
+		st.Relays = append(st.Relays, of)
 	}
 	writeJSON(w, st)
+}
+
+// traffic serves GET /traffic: what the relay took, refused and could not deliver
+// over the last day. The relay is named as for /queue.
+func (s *Server) traffic(w http.ResponseWriter, r *http.Request) {
+	relay, err := s.relayOf(r.URL.Query().Get("relay"))
+	if err != nil {
+		answerError(w, err)
+		return
+	}
+	writeJSON(w, relay.Traffic())
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

@@ -23,8 +23,10 @@ import (
 	"github.com/prometheus/common/model"
 	"go.uber.org/goleak"
 
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/traffic"
 	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
@@ -36,13 +38,16 @@ type fake struct {
 	key      string
 	state    RelayState
 	sessions *transcript.Store
+	messages Messages
+	copiers  *inventory.Store
 	err      error
 	mu       sync.Mutex
 	calls    []string
 }
 
-func (f *fake) Key() string       { return f.key }
-func (f *fake) State() RelayState { return f.state }
+func (f *fake) Key() string          { return f.key }
+func (f *fake) State() RelayState    { return f.state }
+func (f *fake) Traffic() traffic.Day { return traffic.Day{} }
 func (f *fake) note(format string, a ...any) ([]string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -56,6 +61,13 @@ type relayOf struct{ *fake }
 
 func (r relayOf) Queue() Queue       { return r.fake }
 func (r relayOf) Sessions() Sessions { return r.sessions }
+func (r relayOf) Messages() Messages { return r.messages }
+func (r relayOf) Copiers() Copiers {
+	if r.copiers == nil {
+		return nil
+	}
+	return r.copiers
+}
 
 func (f *fake) List(x queue.Filter) (queue.Page, error) {
 	_, err := f.note("list %s", x.Cursor)

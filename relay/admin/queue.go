@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/history"
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/queue"
 )
 
@@ -128,8 +130,10 @@ func (s *Server) withQueue(h func(http.ResponseWriter, *http.Request, Queue) err
 func answerError(w http.ResponseWriter, err error) {
 	switch {
 	case err == nil:
-	case errors.Is(err, queue.ErrNotFound), errors.Is(err, errNoSession):
+	case errors.Is(err, queue.ErrNotFound), errors.Is(err, errNoSession), errors.Is(err, history.ErrNotFound), errors.Is(err, inventory.ErrNotFound):
 		http.Error(w, err.Error(), http.StatusNotFound)
+	case errors.Is(err, history.ErrOff):
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	default:
 		http.Error(w, err.Error(), http.StatusBadRequest)
 	}

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/senderdns"
@@ -10,7 +11,8 @@ import (
 const PhaseDrained = "drained by the operator"
 
 // State is the document of GET /state: what `queue`, the operator and a person
-// read. Names and times only; no address of a sender or recipient, no Secret.
+// read. Names and times only, no Secret; an address of a sender or recipient only
+// where the reply that refused a device names it.
 type State struct {
 	Version string       `json:"version"`
 	Started time.Time    `json:"started"`
@@ -34,6 +36,44 @@ type RelayState struct {
 	Upstreams []UpstreamState `json:"upstreams"`
 	Queue     QueueState      `json:"queue"`
 	Spool     SpoolState      `json:"spool"`
+	Copiers   []CopierState   `json:"copiers,omitempty"` // the newest; all of them: GET /copiers
+}
+
+// StateCopiers is how many devices stand in a RelayState.
+const StateCopiers = 50
+
+// CopierState is a device that was seen.
+type CopierState struct {
+	Device      string    `json:"device"` // address, or IPv6 /64
+	Name        string    `json:"name,omitempty"`
+	User        string    `json:"user,omitempty"`
+	TLSVersion  string    `json:"tlsVersion,omitempty"` // empty: clear text
+	Last        time.Time `json:"last"`                 // connection
+	LastScan    time.Time `json:"lastScan,omitzero"`
+	LastRefusal string    `json:"lastRefusal,omitempty"` // empty: a scan was accepted since
+}
+
+// copierStates are the newest devices as a RelayState has them.
+func copierStates(c Copiers) (out []CopierState) {
+	if c == nil {
+		return nil
+	}
+	newest := c.Newest(StateCopiers)
+	for i := range newest {
+		d := &newest[i]
+		s := CopierState{Device: d.Device, Name: d.Name(), TLSVersion: d.TLS.Version, Last: d.Last}
+		if d.Auth.OK {
+			s.User = d.Auth.User
+		}
+		if d.LastScan != nil {
+			s.LastScan = d.LastScan.At
+		}
+		if d.Refusing() {
+			s.LastRefusal = cmp.Or(d.LastRefusal.Reply, d.LastRefusal.Kind+": "+d.LastRefusal.Why)
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // ListenerState is one listener of a relay.

@@ -13,6 +13,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/printerrelay/printer-relay/relay/admin/access"
+	"github.com/printerrelay/printer-relay/relay/reply"
 )
 
 // algorithms are those that a cluster signs ServiceAccount tokens with. None
@@ -40,6 +41,24 @@ func Bearer(allowed func() (access.Access, error)) func(*http.Request) error {
 		}
 		return verify(a, strings.TrimSpace(token), time.Now())
 	}
+}
+
+// subjectOf is whom a request's token names; empty: nobody. It verifies nothing:
+// Authorize did.
+func subjectOf(r *http.Request) string {
+	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if len(token) > maxToken {
+		return ""
+	}
+	parsed, err := jwt.ParseSigned(strings.TrimSpace(token), algorithms)
+	if err != nil {
+		return ""
+	}
+	var claims jwt.Claims
+	if parsed.UnsafeClaimsWithoutVerification(&claims) != nil {
+		return ""
+	}
+	return reply.Line(claims.Subject, 200)
 }
 
 // verify checks a token (RFC 7519 7.2). Its errors name no part of the token

@@ -16,6 +16,7 @@ const garbage = 50
 func newOperator() *cobra.Command {
 	var o controllers.Options
 	var log logFlags
+	var consoleAuthentication string
 	c := &cobra.Command{
 		Use:   "operator --image IMAGE --namespace NAMESPACE",
 		Short: "Run the Kubernetes operator: PrinterRelays become running relays",
@@ -27,6 +28,10 @@ Secret: they are mounted into the relays' Pods.`,
 			var err error
 			if o.Log, err = log.logger(c.ErrOrStderr()); err != nil {
 				return err
+			}
+			o.Console.Version = Version()
+			if err = o.Console.Authenticate(consoleAuthentication); err != nil {
+				return usageError{err}
 			}
 			controllers.LogTo(o.Log)
 			if os.Getenv("GOGC") == "" {
@@ -49,6 +54,11 @@ Secret: they are mounted into the relays' Pods.`,
 	f.StringVar(&o.MetricsAuth, "metrics-authentication", controllers.MetricsTokenReview, "who may read the metrics: TokenReview asks the API server, None lets everybody")
 	f.StringVar(&o.Probes, "probes", ":8081", `address of /healthz and /readyz; "" for none`)
 	f.StringVar(&o.Pprof, "pprof", "", `address of Go's profiles, which anybody may read who reaches it; "" for none`)
+	f.StringVar(&o.Console.Address, "console", "127.0.0.1:8090", `address of the web pages; "" for none. On loopback kubectl port-forward reaches them, elsewhere --console-authentication decides who may see what`)
+	f.StringVar(&consoleAuthentication, "console-authentication", "", "TokenReview asks the API server whose token it is and what they may see, and speaks TLS; None lets in who reaches the loopback address (default None on loopback, TokenReview elsewhere)")
+	f.StringVar(&o.Console.Certificate, "console-certificate", "", "folder with tls.crt and tls.key of the console (default a certificate made at the start)")
+	f.StringSliceVar(&o.Console.Proxies, "console-proxies", nil, "networks of the proxies whose X-Forwarded-User and X-Forwarded-Groups are believed (default none)")
+	f.StringVar(&o.Console.ProxyCA, "console-proxy-ca", "", "file of the authorities that the proxies' client certificates have to be of (default: they need none)")
 	f.BoolVar(&o.CheckDNS, "check-dns", true, "ask DNS about the sender domains of MailUpstreams; off in clusters that cannot see the Internet's DNS")
 	log.add(c, "json")
 	c.MarkFlagRequired("image")     //nolint:errcheck // fails only for an unknown flag

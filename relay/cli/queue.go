@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -221,6 +222,10 @@ func (f *queueFlags) export() *cobra.Command {
 	}
 }
 
+// whoRuns is who works on a folder, as it is kept with what they do: a container need
+// not have a name for its user.
+func whoRuns() string { return "user " + strconv.Itoa(os.Geteuid()) + " of the machine" }
+
 // verb makes a command that changes messages; param, if there is one, is its
 // own flag.
 func (f *queueFlags) verb(name, short, param, help string, do func(context.Context, admin.Queue, queue.Filter, string) ([]string, error)) *cobra.Command {
@@ -231,7 +236,7 @@ func (f *queueFlags) verb(name, short, param, help string, do func(context.Conte
 			return f.with(c, func(q admin.Queue) error {
 				s := f.filter
 				s.IDs = ids
-				changed, err := do(c.Context(), q, s, value)
+				changed, err := do(queue.By(c.Context(), whoRuns()), q, s, value)
 				if err != nil {
 					return err
 				}

@@ -1,19 +1,19 @@
 package delivery
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/dkim"
 	"github.com/printerrelay/printer-relay/relay/message"
+	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 )
 
@@ -22,8 +22,14 @@ import (
 type keyring struct {
 	last   secrets.Last
 	mu     sync.Mutex
-	of     [sha256.Size]byte // what signer was made of; zero: nothing yet
-	signer *dkim.Signer
+	plan   plan.DKIM // what signer was made of, with data
+	data   map[string][]byte
+	signer *dkim.Signer // nil: none yet
+}
+
+// made tells whether the signer is of these.
+func (k *keyring) made(p *plan.DKIM, data map[string][]byte) bool {
+	return k.signer != nil && k.plan == *p && maps.EqualFunc(k.data, data, bytes.Equal)
 }
 
 // keyError says why there is no key to sign with.
@@ -68,15 +74,9 @@ func (d *Delivery) signer(r *route) (*dkim.Signer, error) {
 // signerOf gives the signer of a Secret's keys.
 func (d *Delivery) signerOf(r *route, data map[string][]byte) (*dkim.Signer, error) {
 	p := r.plan.DKIM
-	sum := sha256.New()
-	fmt.Fprintf(sum, "%q %q %t %t\n", p.Domain, p.Selector, p.Reissued, p.Single)
-	for _, name := range slices.Sorted(maps.Keys(data)) {
-		fmt.Fprintf(sum, "%q %q\n", name, data[name])
-	}
 	r.keys.mu.Lock()
 	defer r.keys.mu.Unlock()
-	of := [sha256.Size]byte(sum.Sum(nil))
-	if r.keys.signer != nil && r.keys.of == of {
+	if r.keys.made(p, data) {
 		return r.keys.signer, nil
 	}
 	keys, err := dkim.Keys(data)
@@ -86,7 +86,8 @@ func (d *Delivery) signerOf(r *route, data map[string][]byte) (*dkim.Signer, err
 	if p.Single {
 		keys = keys[:1] // RSA's is the first, and all verifiers know it
 	}
-	r.keys.of, r.keys.signer = of, &dkim.Signer{Domain: p.Domain, Selector: p.Selector, Keys: keys, Reissued: p.Reissued}
+	r.keys.plan, r.keys.data = *p, data
+	r.keys.signer = &dkim.Signer{Domain: p.Domain, Selector: p.Selector, Keys: keys, Reissued: p.Reissued}
 	for _, k := range keys {
 		name, value := k.Record(p.Selector, p.Domain)
 		d.Log.Info("DKIM key in use", "upstream", r.plan.Name, "secret", p.Secret, "key", k.String(), "record", name, "txt", value)

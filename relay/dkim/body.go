@@ -2,8 +2,10 @@ package dkim
 
 import (
 	"bufio"
+	"bytes"
 	"hash"
 	"io"
+	"sync"
 )
 
 // relaxed writes a body to a hash in its relaxed form (RFC 6376 3.4.4): white
@@ -18,7 +20,13 @@ type relaxed struct {
 	cr    bool // a CR came, perhaps of a line end
 }
 
-func newRelaxed(h hash.Hash) *relaxed { return &relaxed{w: bufio.NewWriterSize(h, 4<<10)} }
+var writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 4<<10) }}
+
+func newRelaxed(h hash.Hash) *relaxed {
+	w := writers.Get().(*bufio.Writer)
+	w.Reset(h)
+	return &relaxed{w: w}
+}
 
 // Write implements io.Writer; a hash takes everything.
 func (r *relaxed) Write(b []byte) (int, error) {
@@ -42,10 +50,7 @@ func (r *relaxed) Write(b []byte) (int, error) {
 			r.space = true
 			b = b[1:]
 		default:
-			i := 1
-			for i < len(b) && b[i] != ' ' && b[i] != '\t' && b[i] != '\r' {
-				i++
-			}
+			i := verbatim(b)
 			r.out(b[:i])
 			b = b[i:]
 		}
@@ -53,8 +58,20 @@ func (r *relaxed) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// out writes octets that are neither white space nor line ends, behind those
-// that are due.
+// verbatim is how many of the octets of b, which does not begin with white space
+// or CR, stay as they are: those before the first white space, less the line ends
+// before that. So base64 is not looked at line by line.
+func verbatim(b []byte) int {
+	for _, c := range []byte{' ', '\t'} {
+		if i := bytes.IndexByte(b, c); i >= 0 {
+			b = b[:i]
+		}
+	}
+	return max(len(bytes.TrimRight(b, "\r\n")), 1)
+}
+
+// out writes octets that begin and end with neither white space nor a line end,
+// behind those that are due.
 func (r *relaxed) out(b []byte) {
 	for ; r.lines > 0; r.lines-- {
 		io.WriteString(r.w, "\r\n") //nolint:errcheck // a hash takes everything
@@ -67,7 +84,8 @@ func (r *relaxed) out(b []byte) {
 	r.any = true
 }
 
-// close ends the last line: a body that is not empty ends with one CRLF.
+// close ends the last line: a body that is not empty ends with one CRLF. Nothing
+// may be written behind it.
 func (r *relaxed) close() {
 	if r.cr {
 		r.out([]byte{'\r'})
@@ -76,4 +94,6 @@ func (r *relaxed) close() {
 		io.WriteString(r.w, "\r\n") //nolint:errcheck // a hash takes everything
 	}
 	r.w.Flush() //nolint:errcheck // likewise
+	r.w.Reset(nil)
+	writers.Put(r.w)
 }

@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/message"
@@ -40,6 +40,8 @@ var fields = []string{
 // one of each (RFC 5322 3.6); what a device repeats more often is not signed, and
 // a signature is a few lines at most.
 const maxInstances = 4
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
 var errNoFrom = errors.New("the message has no From, which every signature must cover")
 
@@ -76,7 +78,9 @@ func (s *Signer) Sign(h *message.Header, body io.Reader, now time.Time) ([]byte,
 	}
 	sum := sha256.New()
 	r := newRelaxed(sum)
-	if _, err := io.Copy(r, body); err != nil {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	if _, err := io.CopyBuffer(r, body, *buf); err != nil {
 		return nil, err
 	}
 	r.close()
@@ -109,7 +113,7 @@ func (s *Signer) field(k Key, names []string, signed, body []byte, now time.Time
 	}
 	b = append(b, ";"+fold+"bh="+base64.StdEncoding.EncodeToString(body)+";"+fold+"b="...)
 	own := message.ParseHeader(append(bytes.Clone(b), "\r\n"...)).Fields[0]
-	sum := sha256.Sum256(append(bytes.Clone(signed), strings.TrimSuffix(relaxField(own), "\r\n")...))
+	sum := sha256.Sum256(bytes.TrimSuffix(appendRelaxed(bytes.Clone(signed), own), []byte("\r\n")))
 	var opts crypto.SignerOpts = crypto.SHA256
 	if k.bits == 0 { // Ed25519 signs the hash as a message (RFC 8463 3)
 		opts = crypto.Hash(0)
@@ -137,7 +141,7 @@ func canonical(h *message.Header, names []string) []byte {
 			all = h.All(n)
 		}
 		if i := len(all) - 1; i >= 0 {
-			b = append(b, relaxField(all[i])...)
+			b = appendRelaxed(b, all[i])
 			all = all[:i]
 		}
 		left[n] = all
@@ -145,8 +149,26 @@ func canonical(h *message.Header, names []string) []byte {
 	return b
 }
 
-// relaxField is a field in its relaxed form (RFC 6376 3.4.2).
-func relaxField(f message.Field) string {
-	words := strings.FieldsFunc(f.Value(), func(r rune) bool { return r == ' ' || r == '\t' })
-	return strings.ToLower(f.Name) + ":" + strings.Join(words, " ") + "\r\n"
+// appendRelaxed adds a field in its relaxed form (RFC 6376 3.4.2): its name in lower
+// case, its value unfolded, without space around it and with one space for each run.
+func appendRelaxed(b []byte, f message.Field) []byte {
+	for _, c := range []byte(f.Name) {
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		b = append(b, c)
+	}
+	b = append(b, ':')
+	space := false
+	for _, c := range []byte(f.Value()) {
+		if c == ' ' || c == '\t' {
+			space = true
+			continue
+		}
+		if space {
+			b, space = append(b, ' '), false
+		}
+		b = append(b, c)
+	}
+	return append(b, "\r\n"...)
 }

@@ -18,11 +18,14 @@ type Header struct {
 	Fields []Field
 }
 
+// usualFields are as many as a header has room for at once.
+const usualFields = 32
+
 // ParseHeader splits the octets of a header, which end its lines with CRLF and
 // do not hold the empty line. A line that is no field is part of the one before it,
 // or dropped if it is the first.
 func ParseHeader(b []byte) *Header {
-	h := &Header{}
+	h := &Header{Fields: make([]Field, 0, min(bytes.Count(b, []byte{'\n'}), usualFields))}
 	for len(b) > 0 {
 		line := b
 		if i := bytes.IndexByte(b, '\n'); i >= 0 {
@@ -69,8 +72,11 @@ func (f Field) Is(name string) bool { return strings.EqualFold(f.Name, name) }
 // its ends.
 func (f Field) Value() string {
 	i := bytes.IndexByte(f.Raw, ':')
-	v := strings.NewReplacer("\r\n", "", "\r", "", "\n", "").Replace(string(f.Raw[i+1:]))
-	return strings.Trim(v, " \t")
+	v := bytes.Trim(f.Raw[i+1:], " \t\r\n")
+	if bytes.IndexByte(v, '\n') < 0 && bytes.IndexByte(v, '\r') < 0 { // most are on one line
+		return string(v)
+	}
+	return string(slices.DeleteFunc(bytes.Clone(v), func(c byte) bool { return c == '\r' || c == '\n' }))
 }
 
 // All gives every field of a name.

@@ -27,6 +27,8 @@ const (
 	maxRaw8   = 16 << 10 // octets of one field that is to be encoded
 	maxHops   = 100      // Received fields; RFC 5321 6.3 wants at least 100
 	chunk     = 32 << 10
+
+	usualHeader = 1 << 10 // octets
 )
 
 // IntakeOptions say how one message is taken in.
@@ -44,6 +46,8 @@ type IntakeOptions struct {
 	Header func(*Header) *reply.Reply
 	// Attachments are the media types that may pass; empty: all.
 	Attachments []string
+
+	Subject bool // is wanted among the Facts
 }
 
 // Facts are what Intake learnt of a message.
@@ -54,7 +58,8 @@ type Facts struct {
 	UTF8       bool  // the header does
 	MaxLine    int   // octets of the longest line, without CRLF
 	MessageID  string
-	Repairs    int // places where line ends or the header were repaired
+	Subject    string // decoded, as far as it can be; empty where it was not asked for
+	Repairs    int    // places where line ends or the header were repaired
 }
 
 // SourceError wraps an error of the source: the client is gone, and nothing
@@ -77,7 +82,7 @@ func Intake(dst io.Writer, src io.Reader, o IntakeOptions) (Facts, error) {
 	out := chunks.Get().(*[]byte)
 	in := chunks.Get().(*[]byte)
 	defer func() { chunks.Put(in); chunks.Put(out) }()
-	k := &intake{o: o, dst: dst, buf: (*out)[:0]}
+	k := &intake{o: o, dst: dst, buf: (*out)[:0], head: make([]byte, 0, usualHeader)}
 	k.lines = lines{reject: o.Reject, out: k.line}
 	var came int64
 	var failed error
@@ -198,6 +203,12 @@ func (k *intake) header() error {
 		}
 	}
 	k.facts.MessageID = h.Get("Message-ID")
+	if k.o.Subject {
+		k.facts.Subject = h.Get("Subject")
+		if text, ok := DecodeText(k.facts.Subject); ok {
+			k.facts.Subject = text
+		}
+	}
 	k.buf = append(k.buf, k.o.Received...)
 	k.buf = h.Append(k.buf)
 	k.buf = append(k.buf, '\r', '\n')

@@ -24,7 +24,7 @@ type leaf struct {
 }
 
 func (s *scanner) openLeaf(declared, charset, encoding string, names []string, disposition string) error {
-	s.leaf = leaf{declared: declared, encoding: encoding, names: names}
+	s.leaf = leaf{declared: declared, encoding: encoding, names: names, first: s.leaf.first[:0]}
 	text := declared == "" || declared == "text/plain" || declared == "text/html" && s.body()
 	s.leaf.attachment = !text || len(names) > 0 || disposition != "" && disposition != "inline" // RFC 2183 2.8
 	s.leaf.shown = text || strings.HasPrefix(declared, "text/")
@@ -43,6 +43,9 @@ func (s *scanner) openLeaf(declared, charset, encoding string, names []string, d
 
 // wide tells the charsets in which ASCII is not its own octets.
 func wide(charset string) bool {
+	if charset == "" {
+		return false
+	}
 	c := strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(charset))
 	return slices.ContainsFunc([]string{"utf16", "utf32", "utf7", "ucs2", "ucs4", "unicode", "10646", "cp1200", "cp1201"}, func(w string) bool {
 		return strings.Contains(c, w)
@@ -109,6 +112,9 @@ func (s *scanner) content(line []byte) error {
 		return nil
 	}
 	if l.attachment {
+		if l.first == nil {
+			l.first = make([]byte, 0, peek+maxLine)
+		}
 		l.first = append(append(l.first, line[:min(len(line), peek)]...), '\r', '\n')
 	}
 	if len(l.first) >= peek {

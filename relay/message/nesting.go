@@ -103,12 +103,16 @@ func isContent(f Field) bool { return slices.ContainsFunc(contentFields, f.Is) }
 // the media type ("": it does not say), its parameters and the transfer encoding,
 // all names in lower case.
 func contentOf(h *Header) (declared string, params map[string]string, encoding string, err error) {
+	for _, f := range h.Fields {
+		if !isContent(f) && bytes.IndexByte(f.Raw, ';') >= 0 && parameterName.Match(f.Raw) {
+			return "", nil, "", unclear(contentFields[0])
+		}
+	}
 	for _, n := range contentFields {
 		for i, f := range h.Fields {
-			near := !f.Is(n) && contains([]byte(f.Name), strings.ToLower(n))                                  // some look for the name anywhere
+			near := len(f.Name) > len(n) && contains([]byte(f.Name), strings.ToLower(n))                      // some look for the name anywhere
 			goesOn := f.Is(n) && i+1 < len(h.Fields) && !isContent(h.Fields[i+1]) && named(h.Fields[i+1].Raw) // some read on
-			far := !isContent(f) && parameterName.Match(f.Raw)
-			if near || goesOn || far {
+			if near || goesOn {
 				return "", nil, "", unclear(n)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"mime/quotedprintable"
 	"net/http" //nolint:depguard // for DetectContentType, which is pure
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -144,12 +145,7 @@ func (o octets) goesWith(claim string) bool {
 func decodeFirst(b []byte, encoding string) ([]byte, bool) {
 	switch encoding {
 	case "base64":
-		b = bytes.Map(func(r rune) rune {
-			if strings.ContainsRune(" \t\r\n", r) {
-				return -1
-			}
-			return r
-		}, b)
+		b = slices.DeleteFunc(bytes.Clone(b), func(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' })
 		whole := len(b) / 4 * 4
 		out := make([]byte, base64.StdEncoding.DecodedLen(whole))
 		n, err := base64.StdEncoding.Decode(out, b[:whole])

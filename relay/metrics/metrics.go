@@ -4,10 +4,15 @@
 // words: never an address, a HELO name or a client, so that no peer can grow
 // the number of series.
 //
-// It imports the Prometheus client and the standard library only.
+// It imports the Prometheus client, its data model and the standard library only.
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+)
 
 const namespace = "printer_relay"
 
@@ -21,6 +26,7 @@ type Set struct {
 	AuthAttempts        *prometheus.CounterVec // listener, mechanism, result (ok, failed)
 	Refusals            *prometheus.CounterVec // listener, reason (the catalogue's PR code)
 	PolicyDecisions     *prometheus.CounterVec // policy, rule, action, mode (enforce, dryrun)
+	DryRunChanges       *prometheus.CounterVec // policy, rule, now, would (Accept, Hold, Refuse)
 	MessagesReceived    *prometheus.CounterVec // listener
 	BytesReceived       *prometheus.CounterVec // listener
 	MessageSize         prometheus.Histogram   // octets
@@ -32,6 +38,8 @@ type Set struct {
 	Circuits        *prometheus.CounterVec   // upstream, state (open, closed)
 	Notifications   *prometheus.CounterVec   // kind (failed, delayed)
 	TLSResults      *prometheus.CounterVec   // upstream, policy (RFC 8460 4.4), result (4.3, or success)
+
+	HistoryDropped *prometheus.CounterVec // reason (busy, off, refusals)
 
 	// Configuration.
 	Reloads       *prometheus.CounterVec // result (ok, failed)
@@ -56,6 +64,7 @@ func New(r prometheus.Registerer, relay string) *Set {
 		AuthAttempts:        m.counters("auth_attempts_total", "AUTH exchanges.", "listener", "mechanism", "result"),
 		Refusals:            m.counters("refusals_total", "Refusals to clients by the code that their text begins with.", "listener", "reason"),
 		PolicyDecisions:     m.counters("policy_decisions_total", "Decisions at MAIL; mode dryrun decides nothing.", "policy", "rule", "action", "mode"),
+		DryRunChanges:       m.counters("policy_dry_run_changes_total", "Messages that a policy in DryRun would have decided otherwise, by what was decided and what would have been.", "policy", "rule", "now", "would"),
 		MessagesReceived:    m.counters("messages_received_total", "Messages acknowledged with 250.", "listener"),
 		BytesReceived:       m.counters("received_bytes_total", "Octets of the messages acknowledged.", "listener"),
 		MessageSize:         m.histogram("message_size_bytes", "Octets of a message.", prometheus.ExponentialBuckets(4096, 4, 8)),
@@ -65,6 +74,7 @@ func New(r prometheus.Registerer, relay string) *Set {
 		Circuits:            m.counters("upstream_circuit_changes_total", "Times that an upstream's circuit breaker opened, or closed again.", "upstream", "state"),
 		Notifications:       m.counters("notifications_total", "Delivery status notifications made (RFC 3464).", "kind"),
 		TLSResults:          m.counters("mx_tls_results_total", "How TLS began with the mail servers of direct delivery, by policy and result type of RFC 8460, or success.", "upstream", "policy", "result"),
+		HistoryDropped:      m.counters("history_dropped_total", "What happened and is missing from the history: too much at once (busy), the database could not be written (off), more refusals of a client than are kept (refusals).", "reason"),
 		Reloads:             m.counters("config_reloads_total", "Loads of the manifests.", "result"),
 		ReloadOK:            m.gauge("config_last_reload_successful", "1 if what stands in the manifests is what runs."),
 		ReloadTime:          m.gauge("config_last_reload_success_timestamp_seconds", "Unix time of the last good load."),
@@ -144,4 +154,27 @@ var (
 	QueueOldest   = Gauge{"queue_oldest_message_seconds", "Age of the oldest message that still waits for an upstream.", "", ""}
 	SpoolBytes    = Gauge{"spool_bytes", "Octets of the entries in the spool.", "", ""}
 	SpoolFree     = Gauge{"spool_free_bytes", "Octets free on the spool's volume.", "", ""}
+	HistoryBytes  = Gauge{"history_bytes", "Octets of the history's file.", "", ""}
+	HistoryOK     = Gauge{"history_working", "1 if the history is written, or is not to be kept.", "", ""}
 )
+
+// Sum adds up a counter over those of its series whose label has one of the
+// values; no label: over all.
+func Sum(v *prometheus.CounterVec, label string, values ...string) (sum float64) {
+	found := make(chan prometheus.Metric)
+	go func() { defer close(found); v.Collect(found) }()
+	for m := range found {
+		var d dto.Metric
+		if m.Write(&d) != nil {
+			continue // no metric of ours is like that
+		}
+		wanted := label == ""
+		for _, l := range d.GetLabel() {
+			wanted = wanted || l.GetName() == label && slices.Contains(values, l.GetValue())
+		}
+		if wanted {
+			sum += d.GetCounter().GetValue()
+		}
+	}
+	return sum
+}

@@ -29,9 +29,12 @@ func all(up []Upstream) (*prometheus.Registry, *Set) {
 	s := New(r, "ns/office")
 	zero := func() float64 { return 0 }
 	Sampled(r, "ns/office", map[Gauge]func() float64{
-		QueuePending: zero, QueueDeferred: zero, QueueHeld: zero, QueueFailed: zero, QueueOldest: zero, SpoolBytes: zero, SpoolFree: zero,
+		QueuePending: zero, QueueDeferred: zero, QueueHeld: zero, QueueFailed: zero, QueueOldest: zero, SpoolBytes: zero, SpoolFree: zero, HistoryBytes: zero, HistoryOK: zero,
 	})
 	Upstreams(r, "ns/office", func() []Upstream { return up })
+	Inventory(r, "ns/office", func() ([]Copiers, int) {
+		return []Copiers{{"1.0", "LOGIN", true, 2}, {"1.0", "LOGIN", false, 3}, {"none", "none", true, 4}}, 5
+	})
 	return r, s
 }
 
@@ -46,6 +49,7 @@ func touched(t *testing.T) map[string]*dto.MetricFamily {
 	s.AuthAttempts.WithLabelValues("legacy", "LOGIN", "ok").Inc()
 	s.Refusals.WithLabelValues("legacy", "PR101").Inc()
 	s.PolicyDecisions.WithLabelValues("ns/p", "r", "Allow", "enforce").Inc()
+	s.DryRunChanges.WithLabelValues("ns/p", "r", "Accept", "Refuse").Inc()
 	s.MessagesReceived.WithLabelValues("legacy").Inc()
 	s.BytesReceived.WithLabelValues("legacy").Add(7)
 	s.Recipients.WithLabelValues("out", "Accepted", "none").Inc()
@@ -53,6 +57,7 @@ func touched(t *testing.T) map[string]*dto.MetricFamily {
 	s.Circuits.WithLabelValues("out", "open").Inc()
 	s.Notifications.WithLabelValues("failed").Inc()
 	s.TLSResults.WithLabelValues("out", "tlsa", "success").Inc()
+	s.HistoryDropped.WithLabelValues("busy").Inc()
 	s.Reloads.WithLabelValues("ok").Inc()
 	families, err := r.Gather()
 	if err != nil {
@@ -90,7 +95,7 @@ func TestNamesFollowPrometheusConventions(t *testing.T) {
 // A label that a peer can fill would let it grow the series without end.
 func TestLabelsAreBounded(t *testing.T) {
 	// Named by the manifests, or one of a fixed set of words.
-	bounded := []string{"relay", "listener", "upstream", "policy", "rule", "reason", "version", "mechanism", "result", "action", "mode", "outcome", "scope", "kind", "state"}
+	bounded := []string{"relay", "listener", "upstream", "policy", "rule", "reason", "version", "mechanism", "result", "action", "mode", "outcome", "scope", "kind", "state", "now", "would", "tls", "authentication"}
 	for name, f := range touched(t) {
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
@@ -98,6 +103,21 @@ func TestLabelsAreBounded(t *testing.T) {
 					t.Errorf("%s has the label %s: is it bounded?", name, l.GetName())
 				}
 			}
+		}
+	}
+}
+
+func TestCopierGauges(t *testing.T) {
+	got := touched(t)
+	for _, m := range got["printer_relay_copiers"].GetMetric() {
+		want := map[string]float64{"1.0": 5, "none": 4}[m.GetLabel()[2].GetValue()]
+		if m.GetGauge().GetValue() != want {
+			t.Errorf("%v, want %v", m, want)
+		}
+	}
+	for name, want := range map[string]float64{"refused": 6, "strangers": 5} {
+		if n := got["printer_relay_copiers_"+name].GetMetric()[0].GetGauge().GetValue(); n != want {
+			t.Errorf("%s: %v, want %v", name, n, want)
 		}
 	}
 }

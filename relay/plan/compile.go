@@ -113,6 +113,7 @@ func Compile(in Input) (*Plan, Diagnostics) {
 	c.policies(self)
 	c.delivery(self)
 	c.spool(self)
+	c.history(self)
 	c.listeners(self)
 	c.hidden(self)
 	c.check(self)
@@ -225,6 +226,28 @@ func (c *compiler) spool(self at) {
 	}
 	if s.PersistentVolume != nil {
 		c.out.Spool.Size = c.size(self, "spec.spool.persistentVolume.size", s.PersistentVolume.Size, 0)
+	}
+}
+
+// The history's size where none is given, and the part of a volume that it may have.
+const (
+	historySize = 256 << 20
+	historyPart = 16
+	historyMost = 2 // half of the volume, where a size is given
+)
+
+func (c *compiler) history(self at) {
+	h := &c.in.Relay.Spec.History
+	volume := c.out.Spool.Size
+	def := int64(historySize)
+	if volume > 0 {
+		def = min(def, volume/historyPart)
+	}
+	c.out.History = History{
+		Keep: seconds(h.KeepSeconds, 2592000), Size: c.size(self, "spec.history.size", h.Size, def), Subjects: h.Subjects == v1alpha1.SubjectsKeep,
+	}
+	if volume > 0 && c.out.History.Size > volume/historyMost {
+		self.errorf("spec.history.size", "%s is more than half of the volume (spec.spool.persistentVolume.size): it would take the room of scans", h.Size)
 	}
 }
 

@@ -33,6 +33,7 @@ type Plan struct {
 	Upstreams  map[string]*Upstream `json:"upstreams"`
 	Delivery   Delivery             `json:"delivery"`
 	Spool      Spool                `json:"spool"`
+	History    History              `json:"history"`
 	SecretRefs []string             `json:"secretRefs,omitempty"` // every Secret that the plan names, sorted
 
 	HiddenClients HiddenClients `json:"hiddenClients,omitzero"`
@@ -190,6 +191,13 @@ type Bounce struct {
 	Postmaster envelope.Address `json:"postmaster,omitzero"`
 	From       envelope.Address `json:"from,omitzero"`
 	Upstream   string           `json:"upstream,omitempty"` // empty: by the routes
+}
+
+// History is what is kept of messages and refusals.
+type History struct {
+	Keep     time.Duration `json:"keep"`               // 0: nothing is kept
+	Size     int64         `json:"size"`               // octets
+	Subjects bool          `json:"subjects,omitempty"` // of messages are kept too
 }
 
 // Spool is where the relay keeps mail.

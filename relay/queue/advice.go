@@ -6,9 +6,9 @@ import (
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
-// advise says what an outcome at the upstream up means, and what to do; up may be
+// Advise says what an outcome at the upstream up means, and what to do; up may be
 // nil. Of what was accepted there is nothing to say.
-func advise(up *plan.Upstream, o *upstream.Outcome) remedy.Advice {
+func Advise(up *plan.Upstream, o *upstream.Outcome) remedy.Advice {
 	if o == nil || o.Kind == upstream.Accepted {
 		return remedy.Advice{}
 	}
@@ -22,7 +22,7 @@ func advise(up *plan.Upstream, o *upstream.Outcome) remedy.Advice {
 
 // adviceOf is advise for an upstream by its name. It wants q.mu held.
 func (q *Queue) adviceOf(name string, o *upstream.Outcome) remedy.Advice {
-	return advise(q.routing.Upstreams[name], o)
+	return Advise(q.routing.Upstreams[name], o)
 }
 
 // remedyOf says what to do about why it has not gone out: the words of the first

@@ -71,6 +71,7 @@ func (q *Queue) attempt(j *job) {
 	it.trying--
 	if wrote {
 		q.commit(it, st)
+		q.witness(it, st, took)
 	}
 	for _, i := range j.rcpts {
 		it.rcpts[i].busy = false
@@ -352,7 +353,7 @@ func (q *Queue) tellOutcome(m *Message, rec *record, at *plan.Upstream, took tim
 		if r.Next > 0 {
 			attrs = append(attrs, slog.Time("next", time.Unix(0, r.Next)))
 		}
-		if text := advise(at, r.outcome()).String(); text != "" && rec.Event == evAttempt {
+		if text := Advise(at, r.outcome()).String(); text != "" && rec.Event == evAttempt {
 			attrs = append(attrs, slog.String("remedy", text))
 		}
 		if r.cause != nil {

@@ -185,6 +185,7 @@ func (q *Queue) doChore(it *item) {
 	q.mu.Lock()
 	if ok {
 		q.commit(it, st)
+		q.witness(it, st, 0)
 		q.tellOutcome(it.msg, st.rec, nil, 0)
 	}
 }

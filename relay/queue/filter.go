@@ -96,6 +96,7 @@ type Event struct {
 	Upstream   string    `json:"upstream,omitempty"`
 	Recipients []string  `json:"recipients,omitempty"`
 	Text       string    `json:"text,omitempty"`
+	By         string    `json:"by,omitempty"` // who did it, of what a person does
 }
 
 type matcher struct {

@@ -70,6 +70,14 @@ func (l *lane) configure(up *plan.Upstream) {
 	l.bucket.set(float64(up.PerMinute), time.Minute)
 }
 
+// empty drops all jobs that have not begun.
+func (l *lane) empty() {
+	l.ready, l.parked = ready{}, 0
+	for _, d := range l.domains {
+		d.parked = fifo[*job]{}
+	}
+}
+
 // follow takes the rate that the provider tells for all that send by the
 // account: this instance's share of it.
 func (l *lane) follow(perSecond float64) {
@@ -126,7 +134,7 @@ func (l *lane) report(now time.Time, outs []upstream.Outcome) (changed bool) {
 		return false
 	}
 	l.failures++
-	l.lastError, l.advice = replyText(bad), advise(l.up, bad)
+	l.lastError, l.advice = replyText(bad), Advise(l.up, bad)
 	l.ramp = l.ramp.down()
 	if bad.RetryIn > 0 {
 		l.pausedTo = max(l.pausedTo, now.Add(min(bad.RetryIn, maxRetryIn)).UnixNano())

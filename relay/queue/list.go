@@ -93,11 +93,11 @@ func history(m *Message, records [][]byte) []Event {
 			continue
 		}
 		if len(r.Results) == 0 {
-			out = append(out, Event{At: r.At, Event: r.Event, Upstream: r.Upstream, Text: first(r.Held, r.Text)})
+			out = append(out, Event{At: r.At, Event: r.Event, Upstream: r.Upstream, Text: first(r.Held, r.Text), By: r.By})
 		}
 		for i := range r.Results {
 			res := &r.Results[i]
-			e := Event{At: r.At, Event: r.Event, Upstream: r.Upstream, Text: replyText(res.outcome())}
+			e := Event{At: r.At, Event: r.Event, Upstream: r.Upstream, Text: replyText(res.outcome()), By: r.By}
 			for _, n := range res.Rcpts {
 				e.Recipients = append(e.Recipients, m.Recipients[n].Address.String())
 			}

@@ -17,9 +17,14 @@ import (
 type many struct {
 	store
 	n, rcpts, devices int
+	due               bool // their next attempt is
 }
 
 func (s many) Scan(fn func(spool.Entry) error) error {
+	next := time.Now().Add(time.Hour)
+	if s.due {
+		next = time.Now()
+	}
 	for i := range s.n {
 		var to []string
 		var all []int
@@ -39,7 +44,7 @@ func (s many) Scan(fn func(spool.Entry) error) error {
 		r := record{At: time.Now(), Event: evAttempt, Number: 1, Upstream: "a", Results: []result{{
 			Rcpts: all, Kind: upstream.Deferred, Scope: upstream.ScopeRecipient, Code: 450, Enhanced: "4.7.1",
 			Text: fmt.Sprintf("greylisted, try again later (ref %d.example)", i), Remote: "mx.corp.example [192.0.2.1]:25",
-			Next: time.Now().Add(time.Hour).UnixNano(), Over: true,
+			Next: next.UnixNano(), Over: true,
 		}}}
 		if err := fn(spool.Entry{ID: fmt.Sprintf("%014d", i), Meta: meta, Records: [][]byte{r.encode()}}); err != nil {
 			return err

@@ -27,6 +27,7 @@ type Message struct {
 	UTF8       bool   `json:"utf8,omitempty"`      // headers or an address need SMTPUTF8
 	Relayed    bool   `json:"relayed,omitempty"`   // acknowledge: Relayed, the client waits for the first attempt
 	MessageID  string `json:"messageID,omitempty"` // the header field, for the log
+	Subject    string `json:"subject,omitempty"`   // the header field, decoded, where the history is to keep it
 
 	NotBefore time.Time `json:"notBefore,omitzero"` // no attempt earlier (rateLimit Pace)
 	Held      string    `json:"held,omitempty"`     // why it waits for a release (intake, rule or rate Hold); empty: it does not

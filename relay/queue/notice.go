@@ -181,6 +181,6 @@ func (q *Queue) post(n *Notice) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.add(m)
+	q.arrived(q.add(m).it)
 	return nil
 }

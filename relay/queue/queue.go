@@ -35,6 +35,10 @@ type Options struct {
 	// Notice writes a notification as a whole message to w; nil: WriteNotice.
 	Notice func(w io.Writer, n *Notice) (Content, error)
 
+	// Witness is told what becomes of messages, once that is on stable storage; nil:
+	// nobody is. It is called often and must not block.
+	Witness func(Progress)
+
 	Log         *slog.Logger  // nil: none
 	Metrics     *metrics.Set  // nil: none
 	MaxMessages int           // 0: 500,000
@@ -72,6 +76,7 @@ type Queue struct {
 	hard    context.Context // ends attempts that outlast the grace
 	hardEnd context.CancelFunc
 
+	updating  sync.Mutex // one Update at a time; taken before mu
 	mu        sync.Mutex // memory only: never held during I/O
 	unlocked  sync.Cond  // an item's lock was released
 	routing   *routing
@@ -91,6 +96,7 @@ type Queue struct {
 	idle      chan struct{} // closed when stopping and the last of them ended
 	running   bool
 	stopping  bool
+	era       uint32   // grows with each Update: jobs that were made before are in no lane
 	snap      Snapshot // the last one, for a second
 }
 
@@ -135,21 +141,29 @@ func newQueue(s store, o Options) *Queue {
 }
 
 // Update takes new settings. What waits is routed anew, unless it was rerouted
-// by hand; attempts that run end as they began.
+// by hand; attempts that run end as they began. To go through a long queue takes a
+// while, in which mail comes in and goes out. Nothing goes by the routes before:
+// the lanes are empty, and get each message again when its turn comes.
 func (q *Queue) Update(s Settings) {
+	q.updating.Lock()
+	defer q.updating.Unlock()
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	items := q.order.all()
-	for _, it := range items {
-		q.withdraw(it)
+	q.era++
+	for _, l := range q.lanes {
+		l.empty()
 	}
 	q.rewire(s)
-	for _, it := range items {
+	q.mu.Unlock()
+	q.walk("", func(it *item) bool {
+		q.withdraw(it)
 		for i := range it.rcpts {
 			it.rcpts[i].endRound()
 		}
 		q.again(it)
-	}
+		return true
+	})
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	now := time.Now().UnixNano()
 	for _, l := range q.lanes {
 		q.kick(l, now)
@@ -261,7 +275,9 @@ func (q *Queue) Submit(w *spool.Writer, m *Message) (*Ticket, error) {
 		w.Abort()
 		return nil, fmt.Errorf("queue: message %s: %w", m.ID, err)
 	}
-	return q.add(m), nil
+	t := q.add(m)
+	q.arrived(t.it)
+	return t, nil
 }
 
 func (q *Queue) reserve() bool {

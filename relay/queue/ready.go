@@ -14,6 +14,7 @@ type job struct {
 	rcpts  []uint16
 	domain *domain // of all recipients; nil: they have several
 	number int32   // of the attempt, once it begins
+	era    uint32  // of the queue, when it was made
 	dead   bool    // taken back while it waited
 	parked bool    // waits in its domain, not in the lane
 	again  bool    // not the first attempt of these recipients

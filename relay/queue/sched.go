@@ -46,7 +46,7 @@ func (q *Queue) assign(it *item, now int64) {
 			x.next = now + int64(backoff(&q.routing.Settings, 1))
 		default:
 			d := l.domain(envelope.DomainKey(it.msg.Recipients[i].Address.Domain))
-			jobs = addTo(jobs, it, l, d, i)
+			jobs = addTo(jobs, it, l, d, i, q.era)
 		}
 	}
 	for _, j := range jobs {
@@ -54,7 +54,7 @@ func (q *Queue) assign(it *item, now int64) {
 	}
 }
 
-func addTo(jobs []*job, it *item, l *lane, d *domain, i int) []*job {
+func addTo(jobs []*job, it *item, l *lane, d *domain, i int, era uint32) []*job {
 	x := &it.rcpts[i]
 	x.busy = true
 	for _, j := range jobs {
@@ -68,7 +68,7 @@ func addTo(jobs []*job, it *item, l *lane, d *domain, i int) []*job {
 			return jobs
 		}
 	}
-	j := &job{it: it, lane: l, rcpts: []uint16{uint16(i)}, domain: d, again: x.tries > 0} //nolint:gosec // the same
+	j := &job{it: it, lane: l, rcpts: []uint16{uint16(i)}, domain: d, again: x.tries > 0, era: era} //nolint:gosec // the same
 	x.job = j
 	return append(jobs, j)
 }
@@ -157,7 +157,7 @@ func (q *Queue) withdraw(it *item) {
 			continue
 		}
 		x.job, x.busy = nil, false
-		if j.dead {
+		if j.dead || j.era != q.era { // those of an era before are in no list
 			continue
 		}
 		j.dead = true

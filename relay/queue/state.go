@@ -136,6 +136,7 @@ type record struct {
 	Told     bool      `json:"told,omitempty"` // what failed so far needs no notification any more
 	Held     string    `json:"held,omitempty"`
 	Text     string    `json:"text,omitempty"`
+	By       string    `json:"by,omitempty"` // who did it, of what a person does
 }
 
 // The events of records.

@@ -62,7 +62,7 @@ func TestMetaSurvivesItsJSON(t *testing.T) {
 	m.ForceIdentity, m.ReplyToAllowed, m.EightBit, m.UTF8, m.Relayed = true, true, true, true, true
 	m.Identity = policy.Identity{LocalPart: "finance", DisplayName: "Finance MFP"}
 	m.Recipients[0].Original, m.Recipients[1].Copy = addr("x@old.example"), true
-	m.Size, m.HeaderSize, m.MaxLine, m.MessageID, m.Held, m.DSNOf = 1, 2, 3, "<a@b>", "why", "parent"
+	m.Size, m.HeaderSize, m.MaxLine, m.MessageID, m.Subject, m.Held, m.DSNOf = 1, 2, 3, "<a@b>", "s", "why", "parent"
 	v := reflect.ValueOf(*m)
 	for i := range v.NumField() {
 		if v.Field(i).IsZero() {

@@ -155,6 +155,7 @@ func (q *Queue) change(ctx context.Context, it *item, fn func(*item, time.Time) 
 	if st == nil {
 		return false, nil
 	}
+	st.rec.By = Actor(ctx)
 	q.mu.Unlock()
 	if len(st.notify) > 0 {
 		st.rec.Told = q.notify(it, st, kindFailed) == nil
@@ -170,8 +171,9 @@ func (q *Queue) change(ctx context.Context, it *item, fn func(*item, time.Time) 
 		return false, err
 	}
 	q.commit(it, st)
+	q.witness(it, st, 0)
 	q.tellOutcome(it.msg, st.rec, nil, 0)
-	q.log.Info("queue control", "id", it.msg.ID, "verb", st.rec.Event, "upstream", st.rec.Upstream)
+	q.log.Info("queue control", "id", it.msg.ID, "verb", st.rec.Event, "upstream", st.rec.Upstream, "by", st.rec.By)
 	return true, nil
 }
 

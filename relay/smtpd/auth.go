@@ -11,6 +11,7 @@ import (
 
 	"github.com/emersion/go-sasl"
 
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/reply"
 	"github.com/printerrelay/printer-relay/relay/transcript"
@@ -109,6 +110,17 @@ func (s *session) login(mechanism string, l *logins, said, name string, ok bool,
 		result = "ok"
 	}
 	s.srv.Metrics.AuthAttempts.WithLabelValues(s.listener.Name, mechanism, result).Inc()
+	known, _, exists := l.find(said)
+	auth := inventory.Auth{Mechanism: mechanism, OK: ok}
+	switch {
+	case ok:
+		auth.User = name
+	case exists: // a name that no login has may be a password
+		auth.User = known
+	}
+	s.mu.Lock()
+	s.auth = auth
+	s.mu.Unlock()
 	if ok {
 		s.srv.loggedIn(s.conn.Addr.Addr())
 		s.user, s.proof, s.mechanism = name, l.users[name], mechanism

@@ -139,6 +139,7 @@ func (s *Server) settings(l *listener, client netip.Addr) wire.Settings {
 // refused logs and counts what wire refuses by itself.
 func (s *Server) refused(listener string) func(*wire.Conn, string, *reply.Reply, string) {
 	return func(c *wire.Conn, verb string, r *reply.Reply, cause string) {
+		s.noteWire(c, listener, verb, r, cause)
 		s.Metrics.Refusals.WithLabelValues(listener, code(r)).Inc()
 		s.Log.Warn("refused", "session", c.ID, "listener", listener, "client", c.Addr.Addr(), "step", verb, "reply", r.String(), "cause", cause)
 	}

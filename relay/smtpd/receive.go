@@ -39,9 +39,10 @@ func (s *session) receive(tx *transaction) error {
 	facts, err := message.Intake(w.in, s.conn.Body(), message.IntakeOptions{
 		Reject: s.conn.Settings.LineEndings == "Reject", UTF8: tx.utf8, MaxSize: limit,
 		Received: s.received(tx, w.ID()), Hostname: tx.plan.Hostname, ID: w.ID(), Sender: tx.sender, Now: time.Now(),
-		Attachments: rule.Attachments,
+		Attachments: rule.Attachments, Subject: tx.plan.History.Subjects,
 		Header: func(h *message.Header) *reply.Reply {
 			senders, err := h.Senders()
+			tx.header(senders, err != nil)
 			if err != nil {
 				if (len(rule.Senders.Allowed) == 0 || rule.Senders.EnvelopeOnly) && headerFits(tx.plan, []envelope.Address{{Local: "unclear", Domain: "invalid"}}) == nil {
 					return nil
@@ -60,6 +61,9 @@ func (s *session) receive(tx *transaction) error {
 	var source *message.SourceError
 	switch {
 	case errors.As(err, &refusal):
+		if headerSays(refusal) { // a rule may see that otherwise; what else is refused here, none does
+			s.refusedAll(tx.dry, refusal, nil)
+		}
 		return s.refuse("DATA", refusal, fmt.Sprintf("rule %s/%s", rule.Policy, rule.Name))
 	case errors.As(err, &source):
 		// Nothing behind a broken message may be read as commands.
@@ -70,10 +74,14 @@ func (s *session) receive(tx *transaction) error {
 	}
 	m := s.message(tx, w.ID(), facts, force)
 	if refused := s.limit(tx, m); refused != nil {
+		s.refusedAll(tx.dry, refused, func(dry *rehearsal) *reply.Reply { return s.rehearseRate(tx, m, dry).refusal })
 		return s.refuse("DATA", refused, fmt.Sprintf("rate limit of rule %s/%s", rule.Policy, rule.Name))
 	}
 	return s.submit(tx, w.Writer, m)
 }
+
+// headerSays tells a refusal for what the header says of senders.
+func headerSays(r *reply.Reply) bool { return code(r) == "PR-034" || *r == *reply.HeaderUnclear() }
 
 // headerFits refuses a sender of the header that every upstream would have to
 // rewrite and none may: MAIL was looked at likewise.
@@ -129,7 +137,7 @@ func (s *session) message(tx *transaction, id string, f message.Facts, force boo
 			SenderCovered: tx.decision.Covered, ForceIdentity: force, Identity: rule.Identity, ReplyToAllowed: !force,
 		},
 		Recipients: tx.recipients, Size: f.Size, HeaderSize: f.HeaderSize, EightBit: f.EightBit, UTF8: f.UTF8 || tx.needsUTF8(),
-		MaxLine: f.MaxLine, MessageID: reply.Line(f.MessageID, 200), Relayed: tx.plan.Ack.Relayed,
+		MaxLine: f.MaxLine, MessageID: reply.Line(f.MessageID, 200), Subject: reply.Line(f.Subject, 200), Relayed: tx.plan.Ack.Relayed,
 	}
 	for _, a := range tx.plan.CopiesFor(tx.sender) {
 		tx.add(queue.Recipient{Address: a, Copy: true})
@@ -184,7 +192,10 @@ func (s *session) submit(tx *transaction, w *spool.Writer, m *queue.Message) err
 	s.srv.Metrics.BytesReceived.WithLabelValues(s.listener.Name).Add(float64(m.Size))
 	s.srv.Metrics.MessageSize.Observe(float64(m.Size))
 	s.srv.Metrics.AcknowledgeDuration.Observe(time.Since(m.Arrived).Seconds())
-	s.log.Info("received", "id", m.ID, "session", s.conn.ID, "listener", m.Listener, "client", m.Client.Addr, "user", m.Client.User, "sender", m.Sender.String(),
+	sender := s.tried.sender
+	s.noteAccepted(m)
+	s.acceptedAll(tx, m)
+	s.log.Info("received", "id", m.ID, "session", s.conn.ID, "listener", m.Listener, "client", m.Client.Addr, "user", m.Client.User, "sender", sender,
 		"recipients", len(m.Recipients), "size", m.Size, "policy", m.Policy, "rule", m.Rule, "held", m.Held)
 	if !m.Relayed || m.Held != "" || !m.NotBefore.IsZero() {
 		return s.queued(tx, m)
@@ -252,7 +263,7 @@ func (s *session) received(tx *transaction, id string) string {
 	cipher := ""
 	if t := s.conn.TLS(); t != nil {
 		with += "S"
-		cipher = fmt.Sprintf("\r\n\t(using %s with cipher %s)", strings.Replace(tls.VersionName(t.Version), " ", "v", 1), tls.CipherSuiteName(t.CipherSuite))
+		cipher = fmt.Sprintf("\r\n\t(using %s with cipher %s)", strings.Replace(tls.VersionName(t.Version), " ", "v", 1), wire.CipherName(t.CipherSuite))
 	}
 	if s.user != "" {
 		with += "A"

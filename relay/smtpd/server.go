@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
@@ -44,6 +45,8 @@ type Config struct {
 	Receiving   int         // messages that come in at once; 0: as many as there are connections
 	CarriesUTF8 func() bool // every reachable upstream can carry SMTPUTF8; nil: none
 	Transcripts *transcript.Store
+	Refused     func(Refusal)    // is told of each refused command, and must not block; nil: nobody
+	Copiers     *inventory.Store // nil: none is kept
 	Metrics     *metrics.Set
 	Log         *slog.Logger
 }
@@ -56,8 +59,12 @@ const retireTime = time.Minute
 // use.
 type Server struct {
 	Config
-	verify  *verifier
-	guard   guard
+	verify *verifier
+	guard  guard
+	// Of policies in DryRun: what they would limit, and how often that is logged.
+	rehearsed *policy.Limiter
+	dryLines  lines
+
 	senders recent          // clients that a message was taken from
 	places  places          // of messages that come in
 	ctx     context.Context // ends when Shutdown gives up waiting
@@ -75,7 +82,10 @@ type Server struct {
 // New makes a server without listeners; Update opens them.
 func New(c Config) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Server{Config: c, verify: newVerifier(), places: newPlaces(c.Receiving), ctx: ctx, cancel: cancel, listeners: map[string]*listener{}}
+	s := &Server{Config: c, rehearsed: policy.NewLimiter(), verify: newVerifier(), places: newPlaces(c.Receiving), ctx: ctx, cancel: cancel, listeners: map[string]*listener{}}
+	if c.Copiers != nil {
+		c.Copiers.Expected = s.expected
+	}
 	if err := s.guard.trusted.restore(time.Now(), trustedFile(c.State)); err != nil {
 		c.Log.Warn("who logged in before the restart is not known", "cause", err)
 	}

@@ -13,6 +13,7 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
 	"github.com/printerrelay/printer-relay/relay/queue"
@@ -36,9 +37,13 @@ type session struct {
 	proof         login // that the user had in the Secret then
 	mechanism     string
 	loginFailures int
+	from, to      envelope.Address // as MAIL and RCPT named them last; for what is told of a refusal
 
-	mu sync.Mutex
-	tx *transaction
+	mu    sync.Mutex
+	tx    *transaction
+	auth  inventory.Auth // the last login that was tried
+	tried tried          // since the last MAIL
+	end   ending         // for the inventory, once the session is over
 }
 
 // transaction is one message, from MAIL to the reply to its final dot.
@@ -51,6 +56,7 @@ type transaction struct {
 	given      int   // recipients that the client named and that were accepted
 	recipients []queue.Recipient
 	start      time.Time
+	dry        []rehearsal // of the policies in DryRun
 }
 
 func (s *session) current() *transaction {
@@ -66,7 +72,7 @@ func (s *session) set(tx *transaction) {
 }
 
 // Reset implements go-smtp's Session: RSET, EHLO, or the end of a message.
-func (s *session) Reset() { s.set(nil) }
+func (s *session) Reset() { s.set(nil); s.from, s.to = envelope.Address{}, envelope.Address{} }
 
 // Logout implements go-smtp's Session.
 func (s *session) Logout() error {
@@ -83,7 +89,45 @@ func (s *session) refuse(step string, r *reply.Reply, cause string) error {
 	s.srv.Metrics.Refusals.WithLabelValues(s.listener.Name, code(r)).Inc()
 	s.log.Warn("refused", "session", s.conn.ID, "listener", s.listener.Name, "client", s.conn.Addr.Addr(), "helo", reply.Line(s.gs.Hostname(), 128),
 		"user", s.user, "step", step, "reply", r.String(), "cause", cause)
+	s.tell(step, r, cause)
+	s.noteRefusal(step, r, cause)
 	return &gosmtp.SMTPError{Code: r.Code, EnhancedCode: gosmtp.EnhancedCode(r.Enhanced), Message: r.Text}
+}
+
+// Refusal is a command that a client was refused.
+type Refusal struct {
+	At        time.Time
+	Listener  string
+	Client    queue.Client
+	Rule      string // policy/rule, where one had matched
+	Sender    envelope.Address
+	Recipient envelope.Address // that RCPT named; behind it the last one
+	Size      int64            // as announced; 0: it was not
+	Step      string           // MAIL, RCPT, DATA, AUTH
+	Reply     string           // in one line
+	Cause     string           // for who runs the relay
+}
+
+// tell hands a refusal to who keeps them.
+func (s *session) tell(step string, r *reply.Reply, cause string) {
+	if s.srv.Refused == nil {
+		return
+	}
+	c := s.client()
+	x := Refusal{
+		At: time.Now(), Listener: s.listener.Name, Step: step, Reply: r.String(), Cause: cause,
+		Client: queue.Client{Addr: c.Addr, Hidden: c.Hidden, HELO: reply.Line(s.gs.Hostname(), 128), User: c.User, TLS: c.TLSVersion},
+	}
+	if step != "AUTH" {
+		x.Sender, x.Recipient = s.from, s.to
+	}
+	if tx := s.current(); tx != nil {
+		x.Size = tx.declared
+		if rule := tx.decision.Rule; rule != nil {
+			x.Rule = rule.Policy + "/" + rule.Name
+		}
+	}
+	s.srv.Refused(x)
 }
 
 // client is who sends, as policies see it. A transaction has one view of it: what
@@ -99,9 +143,12 @@ func (s *session) client() policy.Client {
 // Mail implements go-smtp's Session.
 func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	p := s.srv.Plan()
+	s.from, s.to = address(from), envelope.Address{}
 	if s.current() != nil {
 		return s.refuse("MAIL", reply.BadSequence("Sender already given, send RSET first"), "second MAIL (RFC 5321 4.1.4)")
 	}
+	sender := address(from)
+	s.trying(tried{mail: true, sender: sender.String()})
 	s.conn.Hidden = s.conn.Hidden || p.HiddenClients.Hides(s.conn.Addr.Addr()) // once hidden, for good: the connection is older than what shows it
 	if changed := s.renew(); changed != "" {
 		s.conn.Hangup()
@@ -117,7 +164,6 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 		}
 		return s.refuse("MAIL", reply.AuthRequired(), "the listener requires authentication")
 	}
-	sender := address(from)
 	if !sender.ASCII() && !opts.UTF8 {
 		return s.refuse("MAIL", reply.NeedsUTF8(), "non-ASCII sender without SMTPUTF8")
 	}
@@ -125,17 +171,21 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 		return s.refuse("MAIL", reply.NeedsUTF8(), "SMTPUTF8 was not offered")
 	}
 	d := p.Policies.AtMail(s.client(), sender)
-	s.count(d)
+	s.count(&d)
+	dry := s.rehearse(p, &d, sender, opts.Size)
 	if d.Reply != nil {
+		s.refusedAll(dry, d.Reply, nil)
 		if *d.Reply == *reply.AuthRequired() && s.listener.Auth.Mode == plan.AuthNone { // no login could be taken here
 			return s.refuse("MAIL", policy.NoRule(s.client(), d.Hidden), explain(d)+"; a login would help, and the listener takes none (authentication.mode)")
 		}
 		return s.refuse("MAIL", d.Reply, explain(d))
 	}
 	if domain, ok := p.SendsAs(sender); !ok && !d.Force {
+		s.refusedAll(dry, reply.SenderDomain(domain), nil)
 		return s.refuse("MAIL", reply.SenderDomain(domain), "every upstream has rewrite: Never")
 	}
 	if limit := d.Rule.SizeLimit(s.listener.AdvertisedSize); opts.Size > limit {
+		s.refusedAll(dry, reply.TooLarge(opts.Size, limit), nil)
 		return s.refuse("MAIL", reply.TooLarge(opts.Size, limit), "declared size")
 	}
 	if err := s.srv.full(opts.Size); err != nil {
@@ -145,7 +195,7 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 		return s.refuse("MAIL", reply.SpoolShare(), err.Error())
 	}
 	s.conn.Record((*transcript.Recorder).Named)
-	s.set(&transaction{plan: p, sender: sender, decision: d, utf8: opts.UTF8, declared: opts.Size, start: time.Now()})
+	s.set(&transaction{plan: p, sender: sender, decision: d, utf8: opts.UTF8, declared: opts.Size, start: time.Now(), dry: dry})
 	return nil
 }
 
@@ -199,21 +249,27 @@ func address(path string) envelope.Address {
 // Rcpt implements go-smtp's Session.
 func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 	tx := s.current()
+	s.to = address(to)
 	if tx == nil {
 		return s.refuse("RCPT", reply.BadSequence("Sender first (MAIL)"), "RCPT without MAIL")
 	}
 	given := address(to)
+	s.trying(tried{mail: s.tried.mail, sender: s.tried.sender, domain: envelope.DomainKey(given.Domain)})
 	if !given.ASCII() && !tx.utf8 {
 		return s.refuse("RCPT", reply.NeedsUTF8(), "non-ASCII recipient without SMTPUTF8")
 	}
 	all := tx.plan.RewriteRecipient(given)
 	for _, a := range all {
 		if r := tx.decision.Rule.CheckRecipient(a, tx.given, s.listener.Recipients); r != nil {
+			s.refusedAll(tx.dry, r, func(dry *rehearsal) *reply.Reply { return dry.rule.CheckRecipient(a, tx.given, s.listener.Recipients) })
 			return s.refuse("RCPT", r, fmt.Sprintf("rule %s/%s, recipient %s", tx.decision.Rule.Policy, tx.decision.Rule.Name, a))
 		}
 		if limit := s.takes(tx, a); limit > 0 && tx.declared > limit {
 			return s.refuse("RCPT", reply.TooLarge(tx.declared, limit), fmt.Sprintf("declared size; no upstream on the way to %s takes more", a))
 		}
+	}
+	for _, a := range all {
+		tx.recipient(a, s.listener.Recipients)
 	}
 	tx.given++
 	for _, a := range all {
@@ -270,11 +326,7 @@ func (s *session) Data(io.Reader) error {
 	return s.receive(tx)
 }
 
-func (s *session) count(d policy.Decision) {
-	for _, dry := range d.DryRun {
-		s.srv.Metrics.PolicyDecisions.WithLabelValues(dry.Rule.Policy, dry.Rule.Name, string(dry.Action), "dryrun").Inc()
-		s.log.Info("policy dry run", "session", s.conn.ID, "client", s.conn.Addr.Addr(), "policy", dry.Rule.Policy, "rule", dry.Rule.Name, "would", dry.Action)
-	}
+func (s *session) count(d *policy.Decision) {
 	pol, rule := "", ""
 	if d.Rule != nil {
 		pol, rule = d.Rule.Policy, d.Rule.Name

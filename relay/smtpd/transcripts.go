@@ -13,21 +13,20 @@ import (
 	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
-// keep keeps the transcript of a session that failed, but for those in which the
-// relay asked itself.
+// keep notes a session that is over, and keeps its transcript if it failed, but for
+// those in which the relay asked itself.
 func (s *Server) keep(l *listener, c *wire.Conn, r *transcript.Recorder) {
 	if r.HELO() == selfprobe.Name {
 		return
 	}
-	p, users := s.Plan(), s.users.Load()
-	about := transcript.About{ID: c.ID, Listener: l.plan().Name, Hidden: c.Hidden, Ended: time.Now(), Login: users.login(p)}
+	now, name := time.Now(), l.plan().Name
+	s.noteEnd(c, name, r, now)
+	if !r.Failed() {
+		return
+	}
+	about := transcript.About{ID: c.ID, Listener: name, Hidden: c.Hidden, Ended: now, Login: s.users.Load().login(s.Plan()), Secrets: s.secrets()}
 	if t := c.TLS(); t != nil {
 		about.TLS = wire.Agreed(t)
-	}
-	for i := range p.Listeners { // a password for one listener may come to another
-		if name := p.Listeners[i].Auth.Secret; name != "" {
-			about.Secrets = append(about.Secrets, users.secrets(name))
-		}
 	}
 	if s.known(c.Addr.Addr(), c.Hidden) {
 		r.Named()
@@ -48,6 +47,7 @@ func (s *Server) turnedAway(l *listener, reason string, client netip.Addr) {
 	r.Because(why, false)
 	r.Reply(reply.TooManyConnections().String(), true)
 	hidden := p.HiddenClients.Hides(client)
+	s.noteTurnedAway(lp.Name, client, hidden, why, now)
 	if s.known(client, hidden) {
 		r.Named()
 	}

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +23,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/manifest"
 	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/plan"
@@ -37,7 +39,8 @@ type stage struct {
 	plan     *plan.Plan
 	metrics  *metrics.Set
 	tls      *tls.Config
-	password string // of mfp1
+	password string           // of mfp1
+	copiers  *inventory.Store // what play noted last
 }
 
 const stageManifests = `apiVersion: printerrelay.dev/v1alpha1
@@ -108,6 +111,7 @@ type way struct {
 func (st *stage) play(t *testing.T, w way, dialogues ...string) *transcript.Store {
 	t.Helper()
 	dir, kept := t.TempDir(), transcript.NewStore()
+	st.copiers = inventory.New()
 	synctest.Test(t, func(t *testing.T) {
 		sp, err := spool.Open(dir, spool.Options{NoSyncFS: true, MinFree: 1, Slots: 4})
 		if err != nil {
@@ -123,7 +127,7 @@ func (st *stage) play(t *testing.T, w way, dialogues ...string) *transcript.Stor
 		p.Listeners = []plan.Listener{l}
 		q := queue.New(sp, queue.Options{Settings: queue.SettingsOf(&p)})
 		log := slog.New(slog.DiscardHandler)
-		s := New(Config{Spool: sp, Queue: q, Limiter: policy.NewLimiter(), Metrics: st.metrics, Log: log, Transcripts: kept})
+		s := New(Config{Spool: sp, Queue: q, Limiter: policy.NewLimiter(), Metrics: st.metrics, Log: log, Transcripts: kept, Copiers: st.copiers})
 		s.plan.Store(&p)
 		s.users.Store(&loginCache{src: secrets.Map{"logins": {"mfp1": []byte(st.secret(t, w))}}, log: log})
 		raw := newMemory()
@@ -210,7 +214,7 @@ func plain(user, password string) string {
 
 // canaryIn says how a canary is seen in what people are shown of a Store; empty: it
 // is not.
-func canaryIn(t *testing.T, kept *transcript.Store) string {
+func canaryIn(t *testing.T, kept *transcript.Store, copiers *inventory.Store) string {
 	t.Helper()
 	var text bytes.Buffer
 	all := kept.Sessions(transcript.Filter{}, "")
@@ -225,6 +229,14 @@ func canaryIn(t *testing.T, kept *transcript.Store) string {
 		t.Fatal(err)
 	}
 	text.Write(b)
+	page, err := copiers.List(inventory.Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err = json.Marshal(page); err != nil {
+		t.Fatal(err)
+	}
+	text.WriteString(strconv.QuoteToASCII(string(b))) // a sender may be UTF-8
 	shown := text.String()
 	for _, c := range []byte(shown) {
 		if c != '\n' && (c < ' ' || c > 0x7e) {
@@ -312,7 +324,7 @@ func TestNoPasswordInTranscripts(t *testing.T) {
 			if len(kept.Devices(transcript.Filter{})) == 0 {
 				t.Errorf("%+v, %q: nothing is kept", w, expand([]byte(d)))
 			}
-			if where := canaryIn(t, kept); where != "" {
+			if where := canaryIn(t, kept, st.copiers); where != "" {
 				t.Errorf("%+v, %q: a password is shown:\n%s", w, expand([]byte(d)), where)
 			}
 		}
@@ -331,7 +343,8 @@ func FuzzTranscripts(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte, n byte) {
 		all := ways()
 		w := all[int(n)%len(all)]
-		if where := canaryIn(t, st.play(t, w, expand(in)+refused)); where != "" {
+		kept := st.play(t, w, expand(in)+refused)
+		if where := canaryIn(t, kept, st.copiers); where != "" {
 			t.Fatalf("%+v, %q: a password is shown:\n%s", w, expand(in), where)
 		}
 	})

@@ -34,6 +34,14 @@ func (m *idMaker) next(now time.Time) string {
 	return string(id[:])
 }
 
+// IDAt is what the IDs made at a time begin with: those made before sort before it,
+// those made since behind it.
+func IDAt(t time.Time) string {
+	var id [9]byte
+	encode62(id[:], uint64(max(t.UnixMicro(), 0)))
+	return string(id[:])
+}
+
 // encode62 writes the low digits of v, the highest first.
 func encode62(b []byte, v uint64) {
 	for i := len(b) - 1; i >= 0; i-- {

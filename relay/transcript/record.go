@@ -45,6 +45,7 @@ type Recorder struct {
 
 	secrets []string // what was sent to log in: it may come again where it does not belong
 	size    int      // of them
+	noted   int      // of size when something was noted last, plus one; 0: nothing was
 	blind   bool     // more of it came than is kept: nothing of the client is shown
 }
 
@@ -303,6 +304,25 @@ func (r *Recorder) Named() {
 
 // Failed tells whether the session is worth keeping.
 func (r *Recorder) Failed() bool { return r != nil && r.failure != "" }
+
+// Noted says that something of the session was noted elsewhere, by what was known then
+// of what must not be seen.
+func (r *Recorder) Noted() {
+	if r != nil {
+		r.noted = r.size + 1
+	}
+}
+
+// Stale tells whether more has come to be known since Noted.
+func (r *Recorder) Stale() bool { return r != nil && r.noted > 0 && (r.blind || r.size+1 > r.noted) }
+
+// Failure tells how the session failed, if it did, and why.
+func (r *Recorder) Failure() (f Failure, cause string) {
+	if r == nil {
+		return "", ""
+	}
+	return r.failure, r.cause
+}
 
 // HELO is the name that the client gave last.
 func (r *Recorder) HELO() string {

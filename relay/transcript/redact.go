@@ -240,6 +240,15 @@ func (n *needles) name(s string) string {
 	return escape(cut(s, maxShown))
 }
 
+// Hides tells whether a text holds what must not be seen: a password that is known, or
+// that was sent in the session.
+func (r *Recorder) Hides(a *About, text string) bool {
+	if r == nil {
+		r = &Recorder{}
+	}
+	return r.needles(a).hides(text)
+}
+
 // Finish gives the transcript of a session that failed. r takes no more.
 func (r *Recorder) Finish(a About) Session {
 	n := r.needles(&a)

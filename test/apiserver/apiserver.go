@@ -64,6 +64,8 @@ type Server struct {
 
 	environment *envtest.Environment
 	dir         string // of the wrappers and of kubectl's cache
+
+	again map[string]*restarted // by name
 }
 
 // one is the server of this test binary.
@@ -74,6 +76,7 @@ var one struct {
 	err     error
 	release chan struct{} // closed to stop it
 	stopped chan struct{}
+	work    chan func() // run by the thread that started it
 }
 
 // Main is for TestMain: it runs the tests, and stops the server if one of them
@@ -116,7 +119,7 @@ func Start(t testing.TB) *Server {
 // that stays for as long: on Linux the end of that thread is the end of the
 // programs.
 func start(bin, crds string) (*Server, error) {
-	one.release, one.stopped = make(chan struct{}), make(chan struct{})
+	one.release, one.stopped, one.work = make(chan struct{}), make(chan struct{}), make(chan func())
 	type result struct {
 		server *Server
 		err    error
@@ -135,7 +138,14 @@ func start(bin, crds string) (*Server, error) {
 		if err != nil {
 			return
 		}
-		<-one.release
+		for open := true; open; {
+			select {
+			case f := <-one.work:
+				f()
+			case <-one.release:
+				open = false
+			}
+		}
 		if err := s.stop(); err != nil {
 			fmt.Fprintf(os.Stderr, "the API server did not stop as it should: %v\n", err)
 		}
@@ -194,7 +204,7 @@ func (s *Server) wrap() error {
 }
 
 func (s *Server) stop() error {
-	return errors.Join(s.environment.Stop(), os.RemoveAll(s.dir))
+	return errors.Join(s.end("kube-apiserver"), s.end("etcd"), s.environment.Stop(), os.RemoveAll(s.dir))
 }
 
 // Namespace makes a namespace of the test's own. It stays until the server

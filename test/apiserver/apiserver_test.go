@@ -205,3 +205,28 @@ func TestAssets(t *testing.T) {
 		t.Errorf("a program that is missing: %v", err)
 	}
 }
+
+// TestKill: what was stored is there after a crash, and after a second of all, and
+// who was known still is.
+func TestKill(t *testing.T) {
+	s := Start(t)
+	ns, ctx := s.Namespace(t), Context(t)
+	account := s.ServiceAccount(t, ns, "sa")
+	for _, names := range [][]string{{"kube-apiserver"}, {"etcd", "kube-apiserver"}} {
+		m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, GenerateName: "a-"}}
+		if err := s.Client.Create(ctx, m); err != nil {
+			t.Fatal(err)
+		}
+		restart := s.Kill(t, names...)
+		if err := s.Client.Get(ctx, client.ObjectKeyFromObject(m), m); err == nil {
+			t.Errorf("%v: it answers", names)
+		}
+		restart()
+		if err := s.Client.Get(ctx, client.ObjectKeyFromObject(m), m); err != nil {
+			t.Errorf("%v: %v", names, err)
+		}
+	}
+	if out, errs, ok := s.Kubectl(t, Kubeconfig(t, account), "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"); !ok || out != "system:serviceaccount:"+ns+":sa" {
+		t.Errorf("%q %s", out, errs)
+	}
+}

@@ -25,6 +25,9 @@ var (
 	rounds = flag.Int("rounds", 3, "how often each load runs; the median counts")
 	only   = flag.String("load", "", "the one load to run, by name")
 	binary = flag.String("relay", "", "the relay's binary; empty: built from this checkout")
+	alone  = flag.String("system", "", "the one system to run, by name, which is then compared with nothing")
+
+	profiles = flag.String("profiles", "", "folder for profiles of the relay's CPU time and allocations; the relay is then the test's own binary")
 )
 
 // load is what smtp-source sends.
@@ -67,6 +70,9 @@ func TestBench(t *testing.T) {
 		results := map[string][]result{}
 		for range n {
 			for _, x := range starters {
+				if *alone != "" && *alone != x.name {
+					continue
+				}
 				var k *keys
 				if l.all {
 					k = newKeys(t)

@@ -142,7 +142,7 @@ func idle(t *testing.T) {
 	}
 	var open []*dialogue
 	for range connections {
-		d, err := dial(env.Loopback(s.port), "")
+		d, err := dial(env.Loopback(s.port), nil)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, s.says())
 		}

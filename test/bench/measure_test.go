@@ -140,6 +140,9 @@ func pss(pid string) int64 {
 func report(l load, results map[string][]result) {
 	fmt.Printf("| %s, %d in %d sessions | messages/s | MB/s | CPU ms/message | memory MiB |\n|---|---|---|---|---|\n", l.name, l.messages, l.sessions)
 	row := func(name string) (rate, cpu float64) {
+		if len(results[name]) == 0 { // -system
+			return 0, 0
+		}
 		r := median(results[name])
 		rate = float64(l.messages) / r.took.Seconds()
 		cpu = float64(r.cpu.Microseconds()) / 1000 / float64(l.messages)
@@ -149,6 +152,10 @@ func report(l load, results map[string][]result) {
 	row(starters[0].name)
 	theirs, theirCPU := row(starters[1].name)
 	ours, ourCPU := row(starters[2].name)
+	if theirs == 0 || ours == 0 {
+		fmt.Println()
+		return
+	}
 	fmt.Printf("| **of Postfix's** | **%.2f ×** | | **%.2f ×** | |\n\n", ours/theirs, ourCPU/theirCPU)
 }
 

@@ -118,7 +118,7 @@ func startRelay(t *testing.T, sink int, k *keys) system {
 			yaml = ManifestsWithAll(port, sink, upstreamConnections) + secrets
 		}
 		env.WriteFile(t, filepath.Join(dir, "manifests", "relay.yaml"), yaml)
-		p := env.Start(t, dir, *binary, "relay", "--manifests", filepath.Join(dir, "manifests"), "--state", filepath.Join(dir, "state"),
+		p := relayProcess(t, dir, "relay", "--manifests", filepath.Join(dir, "manifests"), "--state", filepath.Join(dir, "state"),
 			"--bind", "127.0.0.1", "--admin", "")
 		env.Eventually(t, "the relay greets", p.Output, func() bool { return !p.Running() || env.Greets(env.Loopback(port)) })
 		if p.Running() {

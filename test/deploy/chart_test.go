@@ -102,7 +102,7 @@ func TestEveryValueIsInTheSchema(t *testing.T) {
 func TestChartHoldsWhatConfigHolds(t *testing.T) {
 	copies := map[string]string{
 		"files/rbac/role.yaml": "rbac/role.yaml", "files/rbac/aggregated.yaml": "rbac/aggregated.yaml",
-		"files/alerts/rules.yaml": "prometheus/rules.yaml",
+		"files/alerts/rules.yaml": "prometheus/rules.yaml", "files/dashboards/printer-relay.json": "grafana/printer-relay.json",
 	}
 	crds, err := filepath.Glob(root + "/config/crd/bases/*.yaml")
 	if err != nil || len(crds) != 3 {

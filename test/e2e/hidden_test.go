@@ -5,24 +5,26 @@ package e2e
 import (
 	"strings"
 	"testing"
+
+	"github.com/printerrelay/printer-relay/test/cluster"
 )
 
 // hidden: the samples' rule names all private networks, and still nobody is let in by it
 // who comes from the node, or through a Service that hides who it is; a login is.
 func (s *story) hidden(t *testing.T) {
-	s.eventually(t, namespace, "the operator knows the cluster's own addresses", func() bool { return s.addressesKnown(t) == "True" })
+	s.Eventually(t, namespace, "the operator knows the cluster's own addresses", func() bool { return s.addressesKnown(t) == "True" })
 	host, port, _ := strings.Cut(s.address, ":")
 	fromNode := func(args ...string) (string, error) {
-		return s.try(t, "", s.script, append([]string{
+		return s.Try(t, "", s.Script, append([]string{
 			"node", "swaks", "--helo", "mfp3.example.com", "--timeout", "60",
 			"--from", "scanner@copier.example.com", "--to", "hidden@example.com",
 		}, args...)...)
 	}
-	pod := s.field(t, namespace, "pods", "{.items[0].status.podIP}")
+	pod := s.Field(t, namespace, "pods", "{.items[0].status.podIP}")
 	for name, where := range map[string][]string{
 		"the Pod":     {"--server", pod, "--port", "10025"},
 		"the relay":   {"--server", host, "--port", port},
-		"the Service": {"--server", s.field(t, namespace, "service/"+relay, "{.spec.clusterIP}"), "--port", port},
+		"the Service": {"--server", s.Field(t, namespace, "service/"+relay, "{.spec.clusterIP}"), "--port", port},
 	} {
 		if out, err := fromNode(where...); err == nil || !strings.Contains(out, "530 5.7.0 PR-022") {
 			t.Errorf("the node connects to %s: %v\n%s", name, err, out)
@@ -34,10 +36,10 @@ func (s *story) hidden(t *testing.T) {
 	if !s.sends(t, "scanner@copier.example.com") {
 		t.Fatal("the copier is refused before anything hides it")
 	}
-	pods := s.pods(t, namespace, relay)
+	pods := s.Pods(t, namespace, relay)
 	s.patch(t, `{"service": {"externalTrafficPolicy": "Cluster"}}`)
-	s.eventually(t, namespace, "the status says that clients are hidden", func() bool { return s.addressesKnown(t) == "False" })
-	s.eventually(t, namespace, "the copier is in no network", func() bool {
+	s.Eventually(t, namespace, "the status says that clients are hidden", func() bool { return s.addressesKnown(t) == "False" })
+	s.Eventually(t, namespace, "the copier is in no network", func() bool {
 		out, err := s.swaks(t, "--from", "scanner@copier.example.com", "--to", "hidden@example.com")
 		return err != nil && strings.Contains(out, "530 5.7.0 PR-022")
 	})
@@ -45,13 +47,13 @@ func (s *story) hidden(t *testing.T) {
 		t.Error("a login does not help")
 	}
 	s.patch(t, `{"service": {"externalTrafficPolicy": "Local"}}`)
-	s.eventually(t, namespace, "the copier is known again", func() bool {
+	s.Eventually(t, namespace, "the copier is known again", func() bool {
 		_, err := s.swaks(t, "--from", "scanner@copier.example.com", "--to", "hidden@example.com")
 		return err == nil
 	})
-	s.eventually(t, namespace, "the status says so", func() bool { return s.addressesKnown(t) == "True" })
-	s.ready(t, namespace, relay)
-	for name, uid := range s.pods(t, namespace, relay) {
+	s.Eventually(t, namespace, "the status says so", func() bool { return s.addressesKnown(t) == "True" })
+	s.Ready(t, namespace, relay)
+	for name, uid := range s.Pods(t, namespace, relay) {
 		if pods[name] != uid {
 			t.Errorf("Pod %s is another", name)
 		}
@@ -61,9 +63,9 @@ func (s *story) hidden(t *testing.T) {
 // addressesKnown is the condition's status.
 func (s *story) addressesKnown(t *testing.T) string {
 	t.Helper()
-	var r relayObject
-	if !s.get(t, namespace, "printerrelay/"+relay, &r) {
+	var r cluster.Relay
+	if !s.Get(t, namespace, "printerrelay/"+relay, &r) {
 		t.Fatal("the relay is gone")
 	}
-	return r.condition("ClientAddressesKnown")
+	return r.Condition("ClientAddressesKnown")
 }

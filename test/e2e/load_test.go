@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/printerrelay/printer-relay/test/cluster"
 	"github.com/printerrelay/printer-relay/test/netns"
 	"github.com/printerrelay/printer-relay/test/postfix"
 )
@@ -141,11 +142,11 @@ func transaction(conn net.Conn, id string) error {
 
 // allArrive waits until every scan that was acknowledged lies in the mailbox,
 // and gives how many lie there more than once.
-func (l *load) allArrive(t *testing.T, c *cluster, namespace string, server *postfix.Server) (twice int) {
+func (l *load) allArrive(t *testing.T, c *cluster.Cluster, namespace string, server *postfix.Server) (twice int) {
 	t.Helper()
 	var missing []string
 	counts := map[string]int{}
-	c.eventually(t, namespace, "every acknowledged scan has arrived", func() bool {
+	c.Eventually(t, namespace, "every acknowledged scan has arrived", func() bool {
 		clear(counts)
 		for _, m := range server.Mail(t) {
 			counts[m.Header.Get("Subject")]++

@@ -9,13 +9,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/printerrelay/printer-relay/test/cluster"
 )
 
 // tutorial runs every command of the README's section, in order, in one shell.
 // kubectl is the cluster's, helm and swaks run on a machine beside the node; the
 // image is the one that was just built, and the samples name this site's server.
 func (s *story) tutorial(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join(s.root, "README.md"))
+	readme, err := os.ReadFile(filepath.Join(s.Root, "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,11 +27,11 @@ func (s *story) tutorial(t *testing.T) {
 	if !found || !ended || len(blocks) < 5 {
 		t.Fatalf("the README has no tutorial: %d blocks", len(blocks))
 	}
-	helm := strings.TrimSpace(s.run(t, "", "go", "tool", "-modfile=hack/tools/deploy/go.mod", "-n", "helm"))
+	helm := strings.TrimSpace(s.Run(t, "", "go", "tool", "-modfile=hack/tools/deploy/go.mod", "-n", "helm"))
 	script := "set -euxo pipefail\n" +
-		"kubectl() { '" + s.script + "' kubectl \"$@\"; }\n" +
-		"swaks() { '" + s.script + "' client swaks --helo mfp3.example.com \"$@\"; }\n" +
-		"helm() { '" + s.script + "' client '" + helm + "' \"$@\" " + strings.Join(s.image("1"), " ") + "; }\n" +
+		"kubectl() { '" + s.Script + "' kubectl \"$@\"; }\n" +
+		"swaks() { '" + s.Script + "' client swaks --helo mfp3.example.com \"$@\"; }\n" +
+		"helm() { '" + s.Script + "' client '" + helm + "' \"$@\" " + strings.Join(cluster.ChartImage("1"), " ") + "; }\n" +
 		"cd '" + s.site(t) + "'\n"
 	for _, b := range blocks {
 		for line := range strings.Lines(b[1]) {
@@ -39,8 +41,8 @@ func (s *story) tutorial(t *testing.T) {
 			script += line
 		}
 	}
-	t.Log(s.run(t, "", "bash", "-c", script))
-	s.address = s.field(t, namespace, "printerrelay/"+relay, "{.status.addresses[0].value}") + ":25"
+	t.Log(s.Run(t, "", "bash", "-c", script))
+	s.address = s.Field(t, namespace, "printerrelay/"+relay, "{.status.addresses[0].value}") + ":25"
 	if got := s.server.Mail(t); len(got) < 1 {
 		t.Error("nothing has arrived")
 	}
@@ -52,11 +54,11 @@ func (s *story) site(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{"charts", "config"} {
-		if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join(s.root, name))); err != nil {
+		if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join(s.Root, name))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink(filepath.Join(s.root, "README.md"), filepath.Join(dir, "README.md")); err != nil {
+	if err := os.Symlink(filepath.Join(s.Root, "README.md"), filepath.Join(dir, "README.md")); err != nil {
 		t.Fatal(err)
 	}
 	edits := map[string]string{

@@ -181,7 +181,13 @@ func (w *walker) defaulted(s *Schema, path []any) {
 }
 
 func same(a, b any) bool {
-	return reflect.DeepEqual(fmt.Sprint(a), fmt.Sprint(b))
+	number := func(v any) any {
+		if n, ok := v.(float64); ok && n == float64(int64(n)) {
+			return int64(n) // fmt writes a large one in another way
+		}
+		return v
+	}
+	return reflect.DeepEqual(fmt.Sprint(number(a)), fmt.Sprint(number(b)))
 }
 
 // set changes the field at path to v and wants it refused with the message

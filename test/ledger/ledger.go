@@ -22,7 +22,17 @@ type Account struct {
 	Lost                            []string    // acknowledged, and neither delivered nor bounced
 	Again                           map[int]int // deliveries that were repeated, by the life of the relay that made the first
 	NoticesAgain                    map[int]int // the same of notifications
+	Repeats                         []Repeat    // all of these
+	Intruders                       []string    // arrived, though refused, or never sent to the end
 	Broken                          []string    // accepted, and not what was sent
+}
+
+// Repeat is a delivery that was made once more, with the lives in which it was
+// begun first and then. The lives count how often On or Mark was called.
+type Repeat struct {
+	ID           string
+	First, Again int
+	Notice       bool
 }
 
 // Of gives the account of c and u.
@@ -37,18 +47,27 @@ func Of(c *Copiers, u *Upstream) Account {
 		}
 	}
 	a.Arrived, a.Notified, a.Broken = len(u.scans), len(u.notices), slices.Clone(u.broken)
-	for _, lives := range u.scans {
-		again(a.Again, lives)
+	for id, lives := range u.scans {
+		a.again(id, lives, false)
+		if c.Withheld(id) {
+			a.Intruders = append(a.Intruders, id)
+		}
 	}
-	for _, lives := range u.notices {
-		again(a.NoticesAgain, lives)
+	for id, lives := range u.notices {
+		a.again(id, lives, true)
 	}
 	return a
 }
 
-func again(count map[int]int, lives []int) {
-	for _, life := range lives[:len(lives)-1] {
+func (a *Account) again(id string, lives []int, notice bool) {
+	count := a.Again
+	if notice {
+		count = a.NoticesAgain
+	}
+	lives = slices.Sorted(slices.Values(lives)) // what was begun first may have ended last
+	for i, life := range lives[:len(lives)-1] {
 		count[life]++
+		a.Repeats = append(a.Repeats, Repeat{ID: id, First: life, Again: lives[i+1], Notice: notice})
 	}
 }
 

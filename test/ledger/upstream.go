@@ -2,8 +2,8 @@ package ledger
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"log"
 	"math/rand/v2"
@@ -14,15 +14,28 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-sasl"
 	gosmtp "github.com/emersion/go-smtp"
 
 	"github.com/printerrelay/printer-relay/test/env"
 )
 
+// Options say how an upstream behaves. The zero value takes all mail on a port of
+// the loopback interface, from one relay, which is killed and started.
+type Options struct {
+	Listen func() (net.Listener, error)     // where, each time that it starts; nil: the same port
+	TLS    *tls.Config                      // nil: in clear
+	LogIn  func(user, password string) bool // nil: mail is taken without AUTH; it wants TLS
+	Relays bool                             // several: a session outlives the life in which it began
+}
+
 // Upstream is a mail server that outlives the relay and counts what it accepts.
 type Upstream struct {
 	Port int
 
+	options  Options
+	server   *gosmtp.Server // that runs
+	done     chan struct{}  // it has ended
 	mu       sync.Mutex
 	off      bool             // it takes nothing: the power is off
 	gate     chan struct{}    // closed: messages may be accepted
@@ -34,33 +47,72 @@ type Upstream struct {
 	deferred map[string]bool
 	awaited  map[string]bool // refused, and not notified of yet
 	open     map[*session]bool
+	sessions map[*session]bool // that are connected
 }
 
 // StartUpstream starts one until the end of the test.
 func StartUpstream(t testing.TB) *Upstream {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	return StartUpstreamWith(t, Options{})
+}
+
+// StartUpstreamWith is StartUpstream with options.
+func StartUpstreamWith(t testing.TB, o Options) *Upstream {
+	t.Helper()
 	u := &Upstream{
-		Port: l.Addr().(*net.TCPAddr).Port, scans: map[string][]int{}, notices: map[string][]int{},
+		options: o, scans: map[string][]int{}, notices: map[string][]int{}, sessions: map[*session]bool{},
 		deferred: map[string]bool{}, awaited: map[string]bool{}, open: map[*session]bool{}, gate: make(chan struct{}),
 	}
 	close(u.gate)
-	srv := gosmtp.NewServer(gosmtp.BackendFunc(func(*gosmtp.Conn) (gosmtp.Session, error) { return u.session(), nil }))
-	srv.Domain = "upstream.test"
+	if err := u.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { u.Cut() })
+	return u
+}
+
+// Resume starts it again after Cut.
+func (u *Upstream) Resume() error {
+	listen := u.options.Listen
+	if listen == nil {
+		listen = func() (net.Listener, error) { return net.Listen("tcp", env.Loopback(u.Port)) }
+	}
+	l, err := listen()
+	if err != nil {
+		return err
+	}
+	u.Port = l.Addr().(*net.TCPAddr).Port
+	srv := gosmtp.NewServer(gosmtp.BackendFunc(func(*gosmtp.Conn) (gosmtp.Session, error) { return u.session() }))
+	srv.Domain, srv.TLSConfig = "upstream.test", u.options.TLS
 	srv.ErrorLog = log.New(io.Discard, "", 0)
-	done := make(chan struct{})
+	u.mu.Lock()
+	u.off = false
+	u.mu.Unlock()
+	u.server, u.done = srv, make(chan struct{})
 	go func() {
-		defer close(done)
+		defer close(u.done)
 		srv.Serve(l) //nolint:errcheck // ends with the listener
 	}()
-	t.Cleanup(func() {
-		srv.Close() //nolint:errcheck // the test is over
-		<-done
-	})
-	return u
+	return nil
+}
+
+// Cut ends it at once, with all its connections, and gives how many were open: a
+// transaction in each may be made again, since its answer may be on the way.
+func (u *Upstream) Cut() (open int) {
+	u.mu.Lock()
+	u.off = true // nothing is accepted behind this
+	open = len(u.sessions)
+	u.mu.Unlock()
+	u.server.Close() //nolint:errcheck // it is over
+	<-u.done
+	return open
+}
+
+// Mark begins another life, without an end of what was begun.
+func (u *Upstream) Mark() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.life++
 }
 
 // Slow has it think up to d before it accepts a message.
@@ -128,6 +180,13 @@ func (u *Upstream) Has(id string) bool {
 	return len(u.scans[id]) > 0
 }
 
+// Notified tells whether a notification about a scan has arrived.
+func (u *Upstream) Notified(id string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.notices[id]) > 0
+}
+
 // Count is the number of scans that have arrived.
 func (u *Upstream) Count() int {
 	u.mu.Lock()
@@ -137,14 +196,34 @@ func (u *Upstream) Count() int {
 
 type session struct {
 	u      *Upstream
-	life   int // in which it began: what the kernel still had of it when the relay was killed may be read later
+	life   int // in which it began, or its transaction: what the kernel still had of it when the relay was killed may be read later
 	notice bool
+	known  bool // it has logged in, or need not
 }
 
-func (u *Upstream) session() *session {
+func (u *Upstream) session() (gosmtp.Session, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return &session{u: u, life: u.life}
+	s := &session{u: u, life: u.life, known: u.options.LogIn == nil}
+	u.sessions[s] = true
+	return s, nil
+}
+
+func (s *session) AuthMechanisms() []string {
+	if s.known {
+		return nil
+	}
+	return []string{sasl.Plain}
+}
+
+func (s *session) Auth(string) (sasl.Server, error) {
+	return sasl.NewPlainServer(func(_, user, password string) error {
+		if s.u.options.LogIn == nil || !s.u.options.LogIn(user, password) {
+			return &gosmtp.SMTPError{Code: 535, EnhancedCode: gosmtp.EnhancedCode{5, 7, 8}, Message: "Who are you"}
+		}
+		s.known = true
+		return nil
+	}), nil
 }
 
 func (s *session) Reset() {
@@ -155,6 +234,9 @@ func (s *session) Reset() {
 
 func (s *session) Logout() error {
 	s.Reset()
+	s.u.mu.Lock()
+	defer s.u.mu.Unlock()
+	delete(s.u.sessions, s)
 	return nil
 }
 
@@ -165,6 +247,12 @@ func (s *session) Mail(from string, _ *gosmtp.MailOptions) error {
 	defer s.u.mu.Unlock()
 	if s.u.off {
 		return errOff
+	}
+	if !s.known {
+		return gosmtp.ErrAuthRequired
+	}
+	if s.u.options.Relays {
+		s.life = s.u.life
 	}
 	s.notice = from == ""
 	s.u.open[s] = true
@@ -211,7 +299,7 @@ func (s *session) Data(r io.Reader) error {
 	}
 	s.u.mu.Lock()
 	defer s.u.mu.Unlock()
-	if s.u.off || s.u.life != s.life {
+	if s.u.off || s.u.life != s.life && !s.u.options.Relays {
 		return errOff
 	}
 	return s.accept(b)
@@ -227,14 +315,14 @@ func (s *session) accept(b []byte) error {
 	}
 	id := string(m[1])
 	if s.notice {
-		u.notices[id] = append(u.notices[id], u.life)
+		u.notices[id] = append(u.notices[id], s.life)
 		delete(u.awaited, id)
 		return nil
 	}
 	_, body, _ := bytes.Cut(b, []byte("\r\n\r\n"))
-	if sum := scanSum.FindSubmatch(b); sum == nil || string(sum[1]) != fmt.Sprintf("%08x", crc32.ChecksumIEEE(body)) {
+	if want := scanSum.FindSubmatch(b); want == nil || string(want[1]) != sum(body) {
 		u.broken = append(u.broken, id)
 	}
-	u.scans[id] = append(u.scans[id], u.life)
+	u.scans[id] = append(u.scans[id], s.life)
 	return nil
 }

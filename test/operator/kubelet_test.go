@@ -10,15 +10,19 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/printerrelay/printer-relay/controllers/render"
 )
 
 // templateAnnotation of a Pod is the hash of the template that it is made of.
 const templateAnnotation = "example.com/template"
+
+func yamlInto(text string, into any) error { return yaml.Unmarshal([]byte(text), into) }
 
 func unmarshal(text string, into any) error { return json.Unmarshal([]byte(text), into) }
 
@@ -72,7 +76,11 @@ func (n *node) deployment(ctx context.Context, d *appsv1.Deployment, pods []core
 	}
 	switch {
 	case mine == nil:
-		return n.create(ctx, d, template)
+		err := n.create(ctx, d, template)
+		if apierrors.IsForbidden(err) {
+			return n.replicaFailure(ctx, d, err.Error())
+		}
+		return err
 	case mine.Annotations[templateAnnotation] != template:
 		if err := n.end(ctx, mine); err != nil {
 			return err
@@ -174,6 +182,20 @@ func (n *node) deploymentStatus(ctx context.Context, d *appsv1.Deployment, updat
 	next.Status.Conditions = []appsv1.DeploymentCondition{progress}
 	if sameStatus(d.Status, next.Status) {
 		return nil
+	}
+	return n.client.Status().Update(ctx, next)
+}
+
+// replicaFailure says that no Pod can be made, and why.
+func (n *node) replicaFailure(ctx context.Context, d *appsv1.Deployment, why string) error {
+	if conditionOfDeployment(d, appsv1.DeploymentReplicaFailure) != "" {
+		return nil
+	}
+	next := d.DeepCopy()
+	next.Status.ObservedGeneration = d.Generation
+	next.Status.Conditions = []appsv1.DeploymentCondition{
+		{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionTrue, Reason: "ReplicaSetUpdated"},
+		{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Reason: "FailedCreate", Message: why},
 	}
 	return n.client.Status().Update(ctx, next)
 }

@@ -56,6 +56,7 @@ type instance struct {
 	openRelay   []string // listeners that it found open
 	connections int
 	queue       status.QueueReport
+	copiers     []status.CopierReport
 	lastError   string // of all its upstreams, which are down then
 	check       status.Check
 	keys        []status.DKIMKey
@@ -275,7 +276,7 @@ func (n *node) missingSecrets(ctx context.Context, p *plan.Plan, pod *corev1.Pod
 func (i *instance) report(missing []string) *status.Report {
 	out := &status.Report{
 		PlanHash: i.runs.Hash, Ready: !i.notReady, Drained: i.drain, Connections: i.connections,
-		Problems: i.problems, MissingSecrets: missing, OpenRelay: i.openRelay, Queue: i.queue,
+		Problems: i.problems, MissingSecrets: missing, OpenRelay: i.openRelay, Queue: i.queue, Copiers: slices.Clone(i.copiers),
 	}
 	for _, l := range i.runs.Listeners {
 		out.Listeners = append(out.Listeners, status.ListenerReport{Name: l.Name, Open: true})

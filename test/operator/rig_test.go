@@ -332,12 +332,14 @@ func (r *rig) ready(relay string) {
 	r.condition(relay, "Ready=True")
 }
 
-// nudge has the operator look at a relay, and waits until it has asked all
-// instances again.
-func (r *rig) nudge(relay string) {
+// nudge has the operator look at relays, all that there are, and waits until it has
+// asked all instances again.
+func (r *rig) nudge(relays ...string) {
 	r.Helper()
 	before := r.node.asked()
-	r.annotate(relay, "example.com/nudge", fmt.Sprint(time.Now().UnixNano()))
+	for _, relay := range relays {
+		r.annotate(relay, "example.com/nudge", fmt.Sprint(time.Now().UnixNano()))
+	}
 	r.eventually("the instances are asked again", func() string {
 		return r.node.notAskedSince(before)
 	})

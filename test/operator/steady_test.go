@@ -18,6 +18,7 @@ import (
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/controllers"
 	"github.com/printerrelay/printer-relay/controllers/render"
+	"github.com/printerrelay/printer-relay/controllers/status"
 )
 
 // TestSteady: at rest nothing is written: not by the operator that made it all,
@@ -44,6 +45,40 @@ func TestSteady(t *testing.T) {
 	if q := r.relay("copiers").Status.Queue; q.Messages != 1 {
 		t.Errorf("queue %+v: written before its time", q)
 	}
+}
+
+// TestCopiersInTheStatus: a device that is new stands in the status as soon as figures may; its scans
+// are not worth a write of their own.
+func TestCopiersInTheStatus(t *testing.T) {
+	r := newRig(t)
+	op := r.run(func(o *controllers.Options) { o.FiguresEvery = time.Millisecond })
+	r.copiersReady()
+	began := time.Now()
+	seen := func(tls string, scans int) {
+		r.node.set("copiers-0", func(i *instance) {
+			at := began.Add(time.Duration(scans) * time.Second)
+			i.copiers = []status.CopierReport{{Address: "10.20.3.17", Name: "MFP", TLSVersion: tls, Last: at, LastScan: at}}
+		})
+		r.nudge("copiers")
+	}
+	has := func(tls string) func() string {
+		return func() string {
+			c := r.relay("copiers").Status.Copiers
+			if len(c) != 1 || c[0].Address != "10.20.3.17" || c[0].TLSVersion != tls {
+				return fmt.Sprintf("%+v", c)
+			}
+			return ""
+		}
+	}
+	seen("1.0", 0)
+	r.eventually("a new device", has("1.0"))
+	r.rests(op, func() {
+		for n := range 5 {
+			seen("1.0", n+1)
+		}
+	})
+	seen("1.2", 6)
+	r.eventually("another TLS", has("1.2"))
 }
 
 // TestDrift: what was changed or deleted comes back; what others added stays.

@@ -18,6 +18,7 @@ import (
 	"github.com/printerrelay/printer-relay/controllers/instances"
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/admin/access"
+	"github.com/printerrelay/printer-relay/relay/traffic"
 	"github.com/printerrelay/printer-relay/test/env"
 )
 
@@ -28,6 +29,9 @@ func (a adminRelay) Key() string              { return a.state.Namespace + "/" +
 func (a adminRelay) State() admin.RelayState  { return a.state }
 func (a adminRelay) Queue() admin.Queue       { return nil }
 func (a adminRelay) Sessions() admin.Sessions { return nil }
+func (a adminRelay) Traffic() traffic.Day     { return traffic.Day{} }
+func (a adminRelay) Messages() admin.Messages { return nil }
+func (a adminRelay) Copiers() admin.Copiers   { return nil }
 
 // TestTokens: what the operator writes into the ConfigMap lets the operator into
 // the relay's admin port, with tokens of the API server, and nobody else.

@@ -58,7 +58,7 @@ func TestDist(t *testing.T) {
 	}
 	program := filepath.Join(dist, "printer-relay_linux_"+arch)
 	for _, want := range []string{
-		"printer-relay_linux_" + arch, "printer-relay_linux_" + arch + ".cdx.json", "image.tar", "image.digest", "install.yaml",
+		"printer-relay_linux_" + arch, "printer-relay_linux_" + arch + ".cdx.json", "printer-relay_linux_" + arch + ".deb", "printer-relay_linux_" + arch + ".rpm", "image.tar", "image.digest", "install.yaml",
 		"printer-relay-" + strings.TrimPrefix(version, "v") + ".tgz",
 	} {
 		line := fmt.Sprintf("%x  %s\n", sha256.Sum256([]byte(read(t, filepath.Join(dist, want)))), want)
@@ -66,7 +66,7 @@ func TestDist(t *testing.T) {
 			t.Errorf("SHA256SUMS lacks %s", line)
 		}
 	}
-	if len(files) != 7 || strings.Count(sums, "\n") != 6 {
+	if len(files) != 9 || strings.Count(sums, "\n") != 8 {
 		t.Errorf("%d files, %d checksums", len(files), strings.Count(sums, "\n"))
 	}
 	if out := env.MustRun(t, "", program, "--version"); !strings.Contains(out, version) {
@@ -145,6 +145,15 @@ func checkPush(t *testing.T, dist, version, arch string) {
 		t.Errorf("the registry has %s, %s was built", got, built)
 	}
 	env.MustRun(t, "", crane, "validate", "--remote", image+":"+version)
+
+	// What Artifact Hub looks for beside the chart.
+	beside := address + "/printerrelay/charts/printer-relay:artifacthub.io"
+	manifest := env.MustRun(t, "", crane, "manifest", beside)
+	for _, want := range []string{`"application/vnd.cncf.artifacthub.config.v1+yaml"`, `"application/vnd.cncf.artifacthub.repository-metadata.layer.v1.yaml"`, `"artifacthub-repo.yml"`} {
+		if !strings.Contains(manifest, want) {
+			t.Errorf("%s lacks %s:\n%s", beside, want, manifest)
+		}
+	}
 }
 
 func chartVersion(t *testing.T) string {

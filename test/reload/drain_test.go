@@ -75,6 +75,60 @@ func TestSIGTERMDrains(t *testing.T) {
 	}
 }
 
+// A Pod that is deleted still drains when the next one starts on its volume: that
+// waits, and takes scans as soon as the spool is free.
+func TestTheNextProcessWaitsForTheSpool(t *testing.T) {
+	u := rig.StartUpstream(t, rig.Script{})
+	r := rig.Start(t, setup{upstreams: []string{u.YAML("out", "")}}.yaml())
+	r.Stop()
+	first := process(t, r)
+	busy := r.Dial()
+	busy.Begin("mfp@copier.test", "a@corp.example")
+	busy.Write("From: mfp@copier.test\r\n")
+	if err := first.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	r.Eventually("no new connections", func() bool { return !dials(r.Port) })
+	next := env.Start(t, t.TempDir(), os.Args[0], "relay", "--manifests", r.Manifests, "--state", r.State, "--bind", "127.0.0.1", "--admin", "127.0.0.1:0", "--grace", "1m")
+	r.Eventually("the next waits", func() bool {
+		if !next.Running() {
+			t.Fatalf("it ended: %s", next.Output())
+		}
+		return strings.Contains(next.Output(), "waiting for another process that uses the spool")
+	})
+	busy.Write("Subject: half\r\n\r\npage\r\n.\r\n")
+	rig.QueueID(t, busy.Reply())
+	if err := first.Wait(); err != nil {
+		t.Errorf("it ended with %v\n%s", err, first.Output())
+	}
+	r.Eventually("the next greets", func() bool { return dials(r.Port) })
+	arrived(r, u, 1)
+	if err := next.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Wait(); err != nil {
+		t.Errorf("it ended with %v\n%s", err, next.Output())
+	}
+}
+
+// Who waits for a spool and is told to end does so.
+func TestAWaitForTheSpoolEnds(t *testing.T) {
+	u := rig.StartUpstream(t, rig.Script{})
+	r := rig.Start(t, setup{upstreams: []string{u.YAML("out", "")}}.yaml())
+	t.Setenv(asRelay, "yes")
+	next := env.Start(t, t.TempDir(), os.Args[0], "relay", "--manifests", r.Manifests, "--state", r.State, "--bind", "127.0.0.1", "--admin", "127.0.0.1:0", "--grace", "10m")
+	r.Eventually("it waits", func() bool { return strings.Contains(next.Output(), "waiting for another process that uses the spool") })
+	if err := next.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Wait(); err == nil || !strings.Contains(next.Output(), "another process uses this folder") {
+		t.Errorf("it ended with %v\n%s", err, next.Output())
+	}
+	if code, _ := r.Get("/readyz"); code != 200 {
+		t.Errorf("the first is not ready: %d", code)
+	}
+}
+
 // A client that never ends its transaction does not keep the relay.
 func TestTheGraceEnds(t *testing.T) {
 	u := rig.StartUpstream(t, rig.Script{})
@@ -109,7 +163,7 @@ func TestABadStart(t *testing.T) {
 		"state is a file":     {r.Manifests, "/dev/null", "127.0.0.1:0", "name another with --state"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := env.Start(t, t.TempDir(), os.Args[0], "relay", "--manifests", tc.manifests, "--state", tc.state, "--bind", "127.0.0.1", "--admin", tc.admin)
+			p := env.Start(t, t.TempDir(), os.Args[0], "relay", "--manifests", tc.manifests, "--state", tc.state, "--bind", "127.0.0.1", "--admin", tc.admin, "--grace", "100ms")
 			if err := p.Wait(); err == nil || !strings.Contains(err.Error(), "exit status 1") || !strings.Contains(p.Output(), tc.want) {
 				t.Errorf("%v\n%s", err, p.Output())
 			}

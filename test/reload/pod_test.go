@@ -77,6 +77,11 @@ func TestAsInAPod(t *testing.T) {
 	if code, body := ask(t, sessions, token("system:serviceaccount:default:office-queue")); code != http.StatusOK || !strings.Contains(body, `"devices"`) {
 		t.Errorf("transcripts with a token: %d %s", code, body)
 	}
+	for _, path := range []string{"/", "/console/"} {
+		if code, _ := ask(t, fmt.Sprintf("https://127.0.0.1:%d%s", adminPort, path), token("system:serviceaccount:default:office-queue")); code != http.StatusNotFound {
+			t.Errorf("a Pod serves the console at %s: %d", path, code)
+		}
+	}
 	if code, _ := ask(t, fmt.Sprintf("http://127.0.0.1:%d/state", probes), ""); code != http.StatusNotFound {
 		t.Errorf("the probes' port serves the state: %d", code)
 	}

@@ -38,6 +38,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.DNSRecordApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DNSRecordStatus"):
 		return &apiv1alpha1.DNSRecordStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("History"):
+		return &apiv1alpha1.HistoryApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("InstanceStatus"):
 		return &apiv1alpha1.InstanceStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("IssuerReference"):

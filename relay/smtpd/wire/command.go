@@ -142,7 +142,8 @@ func (c *Conn) command(raw []byte, bare bool) ([]byte, error) {
 		c.refused(reply.TooManyCommands(), "commands without a message")
 		return nil, c.goodbye(reply.TooManyCommands())
 	}
-	return append(cmd.line, '\r', '\n'), nil
+	c.cmd = append(cmd.line, '\r', '\n')
+	return c.cmd, nil
 }
 
 // isBDAT tells a chunk (RFC 3030), however malformed.

@@ -33,6 +33,7 @@ type Conn struct {
 	buf  []byte // what was read and not yet used: buf[r:w]
 	r, w int
 	line []byte // the rest of a command line that go-smtp has not taken yet
+	cmd  []byte // the last command, as go-smtp has it
 	err  error  // the connection is over; go-smtp sees the end of its input
 
 	mu       sync.Mutex // guards what follows: Close may come from another goroutine
@@ -74,6 +75,13 @@ func newConn(l *Listener, s *slot, sock net.Conn, addr netip.AddrPort) *Conn {
 // TLS gives the state of TLS, nil in clear text.
 func (c *Conn) TLS() *tls.ConnectionState { return c.tls }
 
+// OffersTLS tells whether STARTTLS is offered to the client now.
+func (c *Conn) OffersTLS() bool { return c.tls == nil && c.Settings.offersTLS() }
+
+// Command gives the line of the command that is being answered, as go-smtp has it;
+// it is for the session's goroutine.
+func (c *Conn) Command() []byte { return c.cmd }
+
 // Extended tells whether the client said EHLO.
 func (c *Conn) Extended() bool { return c.extended }
 
@@ -101,7 +109,7 @@ func (c *Conn) Hangup() {
 // wire has said what there was to say. It implements net.Conn.
 func (c *Conn) Read(p []byte) (int, error) {
 	for len(c.line) == 0 {
-		if c.err != nil || c.over() { // behind QUIT go-smtp has no session for what came along
+		if c.err != nil || c.Over() { // behind QUIT go-smtp has no session for what came along
 			return 0, io.EOF
 		}
 		var err error
@@ -120,8 +128,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// over tells whether the connection was closed.
-func (c *Conn) over() bool {
+// Over tells whether the connection was closed: what is answered now nobody hears.
+func (c *Conn) Over() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.closed

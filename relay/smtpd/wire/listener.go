@@ -38,7 +38,7 @@ type Hooks struct {
 	Accepted  func()
 	Refused   func(reason string, client netip.Addr) // before the greeting
 	Handshake func(version string, err error, client netip.Addr)
-	Ended     func(*Conn, *transcript.Recorder) // a session that failed; nil: none is recorded
+	Ended     func(*Conn, *transcript.Recorder) // a session in which something was said; nil: none is recorded
 }
 
 // Listener accepts connections for go-smtp: within limits, behind a PROXY

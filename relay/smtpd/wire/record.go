@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/printerrelay/printer-relay/relay/reply"
@@ -15,6 +16,9 @@ import (
 // optional are commands that no device needs to send mail: a refusal of them is
 // no failure.
 var optional = map[string]bool{"VRFY": true, "EXPN": true, "HELP": true, "TURN": true, "SEND": true, "SOML": true, "SAML": true, "NOOP": true, "RSET": true, "QUIT": true}
+
+// Optional tells whether no device needs a command to send mail.
+func Optional(verb string) bool { return optional[verb] }
 
 // recorder is that of the session; nil where nobody wants transcripts. It wants
 // mu held. It begins with the first thing that is worth it: who connects and
@@ -45,7 +49,25 @@ func (c *Conn) Because(cause string) {
 
 // Agreed is what a handshake came to.
 func Agreed(t *tls.ConnectionState) string {
-	return tls.VersionName(t.Version) + ", " + tls.CipherSuiteName(t.CipherSuite)
+	return tls.VersionName(t.Version) + ", " + CipherName(t.CipherSuite)
+}
+
+// cipherNames are those of crypto/tls, which makes its whole list anew whenever it
+// is asked for a name.
+var cipherNames = func() map[uint16]string {
+	out := map[uint16]string{}
+	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		out[s.ID] = s.Name
+	}
+	return out
+}()
+
+// CipherName is the name of a cipher suite.
+func CipherName(id uint16) string {
+	if name, ok := cipherNames[id]; ok {
+		return name
+	}
+	return tls.CipherSuiteName(id)
 }
 
 func (c *Conn) greeting() string { return "220 " + c.Settings.Hostname + " ESMTP Printer Relay" }
@@ -148,9 +170,10 @@ func (c *Conn) noHandshake(o *transcript.Offer, err error, asked bool) {
 	r.Fail(transcript.TLSFailed, o.Why(err, c.Settings.TLS.MinVersion))
 }
 
-// ended hands the recording of a session that failed to whoever keeps them.
+// ended hands the recording of a session in which something was said to whoever
+// wants to know.
 func (c *Conn) ended(r *transcript.Recorder) {
-	if r.Failed() {
+	if r != nil {
 		c.l.hooks.Ended(c, r)
 	}
 }

@@ -186,7 +186,7 @@ func (c *Conn) ehlo() {
 	if c.Settings.Capabilities != nil {
 		lines = append(lines, c.Settings.Capabilities(c)...)
 	}
-	if c.tls == nil && c.Settings.offersTLS() {
+	if c.OffersTLS() {
 		lines = append(lines, "STARTTLS")
 	}
 	for i, l := range lines {

@@ -97,7 +97,7 @@ func (t *Transport) secure(to *smtp.Target, p proof) {
 	var verdict error
 	to.TLSConfig = func() (*tls.Config, error) {
 		c := &tls.Config{
-			ServerName: p.name, MinVersion: tls.VersionTLS12,
+			ServerName: p.name, MinVersion: tls.VersionTLS12, DynamicRecordSizingDisabled: true, // as in smtp.Transport
 			InsecureSkipVerify: true, //nolint:gosec // VerifyConnection does, by the proof
 			VerifyConnection: func(cs tls.ConnectionState) error {
 				if verdict = p.check(cs.PeerCertificates); p.required {

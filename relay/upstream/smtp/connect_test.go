@@ -181,6 +181,25 @@ func TestExtensionsAreForgottenAtSTARTTLS(t *testing.T) {
 	}
 }
 
+// The first message of a connection goes out in records as large as those that
+// follow: a scan of 12 kB takes as many writes as a line.
+func TestTheFirstRecordsAreLarge(t *testing.T) {
+	p := newPKI(t, "mx.test")
+	writes := func(content string) int {
+		f := &fake{tcp: true, tls: p.server, ext: []string{"PIPELINING", "STARTTLS"}}
+		tr := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca"}))
+		if got := brief(tr.Deliver(t.Context(), message(t, content))); got != "Accepted" {
+			t.Fatal(got)
+		}
+		_, _, n, _ := f.seen()
+		return n
+	}
+	small, large := writes(text), writes(text+strings.Repeat(strings.Repeat("x", 70)+"\r\n", 170))
+	if small != large {
+		t.Errorf("%d writes for a line, %d for 12 kB", small, large)
+	}
+}
+
 func TestGreetingAndEHLO(t *testing.T) {
 	for _, c := range []struct{ at, answer, want string }{
 		{"", "554 5.7.1 you are on a list", "Deferred/Upstream 554 5.7.1 greeting: you are on a list"},

@@ -222,6 +222,20 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: com.github.printerrelay.printer-relay.api.v1alpha1.Enforcement
   scalar: string
+- name: com.github.printerrelay.printer-relay.api.v1alpha1.History
+  map:
+    fields:
+    - name: keepSeconds
+      type:
+        scalar: numeric
+      default: 2592000
+    - name: size
+      type:
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+    - name: subjects
+      type:
+        namedType: com.github.printerrelay.printer-relay.api.v1alpha1.SubjectMode
+      default: Omit
 - name: com.github.printerrelay.printer-relay.api.v1alpha1.InstanceStatus
   map:
     fields:
@@ -711,6 +725,10 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - name
+    - name: history
+      type:
+        namedType: com.github.printerrelay.printer-relay.api.v1alpha1.History
+      default: {}
     - name: hostname
       type:
         namedType: com.github.printerrelay.printer-relay.api.v1alpha1.DomainName
@@ -1267,6 +1285,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: storageClassName
       type:
         scalar: string
+- name: com.github.printerrelay.printer-relay.api.v1alpha1.SubjectMode
+  scalar: string
 - name: com.github.printerrelay.printer-relay.api.v1alpha1.TLSProfile
   scalar: string
 - name: com.github.printerrelay.printer-relay.api.v1alpha1.UnknownMode

@@ -11,7 +11,7 @@ import (
 //
 // CopierStatus is one device that was seen.
 type CopierStatusApplyConfiguration struct {
-	// address of the device.
+	// address of the device; with IPv6 its /64.
 	Address *string `json:"address,omitempty"`
 	// name that it gives in HELO.
 	Name *string `json:"name,omitempty"`
@@ -21,7 +21,7 @@ type CopierStatusApplyConfiguration struct {
 	TLSVersion *string `json:"tlsVersion,omitempty"`
 	// lastScan that was accepted.
 	LastScan *v1.Time `json:"lastScan,omitempty"`
-	// lastRefusal in the words of the reply.
+	// lastRefusal in the words of the reply; empty: a scan was accepted since.
 	LastRefusal *string `json:"lastRefusal,omitempty"`
 }
 

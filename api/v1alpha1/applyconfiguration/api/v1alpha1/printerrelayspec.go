@@ -41,6 +41,8 @@ type PrinterRelaySpecApplyConfiguration struct {
 	Delivery *DeliveryApplyConfiguration `json:"delivery,omitempty"`
 	// spool is where the relay keeps mail.
 	Spool *SpoolApplyConfiguration `json:"spool,omitempty"`
+	// history is what the relay keeps of mail that it took or refused.
+	History *HistoryApplyConfiguration `json:"history,omitempty"`
 	// service in front of the instances.
 	Service *ServiceApplyConfiguration `json:"service,omitempty"`
 	// pod of each instance.
@@ -187,6 +189,14 @@ func (b *PrinterRelaySpecApplyConfiguration) WithDelivery(value *DeliveryApplyCo
 // If called multiple times, the Spool field is set to the value of the last call.
 func (b *PrinterRelaySpecApplyConfiguration) WithSpool(value *SpoolApplyConfiguration) *PrinterRelaySpecApplyConfiguration {
 	b.Spool = value
+	return b
+}
+
+// WithHistory sets the History field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the History field is set to the value of the last call.
+func (b *PrinterRelaySpecApplyConfiguration) WithHistory(value *HistoryApplyConfiguration) *PrinterRelaySpecApplyConfiguration {
+	b.History = value
 	return b
 }
 

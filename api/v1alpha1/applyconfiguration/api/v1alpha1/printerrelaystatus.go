@@ -26,7 +26,8 @@ type PrinterRelayStatusApplyConfiguration struct {
 	Instances []InstanceStatusApplyConfiguration `json:"instances,omitempty"`
 	// queue of all instances together.
 	Queue *QueueStatusApplyConfiguration `json:"queue,omitempty"`
-	// copiers seen, the newest 50.
+	// copiers seen, the 50 that connected last, by address. It is written when one is
+	// new or behaves otherwise, and else every ten minutes.
 	Copiers []CopierStatusApplyConfiguration `json:"copiers,omitempty"`
 }
 

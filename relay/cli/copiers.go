@@ -1,0 +1,370 @@
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/printerrelay/printer-relay/relay"
+	"github.com/printerrelay/printer-relay/relay/admin"
+	"github.com/printerrelay/printer-relay/relay/inventory"
+	"github.com/printerrelay/printer-relay/relay/spool"
+)
+
+// copierFlags are the flags that all copiers commands share, and suggest.
+type copierFlags struct {
+	addr, state, relay string
+	network, since     string
+	filter             inventory.Filter
+}
+
+func (f *copierFlags) where(c *cobra.Command) {
+	p := c.PersistentFlags()
+	p.StringVar(&f.addr, "admin", "127.0.0.1:8080", "admin port of a relay that runs")
+	p.StringVar(&f.state, "state", "", "state folder of a relay, as `relay --state` has it: what it wrote down last")
+	p.StringVar(&f.relay, "relay", "", "namespace/name, where there is more than one relay")
+	c.MarkFlagsMutuallyExclusive("admin", "state")
+}
+
+func newCopiers() *cobra.Command {
+	f := &copierFlags{}
+	c := &cobra.Command{
+		Use:   "copiers",
+		Short: "Show the devices that connected, with their TLS, login, last scan and last refusal",
+		Long: `Lists the devices that a relay has seen, the one that connected last first: what
+they call themselves, how they connect, what was accepted of them last, and what was
+refused and why. Devices that were never let in are among them.`,
+	}
+	f.where(c)
+	list := f.list()
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return needVerb(c, args)
+		}
+		return list.RunE(c, args)
+	}
+	c.Flags().AddFlagSet(list.Flags()) // `copiers` alone lists
+	c.AddCommand(list, f.show(), f.forget())
+	return c
+}
+
+// selectors are the flags that choose devices.
+func (f *copierFlags) selectors(c *cobra.Command) {
+	p := c.Flags()
+	p.BoolVar(&f.filter.Refused, "refused", false, "that were refused when they last tried")
+	p.BoolVar(&f.filter.Legacy, "legacy", false, "that use clear text, or a TLS older than 1.2")
+	p.BoolVar(&f.filter.DryRun, "dry-run", false, "for which a policy in DryRun would change something")
+	p.StringVar(&f.network, "network", "", "in this network, or with this address")
+	p.StringVar(&f.filter.Name, "name", "", "that call themselves so, or log in as this user")
+	p.StringVar(&f.since, "since", "", "that connected since then: 12h, 7d, 2026-11-26")
+}
+
+// copiers gives the devices that the flags choose.
+func (f *copierFlags) copiers(c *cobra.Command) ([]inventory.Copier, error) {
+	var err error
+	if f.network != "" {
+		if f.filter.Network, err = readNetwork(f.network); err != nil {
+			return nil, usageError{err}
+		}
+	}
+	if f.since != "" {
+		if f.filter.Since, err = admin.Since(f.since, time.Now()); err != nil {
+			return nil, usageError{fmt.Errorf("--%w", err)}
+		}
+	}
+	if f.state == "" {
+		return admin.NewClient(c.Context(), f.addr, f.relay).AllCopiers(c.Context(), f.filter)
+	}
+	s, err := relay.StoredCopiers(f.state, f.relay)
+	if err != nil {
+		return nil, err
+	}
+	f.filter.Limit = inventory.MaxPage
+	page, err := s.List(f.filter)
+	return page.Copiers, err
+}
+
+func readNetwork(s string) (netip.Prefix, error) {
+	if n, err := netip.ParsePrefix(s); err == nil {
+		return n.Masked(), nil
+	}
+	if a, err := netip.ParseAddr(s); err == nil {
+		a = a.Unmap().WithZone("")
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	return netip.Prefix{}, fmt.Errorf("--network %q: want a network or an address, such as 10.20.3.0/24", s)
+}
+
+func (f *copierFlags) list() *cobra.Command {
+	var output string
+	c := &cobra.Command{Use: "list", Short: "List devices; `copiers` alone does the same", Args: cobra.NoArgs}
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		switch output {
+		case "table", "wide", "json", "csv":
+		default:
+			return usageError{fmt.Errorf("--output %q: want table, wide, json or csv", output)}
+		}
+		all, err := f.copiers(c)
+		if err != nil {
+			return err
+		}
+		switch output {
+		case "json":
+			return printJSON(c, all)
+		case "csv":
+			return inventory.WriteCSV(c.OutOrStdout(), all)
+		}
+		return printCopiers(c.OutOrStdout(), all, output == "wide", f.filter.DryRun, time.Now())
+	}
+	f.selectors(c)
+	c.Flags().StringVarP(&output, "output", "o", "table", "table, wide, json or csv")
+	return c
+}
+
+func printCopiers(out io.Writer, all []inventory.Copier, wide, dry bool, now time.Time) error {
+	if len(all) == 0 {
+		_, err := fmt.Fprintln(out, "no such device is known")
+		return err
+	}
+	titles := []string{"DEVICE", "NAME", "TLS", "AUTH", "LAST", "SCANS", "LAST SCAN", "REFUSED", "WHY"}
+	switch {
+	case dry:
+		titles = []string{"DEVICE", "NAME", "LAST", "DRY RUN"}
+	case wide:
+		titles = append(titles[:8], "LISTENERS", "CIPHER", "FIRST", "SENDERS", "RECIPIENT DOMAINS", "WHY")
+	}
+	rows := newColumns(titles...)
+	for i := range all {
+		c := &all[i]
+		if dry {
+			for k := range c.DryRun {
+				rows.add(c.Device, c.Name(), ago(now, c.Last), c.DryRun[k].Text())
+			}
+			continue
+		}
+		row := []string{deviceName(c), c.Name(), tlsWord(c), authWord(c), ago(now, c.Last), strconv.FormatUint(c.Accepted, 10), lastScan(c, now), strconv.FormatUint(c.Refused+c.Aborted, 10)}
+		if wide {
+			row = append(row, strings.Join(c.Listeners, ","), c.TLS.Cipher, ago(now, c.First), counted(c.Senders), counted(c.Recipients))
+		}
+		rows.add(append(row, whyWord(c))...)
+	}
+	return rows.write(out)
+}
+
+func deviceName(c *inventory.Copier) string {
+	if c.Hidden {
+		return c.Device + " (many)"
+	}
+	return c.Device
+}
+
+func tlsWord(c *inventory.Copier) string {
+	switch {
+	case c.TLS.Version != "":
+		return c.TLS.Version
+	case c.TLS.Failed != "":
+		return "failed"
+	case c.TLS.Offered:
+		return "none (offered)"
+	}
+	return "none"
+}
+
+func authWord(c *inventory.Copier) string {
+	a := c.Auth
+	if a.Mechanism == "" {
+		return "none"
+	}
+	word := a.Mechanism
+	if a.User != "" {
+		word += " " + a.User
+	}
+	if !a.OK {
+		word += " (failed)"
+	}
+	return word
+}
+
+func lastScan(c *inventory.Copier, now time.Time) string {
+	if c.LastScan == nil {
+		return "never"
+	}
+	return ago(now, c.LastScan.At)
+}
+
+// whyWord is why a device cannot scan now, or could not last; of one that can, that
+// is of the past.
+func whyWord(c *inventory.Copier) string {
+	r := c.LastRefusal
+	if r == nil {
+		return ""
+	}
+	why := cmp.Or(r.Reply, r.Kind+": "+r.Why)
+	if !c.Refusing() {
+		return "(before its last scan) " + why
+	}
+	return why
+}
+
+func counted(l []inventory.Counted) string {
+	var out []string
+	for i := range l {
+		out = append(out, cmp.Or(l[i].Value, "<>"))
+	}
+	return strings.Join(out, ",")
+}
+
+func ago(now, at time.Time) string {
+	d := now.Sub(at)
+	switch {
+	case d < 2*time.Minute:
+		return d.Round(time.Second).String()
+	case d < 2*time.Hour:
+		return strconv.Itoa(int(d.Minutes())) + "m"
+	case d < 48*time.Hour:
+		return strconv.Itoa(int(d.Hours())) + "h"
+	}
+	return strconv.Itoa(int(d.Hours()/24)) + "d"
+}
+
+func (f *copierFlags) show() *cobra.Command {
+	var output string
+	c := &cobra.Command{
+		Use: "show ADDRESS", Short: "Show all that is known of a device", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			a, err := admin.DeviceAddress(args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			if output != "text" && output != "json" {
+				return usageError{fmt.Errorf("--output %q: want text or json", output)}
+			}
+			d, err := f.copier(c, a)
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				return printJSON(c, d)
+			}
+			return printCopier(c.OutOrStdout(), &d, time.Now())
+		},
+	}
+	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	return c
+}
+
+func (f *copierFlags) copier(c *cobra.Command, a netip.Addr) (inventory.Copier, error) {
+	if f.state == "" {
+		return admin.NewClient(c.Context(), f.addr, f.relay).Copier(c.Context(), a)
+	}
+	s, err := relay.StoredCopiers(f.state, f.relay)
+	if err != nil {
+		return inventory.Copier{}, err
+	}
+	d, err := s.Get(a)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", a, err)
+	}
+	return d, err
+}
+
+func (f *copierFlags) forget() *cobra.Command {
+	return &cobra.Command{
+		Use: "forget ADDRESS", Short: "Forget a device; it is new when it connects again", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			a, err := admin.DeviceAddress(args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			if f.state == "" {
+				return admin.NewClient(c.Context(), f.addr, f.relay).ForgetCopier(c.Context(), a)
+			}
+			log, err := (&logFlags{format: "text", level: "error"}).logger(c.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			err = relay.ForgetStoredCopier(f.state, f.relay, a, log)
+			if errors.Is(err, spool.ErrLocked) {
+				return fmt.Errorf("a relay that runs has %s: ask it at its admin port, with --admin in place of --state, or stop it first (%w)", f.state, err)
+			}
+			return err
+		},
+	}
+}
+
+// printCopier writes all that is known of a device, for people.
+func printCopier(out io.Writer, c *inventory.Copier, now time.Time) error {
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	line := func(name, format string, a ...any) { fmt.Fprintf(w, "%s:\t%s\n", name, fmt.Sprintf(format, a...)) }
+	line("device", "%s", c.Device)
+	if c.Address != c.Device {
+		line("last address", "%s", c.Address)
+	}
+	if c.Hidden {
+		line("hidden", "it is a node's or load balancer's address: many devices may be behind it")
+	}
+	line("names", "%s", cmp.Or(strings.Join(c.Names, ", "), "none"))
+	line("listeners", "%s", strings.Join(c.Listeners, ", "))
+	tlsText := tlsWord(c)
+	if c.TLS.Cipher != "" {
+		tlsText += ", " + c.TLS.Cipher
+	}
+	if c.TLS.Failed != "" {
+		tlsText += ": " + c.TLS.Failed
+	}
+	line("TLS", "%s", tlsText)
+	line("login", "%s", authWord(c))
+	line("first seen", "%s (%s ago)", stamp(c.First), ago(now, c.First))
+	line("last connection", "%s (%s ago)", stamp(c.Last), ago(now, c.Last))
+	line("counted", "%d scans accepted, %d refusals, %d broken off", c.Accepted, c.Refused, c.Aborted)
+	if c.Peak.MessagesPerMinute > 0 {
+		line("at most", "%d scans in a minute, %d recipients in a day", c.Peak.MessagesPerMinute, c.Peak.RecipientsPerDay)
+	}
+	if s := c.LastScan; s != nil {
+		line("last scan", "%s, %s, from <%s>, %d octets, listener %s", stamp(s.At), s.ID, s.Sender, s.Octets, s.Listener)
+	}
+	if r := c.LastRefusal; r != nil {
+		line("last refusal", "%s, %s", stamp(r.At), cmp.Or(r.Reply, r.Kind))
+		if r.Why != "" {
+			line("  why", "%s", r.Why)
+		}
+		tried := strings.TrimSpace(r.Step)
+		if r.Sender != nil {
+			tried += " from <" + *r.Sender + ">"
+		}
+		if r.RecipientDomain != "" {
+			tried += " to somebody at " + r.RecipientDomain
+		}
+		line("  tried", "%s", strings.TrimSpace(tried))
+		if r.Session != "" {
+			line("  transcript", "printer-relay sessions show %s (or %s)", r.Session, c.Address)
+		}
+	}
+	for i := range c.Senders {
+		s := &c.Senders[i]
+		line("sender", "<%s>, %d accepted, %d refused, last %s", s.Value, s.Accepted, s.Refused, stamp(s.Last))
+	}
+	for i := range c.Recipients {
+		r := &c.Recipients[i]
+		line("recipient domain", "%s, %d accepted, %d refused, last %s", r.Value, r.Accepted, r.Refused, stamp(r.Last))
+	}
+	for i := range c.DryRun {
+		d := &c.DryRun[i]
+		text := d.Text() + ", last " + stamp(d.Last)
+		if d.Reply != "" {
+			text += ": " + d.Reply
+		}
+		line("dry run", "%s", text)
+	}
+	return w.Flush()
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

@@ -1,0 +1,84 @@
+package console
+
+import (
+	"fmt"
+	"html/template"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/printerrelay/printer-relay/relay/explain"
+	"github.com/printerrelay/printer-relay/relay/senderdns"
+	"github.com/printerrelay/printer-relay/relay/transcript"
+)
+
+// functions are those of the templates.
+var functions = template.FuncMap{
+	"root":    func() string { return Root },
+	"ago":     ago,
+	"when":    when,
+	"size":    size,
+	"seconds": func(s float64) string { return span(time.Duration(s * float64(time.Second))) },
+	"join":    strings.Join,
+	"path":    url.PathEscape,
+	"query":   url.QueryEscape,
+	"oneLine": oneLine,
+	"verdict": explain.Verdict,
+	"dns":     func(s senderdns.State) health { return dnsWords[s] },
+	"failure": func(f transcript.Failure) string { return failures[f] },
+	"good":    func(s string) health { return findings[s] },
+	"offset":  func(ms int64) string { return fmt.Sprintf("%.3f", float64(ms)/1000) },
+	"percent": func(part, all int64) int64 { return part * 100 / max(all, 1) },
+	"pages":   pagesOf,
+	"list":    func(a ...any) []any { return a },
+	"clock":   func(t time.Time) string { return t.UTC().Format("15:04") },
+}
+
+// findings of a preflight check, for people.
+var findings = map[string]health{"Good": {"ok", "good"}, "Bad": {"bad", "bad"}, "Unknown": {"warn", "not known"}}
+
+// when shows a time: how long ago, and exactly for who wants to know. It is made of
+// figures alone.
+func when(now, t time.Time) template.HTML {
+	if t.IsZero() {
+		return "never"
+	}
+	t = t.UTC()
+	return template.HTML(fmt.Sprintf(`<time datetime="%s" title="%s">%s</time>`, t.Format(time.RFC3339), t.Format("2006-01-02 15:04:05 UTC"), ago(now, t))) //nolint:gosec // see above
+}
+
+// size is a number of octets for people.
+func size(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MB", float64(n)/(1<<20))
+	case n >= 1<<10:
+		return fmt.Sprintf("%d kB", n>>10)
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+// tab is one of the pages of a relay.
+type tab struct {
+	Path, Name string
+	Current    bool
+}
+
+// pagesOf are the pages of the relay that a page is about.
+func pagesOf(v *view) (out []tab) {
+	for _, t := range []struct{ id, path, name string }{
+		{"relay", "", "Overview"},
+		{"setup", "setup", "Set up a copier"},
+		{"copiers", "copiers", "Copiers"},
+		{"sessions", "sessions", "Failed sessions"},
+		{"messages", "messages", "Messages"},
+		{"upstreams", "upstreams", "Upstreams"},
+		{"queue", "queue", "Waiting mail"},
+		{"why", "why", "Why refused?"},
+	} {
+		out = append(out, tab{v.Relay.Path() + t.path, t.name, t.id == v.Tab})
+	}
+	return out
+}

@@ -1,0 +1,39 @@
+// What the pages can do better with a script. All of it works without.
+"use strict";
+
+// Times in the reader's own zone, beside those of the server.
+for (const t of document.querySelectorAll("time[datetime]")) {
+  const at = new Date(t.dateTime);
+  if (!Number.isNaN(at.getTime())) t.title = at.toLocaleString();
+}
+
+// A button that copies, behind each value that is there to be pasted elsewhere.
+const said = document.createElement("p");
+said.className = "hidden";
+said.setAttribute("role", "status");
+document.body.append(said);
+for (const value of document.querySelectorAll("code.copy")) {
+  if (!navigator.clipboard) break; // not offered over plain HTTP, but on loopback
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "plain copier";
+  button.textContent = "Copy";
+  button.setAttribute("aria-label", "Copy " + value.textContent);
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(value.textContent);
+      button.textContent = "Copied";
+      said.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(value);
+      said.textContent = "Selected: copy it with the keyboard";
+    }
+  });
+  value.after(button);
+}
+
+// Printing by a button.
+for (const button of document.querySelectorAll("button[data-print]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => print());
+}

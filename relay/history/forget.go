@@ -1,0 +1,151 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/printerrelay/printer-relay/relay/upstream"
+)
+
+// ErrForgetsAll says that a Filter selects everything, or what a page means.
+var ErrForgetsAll = errors.New("say what is to be forgotten: --sender, --recipient, --client, --text, --since or --until; keepSeconds: 0 erases all")
+
+// Forget erases the entries of f for good, and gives how many: the file is written
+// anew without them, since a database only marks what it deletes as free. It takes as
+// much room again meanwhile.
+func (s *Store) Forget(ctx context.Context, f Filter) (n int, err error) {
+	if err := forgettable(f); err != nil {
+		return 0, err
+	}
+	asked := s.request(ctx, func() error {
+		d := s.db.Load()
+		if d == nil {
+			return s.off()
+		}
+		if n, err = d.forget(ctx, f); err != nil || n == 0 {
+			return err
+		}
+		clear(s.recent.same) // their entries may be gone
+		s.db.Store(nil)
+		next, err := d.rewrite(s.o.Dir)
+		if next == nil {
+			s.trouble(err)
+			return err
+		}
+		s.db.Store(next)
+		return err
+	})
+	return n, asked
+}
+
+func forgettable(f Filter) error {
+	if f.Sender == "" && f.Recipient == "" && f.Client == "" && f.Text == "" && f.Since.IsZero() && f.Until.IsZero() {
+		return ErrForgetsAll
+	}
+	return nil
+}
+
+// forget deletes the entries of f.
+func (d *database) forget(ctx context.Context, f Filter) (n int, err error) {
+	f.Limit, f.Cursor = maxPage, ""
+	for {
+		p, err := d.list(ctx, f)
+		if err != nil {
+			return n, err
+		}
+		ids := make([]string, len(p.Entries))
+		for i := range p.Entries {
+			ids[i] = p.Entries[i].ID
+		}
+		if err := d.remove(ids); err != nil {
+			return n, err
+		}
+		n += len(ids)
+		if p.Next == "" {
+			return n, nil
+		}
+		f.Cursor = p.Next
+		if err := ctx.Err(); err != nil {
+			return n, err
+		}
+	}
+}
+
+// rewrite writes the file anew, without what was deleted, and opens it. Where that is
+// not possible it opens the one that is there, and says so. It closes d.
+func (d *database) rewrite(dir string) (*database, error) {
+	path := filepath.Join(dir, fileName)
+	tmp := path + ".new"
+	err := guarded(func() error {
+		os.Remove(tmp) //nolint:errcheck // of an earlier try; Open tells
+		to, err := bolt.Open(tmp, 0o600, &bolt.Options{Timeout: lockTime, FreelistType: bolt.FreelistMapType})
+		if err != nil {
+			return err
+		}
+		return errors.Join(bolt.Compact(to, d.bolt, 1<<20), to.Close())
+	})
+	if cerr := d.close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		os.Remove(tmp) //nolint:errcheck // it is not needed, and may not be there
+		err = fmt.Errorf("the entries are no longer found, but the file could not be written anew, so that their octets may still lie in it: %w", err)
+	}
+	next, oerr := openDatabase(dir, false)
+	return next, errors.Join(err, oerr)
+}
+
+// Stored is the history of a relay that does not run.
+type Stored struct {
+	dir    string
+	d      *database
+	advise func(up string, o *upstream.Outcome) string
+}
+
+// OpenStored opens the history in dir, to be read alone or not; advise is that of
+// Options.
+func OpenStored(dir string, readOnly bool, advise func(up string, o *upstream.Outcome) string) (*Stored, error) {
+	if _, err := os.Stat(filepath.Join(dir, fileName)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrOff, err)
+	}
+	d, err := openDatabase(dir, readOnly)
+	if err != nil {
+		return nil, err
+	}
+	return &Stored{dir, d, advise}, nil
+}
+
+// Close lets the file go.
+func (s *Stored) Close() error { return s.d.close() }
+
+// List is that of Store.
+func (s *Stored) List(ctx context.Context, f Filter) (Page, error) { return s.d.list(ctx, f) }
+
+// Show is that of Store.
+func (s *Stored) Show(_ context.Context, id string) (Detail, error) {
+	return s.d.show(id, s.advise)
+}
+
+// Forget is that of Store.
+func (s *Stored) Forget(ctx context.Context, f Filter) (int, error) {
+	if err := forgettable(f); err != nil {
+		return 0, err
+	}
+	n, err := s.d.forget(ctx, f)
+	if err != nil || n == 0 {
+		return n, err
+	}
+	next, err := s.d.rewrite(s.dir)
+	if next != nil {
+		s.d = next
+	}
+	return n, err
+}

@@ -1,0 +1,122 @@
+package queue
+
+import (
+	"context"
+	"time"
+
+	"github.com/printerrelay/printer-relay/relay/upstream"
+)
+
+// Progress is one thing that happened to a message and is on stable storage.
+// Nothing that it points to changes any more.
+type Progress struct {
+	Message  *Message
+	At       time.Time
+	Event    string // Arrived, or that of the message's history: attempt, hold, release, retry, reroute, bounce, expire, warn, told, remove; empty: the queue forgets it
+	Upstream string // tried, or rerouted to
+	Number   int    // of the attempt
+	Took     time.Duration
+	By       string // who did it, of what a person does
+	Text     string // why it is held, or given up
+
+	// What follows.
+	State            State
+	Gone             Gone
+	Accepted, Failed int // recipients
+
+	rec *record
+}
+
+// Arrived is the Event of a message that was taken in.
+const Arrived = "arrived"
+
+// Gone says why a message left the queue.
+type Gone string
+
+// Why a message left the queue.
+const (
+	Remains   Gone = ""         // it did not
+	Delivered Gone = "accepted" // by upstreams, for every recipient
+	Removed   Gone = "removed"  // by hand
+	Forgotten Gone = "kept"     // it had failed, and was kept long enough
+)
+
+// Results gives what became of recipients (positions in Message.Recipients), those
+// with one result at a time: the outcome, how they stand then (pending, accepted,
+// failed), and when they are tried again; zero: they are not.
+func (p *Progress) Results(yield func(o *upstream.Outcome, rcpts []int, status string, next time.Time)) {
+	if p.rec == nil {
+		return
+	}
+	for i := range p.rec.Results {
+		r := &p.rec.Results[i]
+		var next time.Time
+		if r.Next > 0 {
+			next = time.Unix(0, r.Next)
+		}
+		yield(r.outcome(), r.Rcpts, r.Status.String(), next)
+	}
+}
+
+// arrived tells of a new message. It wants q.mu held.
+func (q *Queue) arrived(it *item) {
+	if q.o.Witness == nil {
+		return
+	}
+	q.o.Witness(Progress{Message: it.msg, At: it.msg.Arrived, Event: Arrived, Text: it.held, State: q.stateOf(it)})
+}
+
+// witness tells of a step that counts now. It wants q.mu held.
+func (q *Queue) witness(it *item, st *step, took time.Duration) {
+	if q.o.Witness == nil {
+		return
+	}
+	r := st.rec
+	p := Progress{
+		Message: it.msg, At: r.At, Event: r.Event, Upstream: r.Upstream, Number: int(r.Number), Took: took, By: r.By,
+		Text: first(r.Held, r.Text), State: q.stateOf(it), rec: r,
+	}
+	if p.At.IsZero() {
+		p.At = time.Now()
+	}
+	for i := range it.rcpts {
+		switch it.rcpts[i].status {
+		case accepted:
+			p.Accepted++
+		case failed, told:
+			p.Failed++
+		case waiting:
+		}
+	}
+	if st.remove {
+		p.Gone = gone(it, st, p.Failed)
+	}
+	if p.Gone == Delivered {
+		p.Accepted, p.Failed = len(it.rcpts), 0 // the last step is not applied to what is gone
+	}
+	q.o.Witness(p)
+}
+
+// gone tells why st takes it away.
+func gone(it *item, st *step, failed int) Gone {
+	switch {
+	case it.removed, st.rec.Event == evRemove:
+		return Removed
+	case failed > 0 && st.rec.Event == "":
+		return Forgotten
+	}
+	return Delivered
+}
+
+type actorKey struct{}
+
+// By gives a context for verbs that somebody asks for: who is kept with what they do.
+func By(ctx context.Context, who string) context.Context {
+	return context.WithValue(ctx, actorKey{}, who)
+}
+
+// Actor is who asks, as By has it; empty: it is not known.
+func Actor(ctx context.Context) string {
+	who, _ := ctx.Value(actorKey{}).(string)
+	return who
+}
