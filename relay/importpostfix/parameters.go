@@ -115,30 +115,48 @@ var dispositions = []struct {
 	pattern string
 	disposition
 }{
-	{`^(header|mime_header|nested_header|body|smtp_header|smtp_body|milter_header|smtp_mime_header|smtp_nested_header)_checks$|^(smtp_)?(reply_filter|command_filter)$`,
-		disposition{Weaker, "the relay has no checks by regular expressions", "content.attachmentTypes and senders.check of rules are what it has; filter behind the relay"}},
-	{`^content_filter$|^smtpd_proxy_filter$|^receive_override_options$|milter`,
-		disposition{Weaker, "the relay hands mail to no filter", "filter behind the relay; content.attachmentTypes of rules bounds what may be attached"}},
-	{`^smtpd_(sasl_exceptions_networks|sasl_mechanism_filter|reject_unlisted_|discard_ehlo|command_filter|policy_service_|tls_ask_ccert|tls_ccert|relay_restrictions_|etrn)|^local_recipient_maps$|^relay_recipient_maps$|^smtpd_reject_`,
-		disposition{Weaker, "the relay has no such check", "recipients.allowed and senders.allowed of rules"}},
-	{`^smtpd_client_(connection|recipient|new_tls|auth|message|event)_|^smtpd_.*_(soft|hard)_error_limit$|^smtpd_(soft|hard)_error_limit$|^smtpd_junk_command_limit$|^smtpd_error_sleep_time$|^anvil_`,
-		disposition{Weaker, "the relay has limits of its own", "rateLimit of rules; limits of listeners; docs/limits.md"}},
+	{
+		`^(header|mime_header|nested_header|body|smtp_header|smtp_body|milter_header|smtp_mime_header|smtp_nested_header)_checks$|^(smtp_)?(reply_filter|command_filter)$`,
+		disposition{Weaker, "the relay has no checks by regular expressions", "content.attachmentTypes and senders.check of rules are what it has; filter behind the relay"},
+	},
+	{
+		`^content_filter$|^smtpd_proxy_filter$|^receive_override_options$|milter`,
+		disposition{Weaker, "the relay hands mail to no filter", "filter behind the relay; content.attachmentTypes of rules bounds what may be attached"},
+	},
+	{
+		`^smtpd_(sasl_exceptions_networks|sasl_mechanism_filter|reject_unlisted_|discard_ehlo|command_filter|policy_service_|tls_ask_ccert|tls_ccert|relay_restrictions_|etrn)|^local_recipient_maps$|^relay_recipient_maps$|^smtpd_reject_`,
+		disposition{Weaker, "the relay has no such check", "recipients.allowed and senders.allowed of rules"},
+	},
+	{
+		`^smtpd_client_(connection|recipient|new_tls|auth|message|event)_|^smtpd_.*_(soft|hard)_error_limit$|^smtpd_(soft|hard)_error_limit$|^smtpd_junk_command_limit$|^smtpd_error_sleep_time$|^anvil_`,
+		disposition{Weaker, "the relay has limits of its own", "rateLimit of rules; limits of listeners; docs/limits.md"},
+	},
 	{`^(recipient_bcc_maps)$`, disposition{LeftOut, "copies depend on the sender, not on the recipient", "spec.copies, or a copy at the server behind"}},
 	{`^smtpd_sender_login_maps$|^smtpd_restriction_classes$`, disposition{NoNeed, "no restriction uses it", "none"}},
 	{`^smtpd_(relay_before_recipient_restrictions|delay_reject|null_access_lookup_key)$`, disposition{NoNeed, "it changes no decision", "none"}},
 	{`^smtp_tls_(eccert|dcert|cert|chain)_files?$`, disposition{LeftOut, "direct delivery shows no certificate; at a smarthost one is carried", "clientCertificateRef of the MailUpstream"}},
 	{`^masquerade_`, disposition{LeftOut, "subdomains are not cut off", "sender.domain of the MailUpstreams with rewrite: OutsideDomain"}},
 	{`^sender_dependent_default_transport_maps$`, disposition{Decide, "routes go to upstreams, not to transports; this mail goes by the first upstream", "write spec.routes with senders"}},
-	{`^(relocated_maps|propagate_unmatched_extensions|recipient_delimiter|alias_|mailbox_|home_mailbox|mail_spool|local_|luser_relay|forward_path|biff|allow_mail_to|virtual_(gid|uid|mailbox|minimum|transport)|fallback_transport|owner_request|require_home|strict_mailbox|expand_owner|newaliases|deliver_lock|mydestination$|reset_owner|frozen_delivered|sun_mailtool|export_env|import_env|default_privs|command_|in_flow|unknown_local|unknown_virtual|undisclosed)`,
-		disposition{NoNeed, "the relay has no mailboxes", "none"}},
-	{`^(lmtp_|pipe_|qmqpd?_|postscreen_|dnsblog_|tlsproxy_|verify_|address_verify_|fast_flush|lmdb|berkeley|proxy_(read|write)|postmulti_|multi_instance|xforward|xclient|smtpd_authorized_|qmgr_|trigger_|flush_|hopcount|hash_queue|queue_|default_process|default_extra|default_minimum|default_delivery|default_destination|default_recipient|default_transport_rate|initial_destination|destination_concurrency|bounce_size|header_|line_length|mime_|maps_|rewrite_|resolve_|show_user|stale_lock|syslog|maillog|mail_|max_|transport_retry|ipc_|daemon_|debug|data_|config_|command_directory|html_|readme_|manpage_|meta_|sample_|sendmail_path|mailq_path|setgid|shlib|process_id|opportunistic|openssl_path|compatibility_level|error_service|error_delivery|backwards_|enable_|import_|info_log|internal_mail|non_fqdn|unverified_|plaintext_reject|reject_code|relay_domains_reject|access_map_|invalid_|multi_recipient|tls_|postlog|postalias|service_|soft_bounce|empty_address|remote_header|local_header|always_add|message_reject|message_strip|smtputf8|detect_|respectful|nested_|extract_|delay_logging|application_event|cyrus_|authorized_|canonical_classes|sender_canonical_classes|recipient_canonical_classes|disable_|body_checks_size|parent_domain|permit_mx|prepend_delivered|proxy_interfaces|qmqp|inet_protocols|smtpd_banner|append_dot|swap_bangpath|allow_|strict_|duplicate_filter|dont_remove|virtual_alias_(address|expansion|recursion)|unknown_|alternate_|address_|stress|known_tcp|pidfile|fork_|trace_|nonexistent|send_cyrus|rbl_|default_rbl|defer_|deferred?_|double_bounce|bounce_|notify_|error_notice|delay_notice|2bounce|mail_version)`,
-		disposition{NoNeed, "it is about how Postfix itself runs, or about what the relay does in its own way", "none; docs/policy.md and docs/failures.md say what it does"}},
-	{`_(reject_code|service_name|directory|program|time_limit|limit|timeout|path|loglevel|maps_reject_code|code)$|^smtpd_(authorized|delay_open|per_record|starttls|tls_session|tls_loglevel|tls_received|tls_fingerprint|tls_always|tls_dh|tls_ec|tls_ciphers|tls_mandatory|tls_exclude|tls_CA|dns_reply|peername|helo_required|noop|history|hard|log_|service|sasl_(authenticated|local|response|service)|forbid_|tls_)`,
-		disposition{NoNeed, "the relay has its own way of this; see docs/compatibility.md and docs/limits.md", "none"}},
-	{`^smtp_(bind_|address_preference|balance|cname|connection_|defer_|delivery_|destination_|discard|dns_|fallback|generic|header|host_|initial|line_|mail_|mime|mx_|nested|never_|pix_|per_record|quit|quote|randomize|rcpt|reply|rset|sasl_|send_|skip_|starttls|tls_|tcp_|transport|xforward|always|data|helo|connect|body|enforce|balance|recipient|min|max)`,
-		disposition{LeftOut, "the relay connects in its own way", "see the fields of smtp of the MailUpstream; limits bounds connections and rate"}},
-	{`_transport$|_recipient_limit$|_concurrency_|_rate_delay$|^(relay|retry|virtual|local|error)_`,
-		disposition{LeftOut, "it is about a transport that no upstream came of", "limits of the MailUpstreams"}},
+	{
+		`^(relocated_maps|propagate_unmatched_extensions|recipient_delimiter|alias_|mailbox_|home_mailbox|mail_spool|local_|luser_relay|forward_path|biff|allow_mail_to|virtual_(gid|uid|mailbox|minimum|transport)|fallback_transport|owner_request|require_home|strict_mailbox|expand_owner|newaliases|deliver_lock|mydestination$|reset_owner|frozen_delivered|sun_mailtool|export_env|import_env|default_privs|command_|in_flow|unknown_local|unknown_virtual|undisclosed)`,
+		disposition{NoNeed, "the relay has no mailboxes", "none"},
+	},
+	{
+		`^(lmtp_|pipe_|qmqpd?_|postscreen_|dnsblog_|tlsproxy_|verify_|address_verify_|fast_flush|lmdb|berkeley|proxy_(read|write)|postmulti_|multi_instance|xforward|xclient|smtpd_authorized_|qmgr_|trigger_|flush_|hopcount|hash_queue|queue_|default_process|default_extra|default_minimum|default_delivery|default_destination|default_recipient|default_transport_rate|initial_destination|destination_concurrency|bounce_size|header_|line_length|mime_|maps_|rewrite_|resolve_|show_user|stale_lock|syslog|maillog|mail_|max_|transport_retry|ipc_|daemon_|debug|data_|config_|command_directory|html_|readme_|manpage_|meta_|sample_|sendmail_path|mailq_path|setgid|shlib|process_id|opportunistic|openssl_path|compatibility_level|error_service|error_delivery|backwards_|enable_|import_|info_log|internal_mail|non_fqdn|unverified_|plaintext_reject|reject_code|relay_domains_reject|access_map_|invalid_|multi_recipient|tls_|postlog|postalias|service_|soft_bounce|empty_address|remote_header|local_header|always_add|message_reject|message_strip|smtputf8|detect_|respectful|nested_|extract_|delay_logging|application_event|cyrus_|authorized_|canonical_classes|sender_canonical_classes|recipient_canonical_classes|disable_|body_checks_size|parent_domain|permit_mx|prepend_delivered|proxy_interfaces|qmqp|inet_protocols|smtpd_banner|append_dot|swap_bangpath|allow_|strict_|duplicate_filter|dont_remove|virtual_alias_(address|expansion|recursion)|unknown_|alternate_|address_|stress|known_tcp|pidfile|fork_|trace_|nonexistent|send_cyrus|rbl_|default_rbl|defer_|deferred?_|double_bounce|bounce_|notify_|error_notice|delay_notice|2bounce|mail_version)`,
+		disposition{NoNeed, "it is about how Postfix itself runs, or about what the relay does in its own way", "none; docs/policy.md and docs/failures.md say what it does"},
+	},
+	{
+		`_(reject_code|service_name|directory|program|time_limit|limit|timeout|path|loglevel|maps_reject_code|code)$|^smtpd_(authorized|delay_open|per_record|starttls|tls_session|tls_loglevel|tls_received|tls_fingerprint|tls_always|tls_dh|tls_ec|tls_ciphers|tls_mandatory|tls_exclude|tls_CA|dns_reply|peername|helo_required|noop|history|hard|log_|service|sasl_(authenticated|local|response|service)|forbid_|tls_)`,
+		disposition{NoNeed, "the relay has its own way of this; see docs/compatibility.md and docs/limits.md", "none"},
+	},
+	{
+		`^smtp_(bind_|address_preference|balance|cname|connection_|defer_|delivery_|destination_|discard|dns_|fallback|generic|header|host_|initial|line_|mail_|mime|mx_|nested|never_|pix_|per_record|quit|quote|randomize|rcpt|reply|rset|sasl_|send_|skip_|starttls|tls_|tcp_|transport|xforward|always|data|helo|connect|body|enforce|balance|recipient|min|max)`,
+		disposition{LeftOut, "the relay connects in its own way", "see the fields of smtp of the MailUpstream; limits bounds connections and rate"},
+	},
+	{
+		`_transport$|_recipient_limit$|_concurrency_|_rate_delay$|^(relay|retry|virtual|local|error)_`,
+		disposition{LeftOut, "it is about a transport that no upstream came of", "limits of the MailUpstreams"},
+	},
 }
 
 var compiled = sync.OnceValue(func() []*regexp.Regexp {
