@@ -1,6 +1,7 @@
 package importpostfix
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -98,7 +99,7 @@ func cutSpace(s string) (key, value string) {
 func (t *table) inline(in string) {
 	in = strings.TrimSpace(in)
 	if !strings.HasPrefix(in, "{") || !strings.HasSuffix(in, "}") {
-		t.err = fmt.Errorf("inline: wants { name = value, ... }")
+		t.err = errors.New("inline: wants { name = value, ... }")
 		return
 	}
 	for _, w := range words(strings.ReplaceAll(strings.ReplaceAll(in[1:len(in)-1], " =", "="), "= ", "=")) {
@@ -107,7 +108,7 @@ func (t *table) inline(in string) {
 		}
 		key, value, ok := strings.Cut(w, "=")
 		if !ok {
-			t.err = fmt.Errorf("inline: wants { name = value, ... }")
+			t.err = errors.New("inline: wants { name = value, ... }")
 			return
 		}
 		t.entries = append(t.entries, entry{key: strings.ToLower(strings.TrimSpace(key)), value: strings.TrimSpace(value)})

@@ -91,7 +91,7 @@ func (c *converter) write(r *relaySpec, ups []*upstream, rules []rule) ([]byte, 
 		policies = append(policies, c.head("SenderPolicy", name, newObject().set("rules", list, "")))
 	}
 	if len(names) > 16 {
-		return nil, fmt.Errorf("Postfix's restrictions need %d rules, and a relay has at most %d: write patterns for what is named one by one", len(rules), 16*maxRules)
+		return nil, fmt.Errorf("the restrictions of Postfix need %d rules, and a relay has at most %d: write patterns for what is named one by one", len(rules), 16*maxRules)
 	}
 	objects := []*object{c.head("PrinterRelay", c.options.Name, r.object(names))}
 	for _, u := range ups {
