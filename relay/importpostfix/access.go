@@ -20,10 +20,10 @@ func (j *judge) byClient(w *walk, who client, list, name string) {
 	}
 	best, bits := entry{}, -1
 	for _, e := range t.entries {
-		switch {
-		case t.kind == "static":
+		switch t.kind {
+		case "static":
 			best, bits = e, 0
-		case t.kind == "cidr":
+		case "cidr":
 			if bits < 0 && who.network.IsValid() && within(who.network, e.network) != e.not {
 				best, bits = e, 0
 			}

@@ -136,35 +136,34 @@ type scope struct {
 func (c *config) scope() scope { return scope{c: c} }
 
 // raw is the setting as it is written, or Postfix's default.
-func (s scope) raw(name string) (setting, bool) {
+func (s scope) raw(name string) setting {
 	if v, ok := s.over[name]; ok {
-		return v, true
+		return v
 	}
 	if v, ok := s.c.main[name]; ok {
-		return v, true
+		return v
 	}
 	if name == "mydomain" && s.c.mydomain != "" {
-		return setting{value: s.c.mydomain}, true
+		return setting{value: s.c.mydomain}
 	}
-	d, ok := defaults[name]
-	return setting{value: d}, ok
+	return setting{value: defaults[name]}
 }
 
 // get is the value with all in it expanded.
 func (s scope) get(name string) string {
-	v, _ := s.raw(name)
+	v := s.raw(name)
 	return s.expand(v.value)
 }
 
 // where tells where the value of get stands.
 func (s scope) where(name string) string {
-	v, _ := s.raw(name)
+	v := s.raw(name)
 	return v.where()
 }
 
 // set tells whether main.cf or master.cf sets it, to whatever.
 func (s scope) set(name string) bool {
-	v, _ := s.raw(name)
+	v := s.raw(name)
 	return v.file != ""
 }
 

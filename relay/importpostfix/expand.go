@@ -82,7 +82,7 @@ func closing(s string, i int) int {
 
 func (s scope) named(name string, depth int) string {
 	s.c.seen[name] = true
-	v, _ := s.raw(name)
+	v := s.raw(name)
 	return s.expandTo(v.value, depth)
 }
 
@@ -97,7 +97,7 @@ func (s scope) braced(in string, depth int) string {
 		end++
 	}
 	name, rest := in[:end], strings.TrimSpace(in[end:])
-	v, _ := s.raw(name)
+	v := s.raw(name)
 	is := v.value != "" // as it is written: Postfix does not expand it for this
 	s.c.seen[name] = true
 	switch {
@@ -211,10 +211,10 @@ func levels(a, b string) int {
 	for i := range max(len(as), len(bs)) {
 		var x, y int
 		if i < len(as) {
-			x, _ = strconv.Atoi(as[i])
+			x, _ = strconv.Atoi(as[i]) //nolint:errcheck // what is no number is 0
 		}
 		if i < len(bs) {
-			y, _ = strconv.Atoi(bs[i])
+			y, _ = strconv.Atoi(bs[i]) //nolint:errcheck // what is no number is 0
 		}
 		if x != y {
 			return x - y

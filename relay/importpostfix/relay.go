@@ -9,7 +9,7 @@ import (
 )
 
 // loginSecret is the Secret of the copiers' logins.
-const loginSecret = "copier-logins"
+const loginSecret = "copier-logins" //nolint:gosec // a name
 
 // sourced is a value with where it stands.
 type sourced[T any] struct {
@@ -19,21 +19,21 @@ type sourced[T any] struct {
 
 // listener is one port to write.
 type listener struct {
-	scope                      scope
-	service                    service
-	name                       string
-	port                       int
-	mode                       sourced[string] // of TLS
-	profile                    sourced[string]
-	certificate                string
-	login, plaintext, required bool
-	mechanisms                 []string
-	lineEndings                sourced[string]
-	strict, proxy              bool
-	size                       sourced[int64]
-	recipients, perClient      sourced[int]
-	idle                       sourced[int]
-	open                       bool // somebody may send without a login
+	scope                 scope
+	service               service
+	name                  string
+	port                  int
+	mode                  sourced[string] // of TLS
+	profile               sourced[string]
+	certificate           string
+	login, plaintext      bool
+	mechanisms            []string
+	lineEndings           sourced[string]
+	strict, proxy         bool
+	size                  sourced[int64]
+	recipients, perClient sourced[int]
+	idle                  sourced[int]
+	open                  bool // somebody may send without a login
 }
 
 // rewrite is one replacement of recipients.
@@ -300,7 +300,7 @@ func (c *converter) listenerLimits(l *listener) {
 }
 
 func number(s string) int {
-	n, _ := strconv.Atoi(s)
+	n, _ := strconv.Atoi(s) //nolint:errcheck // what is no number is 0
 	return n
 }
 

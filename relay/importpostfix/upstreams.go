@@ -161,7 +161,7 @@ func (c *converter) hop(u *upstream, s scope, hop, where string) {
 	if hop == "" {
 		return
 	}
-	host, port := hop, ""
+	var host, port string
 	bracketed := strings.HasPrefix(hop, "[")
 	if end := strings.IndexByte(hop, ']'); bracketed && end > 0 {
 		host, port = hop[1:end], strings.TrimPrefix(hop[end+1:], ":")
