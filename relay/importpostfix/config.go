@@ -86,7 +86,7 @@ func (c *config) read(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // read only
 	info, err := f.Stat()
 	switch {
 	case err != nil:
