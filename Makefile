@@ -15,6 +15,7 @@ TOOL     := go tool -modfile=hack/tools/go.mod
 LINTTOOL := go tool -modfile=hack/tools/lint/go.mod
 DEPLOYTOOL := go tool -modfile=hack/tools/deploy/go.mod
 RELEASETOOL := go tool -modfile=hack/tools/release/go.mod
+DOCSTOOL := go tool -modfile=hack/tools/docs/go.mod
 
 # make run
 MANIFESTS ?= config/samples/standalone
@@ -59,11 +60,11 @@ test: test-deps control-plane ## Install and build what the tests need, and run 
 
 .PHONY: test-unit
 test-unit: control-plane ## Run the tests that need nothing but Go and a C compiler
-	go test $(TESTFLAGS) $$(go list ./... | grep -vE '/test/(console|differential|disk|interop|judges|mailreaders|mx|postfix|vendorapi)$$')
+	go test $(TESTFLAGS) $$(go list ./... | grep -vE '/test/(console|differential|disk|interop|judges|mailreaders|migrate|mx|postfix|vendorapi)$$')
 
 .PHONY: test-interop
 test-interop: test-deps ## Run the tests with other people's mail clients and servers
-	go test $(TESTFLAGS) ./test/postfix ./test/differential ./test/interop ./test/judges ./test/mailreaders ./test/mx ./test/vendorapi ./test/console
+	go test $(TESTFLAGS) ./test/postfix ./test/differential ./test/interop ./test/judges ./test/mailreaders ./test/migrate ./test/mx ./test/vendorapi ./test/console
 
 .PHONY: test-crash
 test-crash: ## Kill the relay CRASH_KILLS times under load and look for lost mail
@@ -125,11 +126,12 @@ api-compat: build ## Fail if what was valid at BASE, the last release by default
 
 ##@ Change
 .PHONY: generate
-generate: ## Generate what follows from api/, controllers/rbac.go, the alerts and the chart's values
+generate: ## Generate what follows from api/ (its reference too), controllers/rbac.go, the alerts and the chart's values
 	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/v1alpha1
 	$(TOOL) controller-gen crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
 	$(TOOL) controller-gen applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/v1alpha1
 	$(TOOL) controller-gen rbac:roleName=printer-relay-operator paths=./controllers output:rbac:dir=config/rbac
+	@hack/generate-api.sh docs/reference/api.md
 	@hack/generate-alerts.sh config/prometheus/alerts.yaml
 	@hack/generate-chart.sh charts/printer-relay
 
@@ -159,12 +161,21 @@ install-tools: ## Build the pinned tools into Go's cache
 	$(DEPLOYTOOL) -n helm
 	$(DEPLOYTOOL) -n helm-docs
 	go tool -modfile=hack/tools/score/go.mod -n kube-score
+	$(DOCSTOOL) -n crd-ref-docs
 	$(RELEASETOOL) -n actionlint
 	$(RELEASETOOL) -n crane
 	$(RELEASETOOL) -n cyclonedx-gomod
 	go tool -modfile=hack/tools/package/go.mod -n oras
 	go tool -modfile=hack/tools/package/go.mod -n nfpm
 	go tool -modfile=hack/tools/compat/go.mod -n oasdiff
+
+.PHONY: docs
+docs: ## Build the site of docs/ into bin/site (needs Node.js and npm); dead links fail it
+	@hack/docs.sh
+
+.PHONY: docs-links
+docs-links: ## Look up what docs/ links to on the Internet
+	@hack/docs-links.sh
 
 ##@ Ship
 .PHONY: image

@@ -32,6 +32,11 @@ generated() {
   ) && diff -ru api "$copy/api" && diff -ru config/crd/bases "$copy/crd"
 }
 
+# What docs/reference says of the kinds.
+reference() {
+  hack/generate-api.sh "$tmp/api.md" && diff -u docs/reference/api.md "$tmp/api.md"
+}
+
 # Roles from controllers/rbac.go, and what the chart has of config/ and its README.
 installed() {
   "${tool[@]}" controller-gen rbac:roleName=printer-relay-operator paths=./controllers output:rbac:dir="$tmp/rbac" &&
@@ -57,6 +62,7 @@ awake() {
 }
 
 step "generated files" "run make generate, commit what changes" generated
+step "generated reference" "run make generate, commit what changes" reference
 step "generated roles and chart" "run make generate, commit what changes" installed
 step "format" "run make fmt" formatted
 step "tests that sleep" "wait for what happens, or use testing/synctest" awake

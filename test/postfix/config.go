@@ -121,7 +121,7 @@ func (s *Server) masterCF() string {
 		"showq unix n - n - - showq",
 		"postlog unix-dgram n - n - 1 postlogd",
 	}
-	return strings.Join(services, "\n") + "\n"
+	return strings.Join(services, "\n") + "\n" + s.options.Services
 }
 
 // dovecotConf lets Dovecot do nothing but check passwords and tokens for Postfix.

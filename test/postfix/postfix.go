@@ -32,6 +32,7 @@ type Options struct {
 	Tokens      bool   // XOAUTH2 and OAUTHBEARER, by tokens that TrustKeys lets Dovecot verify; the claim "email" is the user
 	RelayPort   int    // 0: mail is kept; else it goes on to this loopback port, as to a smarthost
 	Extra       string // further lines of main.cf
+	Services    string // further lines of master.cf
 
 	Address string       // to listen at; default 127.0.0.1
 	Port    int          // for SMTP; 0: a free one
