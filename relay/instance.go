@@ -113,7 +113,7 @@ func (in *instance) open(ctx context.Context, p *Process, pl *plan.Plan, src sec
 	in.queue = queue.New(in.spool, queue.Options{
 		Deliver: in.delivery, Settings: queue.SettingsOf(pl), Capabilities: in.delivery.Capabilities,
 		Permits: func(m *queue.Message) error { return permits(in.judge.Load(), *in.secrets.Load(), in.spool, m) },
-		Log: in.log, Metrics: in.metrics, Grace: in.grace, MaxMemory: b.queue, Witness: in.history.Witness,
+		Log:     in.log, Metrics: in.metrics, Grace: in.grace, MaxMemory: b.queue, Witness: in.history.Witness,
 	})
 	if err := in.queue.Load(); err != nil {
 		return err

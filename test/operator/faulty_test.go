@@ -160,6 +160,7 @@ func (f *faulty) answered(code int) int {
 func (f *faulty) acts() time.Time {
 	return f.relayWrites(func(a, b time.Time) bool { return a.Before(b) })
 }
+
 func (f *faulty) acted() time.Time {
 	return f.relayWrites(func(a, b time.Time) bool { return a.After(b) })
 }
