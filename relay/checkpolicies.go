@@ -31,10 +31,10 @@ func CheckPolicies(yaml string) error {
 		found = append(found, p)
 	}
 	for _, p := range set.Policies {
-		any := &v1alpha1.PrinterRelay{}
-		any.Namespace, any.Name, any.Spec.Hostname = p.Namespace, "any", "relay.example"
-		any.Spec.SenderPolicyRefs = []v1alpha1.LocalReference{{Name: p.Name}}
-		_, said := plan.Compile(plan.Input{Relay: any, Policies: map[string]*v1alpha1.SenderPolicy{p.Name: p}})
+		relay := &v1alpha1.PrinterRelay{}
+		relay.Namespace, relay.Name, relay.Spec.Hostname = p.Namespace, "any", "relay.example"
+		relay.Spec.SenderPolicyRefs = []v1alpha1.LocalReference{{Name: p.Name}}
+		_, said := plan.Compile(plan.Input{Relay: relay, Policies: map[string]*v1alpha1.SenderPolicy{p.Name: p}})
 		for _, d := range said {
 			if d.Severity == plan.Error && strings.HasPrefix(d.Object, "SenderPolicy ") {
 				found = append(found, d)

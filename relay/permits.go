@@ -68,7 +68,7 @@ func replaced(r *policy.Rule, sp *spool.Spool, m *queue.Message) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("its header cannot be read: %w", err)
 	}
-	defer body.Close()
+	defer body.Close() //nolint:errcheck // it was only read
 	b, err := io.ReadAll(io.LimitReader(body, m.HeaderSize))
 	if err != nil {
 		return false, fmt.Errorf("its header cannot be read: %w", err)

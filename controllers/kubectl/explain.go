@@ -84,7 +84,7 @@ func (c *cluster) running(ctx context.Context) (*relay.Configuration, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(dir) //nolint:errcheck // it holds no Secret
 	if err := os.WriteFile(filepath.Join(dir, render.ManifestsKey), []byte(m.Data[render.ManifestsKey]), 0o600); err != nil {
 		return nil, err
 	}

@@ -116,27 +116,24 @@ func TestMoment(t *testing.T) {
 	}
 }
 
-// Who does something with the queue is kept with it: the subject of the token that was
-// verified, or an address; never what somebody without a token says.
+// Who does something with the queue is kept with it, as Authorize says; never what a
+// bearer that nobody verified says.
 func TestCallersAreKnown(t *testing.T) {
 	token := "eyJhbGciOiJSUzI1NiJ9." + encode(t, map[string]any{"sub": "system:serviceaccount:ns:office-queue"}) + ".c2ln"
 	bearer := func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }
 	for _, x := range []struct {
-		name   string
-		tokens bool
-		with   []func(*http.Request)
-		want   string
+		name      string
+		authorize func(*http.Request) (string, error)
+		with      []func(*http.Request)
+		want      string
 	}{
-		{"a token", true, []func(*http.Request){bearer}, "system:serviceaccount:ns:office-queue"},
-		{"no token", true, nil, "127.0.0.1"},
-		{"a token that nobody verified", false, []func(*http.Request){bearer}, "127.0.0.1"},
+		{"Authorize knows", func(*http.Request) (string, error) { return "somebody", nil }, []func(*http.Request){bearer}, "somebody"},
+		{"loopback", nil, nil, "loopback"},
+		{"loopback, a token that nobody verified", nil, []func(*http.Request){bearer}, "loopback"},
 	} {
 		f := &actors{relayOf: relayOf{well("ns/office")}}
 		c := config()
-		c.Relays = func() []Relay { return []Relay{f} }
-		if x.tokens {
-			c.Authorize = func(*http.Request) (string, error) { return "somebody", nil }
-		}
+		c.Relays, c.Authorize = func() []Relay { return []Relay{f} }, x.authorize
 		if w := ask(c, http.MethodPost, "/queue/retry?all=true", x.with...); w.Code != http.StatusOK || f.who != x.want {
 			t.Errorf("%s: %d, by %q, want %q", x.name, w.Code, f.who, x.want)
 		}

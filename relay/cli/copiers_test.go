@@ -115,7 +115,7 @@ func TestCopiers(t *testing.T) {
 	if err := os.WriteFile(file, []byte("\x00\x00"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r = start(t, manifests, state)
+	start(t, manifests, state)
 	if b, err := os.ReadFile(file + ".damaged"); err != nil || len(b) != 2 {
 		t.Errorf("%q %v", b, err)
 	}

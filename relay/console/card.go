@@ -136,16 +136,16 @@ func (c *card) addresses(p *plan.Plan) {
 		anyTo = anyTo || len(r.Recipients.Allowed) == 0
 	}
 	c.Lines = append(c.Lines,
-		line{"Sender address (From)", orAny(from, anyFrom, "any address"), "the copier's own address; some menus call it device or administrator e-mail"},
-		line{"May send to", orAny(to, anyTo, "any address"), "what holds for this copier, the rules say"})
+		line{"Sender address (From)", orAny(from, anyFrom), "the copier's own address; some menus call it device or administrator e-mail"},
+		line{"May send to", orAny(to, anyTo), "what holds for this copier, the rules say"})
 }
 
-func orAny(list []envelope.Pattern, all bool, everything string) string {
+func orAny(list []envelope.Pattern, all bool) string {
 	switch {
 	case len(list) == 0:
-		return everything
+		return "any address"
 	case all:
-		return patterns(list) + "; some copiers " + everything
+		return patterns(list) + "; some copiers any address"
 	}
 	return patterns(list)
 }
@@ -182,7 +182,7 @@ func rulesOf(p *plan.Plan) (out []ruleRow) {
 			r := &p.Policies[i].Rules[k]
 			row := ruleRow{
 				Name: r.Policy + "/" + r.Name, Action: actions[r.Action], DryRun: p.Policies[i].DryRun,
-				Who: whoOf(&r.Match), From: orAny(r.Senders.Allowed, false, "any address"), To: orAny(r.Recipients.Allowed, false, "any address"),
+				Who: whoOf(&r.Match), From: orAny(r.Senders.Allowed, false), To: orAny(r.Recipients.Allowed, false),
 			}
 			if r.Senders.Rewrite {
 				row.From += "; others are replaced"

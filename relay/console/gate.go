@@ -233,7 +233,7 @@ func (g *Gate) login(c *Console, w http.ResponseWriter, r *http.Request) {
 	}
 	c.Log.Info("somebody logged in to the console", "user", u.Name, "from", r.RemoteAddr)
 	http.SetCookie(w, sessionCookie(id, int(maxAge/time.Second)))
-	http.Redirect(w, r, to, http.StatusSeeOther)
+	http.Redirect(w, r, to, http.StatusSeeOther) //nolint:gosec // within made it a path of the console
 }
 
 // cookieName: browsers take a cookie of this prefix only by TLS, from this very

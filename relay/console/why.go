@@ -43,7 +43,7 @@ func (c *Console) why(r *http.Request, v *view) error {
 	if err != nil {
 		f.Field, f.Problem = "client", "Enter the copier's IP address, such as 10.20.3.7: it is on its network settings page."
 		v.status = http.StatusBadRequest
-		return nil
+		return nil //nolint:nilerr // the page says it
 	}
 	ask := explain.Question{Client: client, User: f.User, From: f.From, To: f.To}
 	if f.TLS {

@@ -120,7 +120,7 @@ func Ask(p *plan.Plan, q Question) (*Answer, error) {
 	}
 	if r := atMail(p, d, from); r != nil {
 		out.Action, out.Refusal = policy.Reject, r.String()
-		return out, nil
+		return out, nil //nolint:nilerr // a refusal is the answer
 	}
 	for _, a := range to {
 		out.Recipients = append(out.Recipients, recipient(p, d.Rule, who, from, a))

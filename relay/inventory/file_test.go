@@ -40,10 +40,10 @@ func saveForEver(path string) {
 			s.Accepted(&Visit{At: time.Unix(int64(i), 0), Client: netip.AddrFrom4([4]byte{10, 0, byte(i), byte(k)}), Listener: "legacy", Name: "MFP"}, accepted())
 		}
 		if err := s.Save(path, time.Unix(int64(i), 0)); err != nil {
-			fmt.Println(err)
+			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		fmt.Println(i)
+		fmt.Fprintln(os.Stdout, i)
 	}
 }
 

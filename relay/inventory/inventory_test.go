@@ -86,8 +86,8 @@ func TestWhatIsKeptOfADevice(t *testing.T) {
 
 func TestPeaks(t *testing.T) {
 	var p Peak
-	for i, at := range []time.Duration{0, 10, 20, 70, 24 * 3600} {
-		p.add(noon.Add(at*time.Second), i+1)
+	for i, at := range []time.Duration{0, 10 * time.Second, 20 * time.Second, 70 * time.Second, 24 * time.Hour} {
+		p.add(noon.Add(at), i+1)
 	}
 	if p.MessagesPerMinute != 3 || p.RecipientsPerDay != 1+2+3+4 {
 		t.Errorf("%+v", p)

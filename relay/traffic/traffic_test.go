@@ -37,7 +37,7 @@ func TestDay(t *testing.T) {
 		if len(d.Steps) != Steps || d.Steps[Steps-2] != (Counts{Accepted: 3}) || d.Steps[Steps-1] != (Counts{Refused: 1, Failed: 2}) {
 			t.Errorf("last steps %+v", d.Steps[Steps-3:])
 		}
-		if got := d.Begin.Add(Steps * Step).Sub(time.Now()); got <= 0 || got > Step {
+		if got := time.Until(d.Begin.Add(Steps * Step)); got <= 0 || got > Step {
 			t.Errorf("the last step ends in %s", got)
 		}
 		cancel()
