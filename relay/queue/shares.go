@@ -18,7 +18,7 @@ const (
 	paceTime  = time.Minute // that a message may wait for room, in all: TCP has its client wait meanwhile
 	keptShare = 64          // the part of what is left that is kept for one whose size is not known
 	headRoom  = 16 << 10    // octets that intake may add to what was announced
-	perItem   = 512         // octets of memory that a message takes, about
+	perItem   = 528         // octets of memory that a message takes, about
 	perRcpt   = 400         // and each of its recipients, with what is known of the last attempt
 	perString = 16          // and each string of them, beside its octets
 )

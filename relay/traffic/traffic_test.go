@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,8 +20,11 @@ func sum(d Day) (c Counts) {
 func TestDay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "traffic.json")
+		var mu sync.Mutex
 		total := Counts{Accepted: 100} // of before: not ours
-		r, err := Open(file, func() Counts { return total })
+		counted := func() Counts { mu.Lock(); defer mu.Unlock(); return total }
+		count := func(c Counts) { mu.Lock(); defer mu.Unlock(); total.Add(c) }
+		r, err := Open(file, counted)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -28,10 +32,9 @@ func TestDay(t *testing.T) {
 		done := make(chan struct{})
 		go func() { defer close(done); r.Run(ctx, func(err error) { t.Error(err) }) }()
 
-		total.Accepted += 3
-		time.Sleep(Step)
-		total.Refused++
-		total.Failed += 2
+		count(Counts{Accepted: 3})
+		time.Sleep(Step + time.Millisecond) // behind Run's look, which is at the step's end
+		count(Counts{Refused: 1, Failed: 2})
 		time.Sleep(time.Second)
 		d := r.Day()
 		if len(d.Steps) != Steps || d.Steps[Steps-2] != (Counts{Accepted: 3}) || d.Steps[Steps-1] != (Counts{Refused: 1, Failed: 2}) {
