@@ -22,8 +22,8 @@ import (
 var connectionFaults = []struct {
 	name   string
 	inject func(*faulty) (heal func())
-	met    int                    // this many requests have to meet it
-	still  func(*testing.T, *rig) // what holds while it lasts
+	met    int           // this many requests have to meet it
+	wait   time.Duration // no read is made again before
 }{
 	{name: "the API server is gone", met: 20, inject: func(f *faulty) func() {
 		f.inject(unreachable)
@@ -57,7 +57,7 @@ var connectionFaults = []struct {
 			}
 		}
 	}},
-	{name: "all is answered 429, to try again in a second", met: 20, inject: func(f *faulty) func() {
+	{name: "all is answered 429, to try again in a second", met: 20, wait: time.Second, inject: func(f *faulty) func() {
 		f.inject(throttled(time.Second))
 		f.cut()
 		return func() { f.inject(nil) }
@@ -108,8 +108,11 @@ func TestConnectionFaults(t *testing.T) {
 				}
 				return ""
 			})
-			storm := f.storm()
+			storm, hasty := f.storm(), f.hasty(c.wait)
 			heal()
+			if hasty != "" {
+				t.Errorf("it does not wait as long as it is told, %s: %s", c.wait, hasty)
+			}
 			if storm != "" {
 				t.Errorf("it does not back off: %s", storm)
 			}

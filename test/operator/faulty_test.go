@@ -32,6 +32,7 @@ type faulty struct {
 	rule    rule // nil: all is well
 	streams map[*stream]bool
 	refused map[string][]time.Time // by method and path
+	reads   map[string][]time.Time // of those that were refused, by their whole URL: lists and watches of a resource are others
 	written map[string][]time.Time // what passed and writes
 	answers map[int]int            // of the API server, by status
 }
@@ -49,7 +50,7 @@ func (r *rig) runFaulty(change ...func(*controllers.Options)) (*operator, *fault
 }
 
 func newFaulty() *faulty {
-	return &faulty{streams: map[*stream]bool{}, refused: map[string][]time.Time{}, written: map[string][]time.Time{}, answers: map[int]int{}}
+	return &faulty{streams: map[*stream]bool{}, refused: map[string][]time.Time{}, reads: map[string][]time.Time{}, written: map[string][]time.Time{}, answers: map[int]int{}}
 }
 
 // leader starts an operator that has to be elected, and gives how it ends.
@@ -94,12 +95,15 @@ func (f *faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 	f.mu.Unlock()
 	if rule != nil {
 		if resp, err := rule(r); resp != nil || err != nil {
-			f.note(f.refused, r)
+			f.note(f.refused, r.Method+" "+r.URL.Path)
+			if r.Method == http.MethodGet {
+				f.note(f.reads, r.URL.String())
+			}
 			return resp, err
 		}
 	}
 	if r.Method != http.MethodGet {
-		f.note(f.written, r)
+		f.note(f.written, r.Method+" "+r.URL.Path)
 	}
 	resp, err := f.next.RoundTrip(r)
 	if err == nil {
@@ -117,10 +121,9 @@ func (f *faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-func (f *faulty) note(in map[string][]time.Time, r *http.Request) {
+func (f *faulty) note(in map[string][]time.Time, key string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	key := r.Method + " " + r.URL.Path
 	in[key] = append(in[key], time.Now())
 }
 
@@ -144,6 +147,7 @@ func (f *faulty) inject(to rule) {
 	defer f.mu.Unlock()
 	f.rule = to
 	clear(f.refused)
+	clear(f.reads)
 	clear(f.written)
 	clear(f.answers)
 }
@@ -226,6 +230,20 @@ func (f *faulty) storm() string {
 		for key, at := range in {
 			if took := at[len(at)-1].Sub(at[0]); len(at) > 30+3*int(took.Seconds()) {
 				return fmt.Sprintf("%s: %d times within %s", key, len(at), took)
+			}
+		}
+	}
+	return ""
+}
+
+// hasty names a read that was made again before the time that it was told to wait.
+func (f *faulty) hasty(wait time.Duration) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key, at := range f.reads {
+		for i := 1; i < len(at); i++ {
+			if after := at[i].Sub(at[i-1]); after < wait {
+				return fmt.Sprintf("%s: again after %s", key, after)
 			}
 		}
 	}
