@@ -20,7 +20,7 @@ func newSuggest() *cobra.Command {
 		Long: `Writes SenderPolicies that allow what a relay has seen of its devices, for a person
 to review: devices of one network that behave alike become one rule, with the
 addresses, logins, senders, recipient domains and TLS that were seen, and comments that
-say from what. Nothing is applied. See docs/copiers.md.`,
+say from what. Nothing is applied. See docs/inventory.md.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch enforcement {

@@ -70,11 +70,11 @@ export default defineConfig({
       },
       {
         text: 'For the IT desk',
-        items: pages('', ['What a copier shows', 'replies'], ['Old devices', 'compatibility'], ['Copiers by family', 'copiers/'], ['Failed sessions', 'sessions'], ['Console', 'console']),
+        items: pages('', ['What a copier shows', 'replies'], ['Old devices', 'compatibility'], ['Copiers by family', 'copiers/'], ['Copiers seen', 'inventory'], ['History', 'history'], ['Failed sessions', 'sessions'], ['Console', 'console'], ['kubectl plugin', 'kubectl']),
       },
       {
         text: 'For the security officer',
-        items: pages('', ['Security model', 'security'], ['Who may send what', 'policy'], ['Least privilege', 'least-privilege'], ['Otherwise than Postfix', 'postfix-differences']),
+        items: pages('', ['Security model', 'security'], ['Who may send what', 'policy'], ['Holds', 'holds'], ['Least privilege', 'least-privilege'], ['Otherwise than Postfix', 'postfix-differences']),
       },
       { text: 'Reference', items: pages('', ['The kinds', 'reference/api'], ['Architecture', 'architecture'], ['Development', 'development'], ['Dependencies', 'dependencies']) },
     ],
