@@ -56,6 +56,7 @@ func (c *Copier) Join(d *Copier) {
 	newest.Names = union(newest.Names, other.Names)
 	newest.Listeners = union(newest.Listeners, other.Listeners)
 	newest.Instances = union(newest.Instances, other.Instances)
+	slices.Sort(newest.Instances)
 	if s := other.LastScan; s != nil && (newest.LastScan == nil || s.At.After(newest.LastScan.At)) {
 		newest.LastScan = s
 	}

@@ -39,13 +39,13 @@ func TestTogether(t *testing.T) {
 		"the newest login": {
 			seen(1, func(c *Copier) { c.Auth = Auth{Mechanism: "LOGIN"} }), seen(9, func(c *Copier) { c.Auth = Auth{"PLAIN", "mfp-1", true} }), seen(1, func(c *Copier) { c.Auth = Auth{Mechanism: "LOGIN"} }),
 		},
-		"names, listeners and instances of both, those of the newest first": {
+		"names, listeners and instances of both": {
 			seen(1, func(c *Copier) { c.Names, c.Instances = []string{"B", "A"}, []string{"office-1"} }),
 			seen(9, func(c *Copier) {
 				c.Names, c.Listeners, c.Instances = []string{"A", "C"}, []string{"tls", "smtp"}, []string{"office-0"}
 			}),
 			seen(1, func(c *Copier) {
-				c.Names, c.Listeners, c.Instances = []string{"B", "A", "C"}, []string{"smtp", "tls"}, []string{"office-1", "office-0"}
+				c.Names, c.Listeners, c.Instances = []string{"B", "A", "C"}, []string{"smtp", "tls"}, []string{"office-0", "office-1"}
 			}),
 		},
 		"the last scan and the last refusal, whoever saw them": {

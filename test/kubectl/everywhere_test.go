@@ -36,7 +36,10 @@ func (r *rig) scanAt(instance, device, to string) {
 	first := r.ports["office-0"]
 	r.ports["office-0"] = r.ports[instance] // a test goes to the first
 	defer func() { r.ports["office-0"] = first }()
-	r.run("test", "--relay", "office", "--client", device, "--from", "mfp@copier.test", "--to", to) //nolint:errcheck // what came of it is looked at
+	r.eventually("an instance takes one test each second", func() bool {
+		out, _, err := r.run("test", "--relay", "office", "--client", device, "--from", "mfp@copier.test", "--to", to)
+		return err == nil || strings.Contains(out, "550 ")
+	})
 }
 
 // TestCopiersOfAllInstances: a device that two instances and another relay saw is one
@@ -56,8 +59,8 @@ func TestCopiersOfAllInstances(t *testing.T) {
 		return out
 	}
 	got := all()
-	if len(got) != 2 || got[0].Device != "10.20.3.7" || got[0].Accepted != 3 || !slices.Equal(got[0].Instances, []string{"annex-0", "office-1", "office-0"}) ||
-		got[1].Accepted != 1 || got[1].Refused != 1 || got[1].Refusing() || !slices.Equal(got[1].Instances, []string{"office-1", "office-0"}) {
+	if len(got) != 2 || got[0].Device != "10.20.3.7" || got[0].Accepted != 3 || !slices.Equal(got[0].Instances, []string{"annex-0", "office-0", "office-1"}) ||
+		got[1].Accepted != 1 || got[1].Refused != 1 || got[1].Refusing() || !slices.Equal(got[1].Instances, []string{"office-0", "office-1"}) {
 		t.Errorf("%+v", got)
 	}
 	if of := all("--relay", "office"); len(of) != 2 || of[0].Device != "10.20.3.8" || of[1].Accepted != 2 {
@@ -70,13 +73,13 @@ func TestCopiersOfAllInstances(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	contains(t, "the table", r.ok("copiers"), "DEVICE", "10.20.3.7", "(before its last scan) 550")
-	contains(t, "the wide one", r.ok("copiers", "list", "-o", "wide"), "INSTANCES", "annex-0,office-1,office-0")
+	contains(t, "the wide one", r.ok("copiers", "list", "-o", "wide"), "INSTANCES", "annex-0,office-0,office-1")
 	contains(t, "YAML", r.ok("copiers", "-o", "yaml"), "- accepted: 3\n")
 	rows, err := csv.NewReader(strings.NewReader(r.ok("copiers", "-o", "csv"))).ReadAll()
 	if err != nil || len(rows) != 3 || rows[1][0] != "10.20.3.7" {
 		t.Errorf("%v %q", err, rows)
 	}
-	contains(t, "one", r.ok("copiers", "show", "10.20.3.7"), "3 scans accepted", "annex-0, office-1, office-0")
+	contains(t, "one", r.ok("copiers", "show", "10.20.3.7"), "3 scans accepted", "annex-0, office-0, office-1")
 	if _, _, err := r.run("copiers", "show", "10.1.1.1"); err == nil || !strings.Contains(err.Error(), "10.1.1.1: no such device is known") {
 		t.Errorf("one that nobody knows: %v", err)
 	}
@@ -102,9 +105,10 @@ func TestMessagesOfAllInstances(t *testing.T) {
 	r.scanAt("office-1", "10.20.3.7", "pat@elsewhere.example")
 	want = append([]string{"pat@elsewhere.example"}, want...)
 
+	// The instances look themselves whether they would relay for anybody: only the device counts.
 	all := func(args ...string) (out []history.Entry, to []string) {
 		t.Helper()
-		r.must(json.Unmarshal([]byte(r.ok(append([]string{"messages", "list", "-o", "json"}, args...)...)), &out))
+		r.must(json.Unmarshal([]byte(r.ok(append([]string{"messages", "list", "-o", "json", "--client", "10.20.3.7"}, args...)...)), &out))
 		for _, e := range out {
 			to = append(to, e.Recipients[0].Address)
 		}
@@ -114,7 +118,7 @@ func TestMessagesOfAllInstances(t *testing.T) {
 	if !slices.Equal(to, want) || entries[0].Kind != history.Refusal || entries[0].Instance != "office-1" || entries[1].Instance != "annex-0" || entries[2].Instance != "office-0" {
 		t.Fatalf("%q %+v", to, entries)
 	}
-	for args, n := range map[string]int{"--limit 3": 3, "--limit 0": 6, "--relay office": 5, "--kind refusal": 1, "--recipient b@corp.example": 1, "--text X@corp": 1, "--since 1h": 6, "--client 10.30.0.0/16": 0} {
+	for args, n := range map[string]int{"--limit 3": 3, "--limit 0": 6, "--relay office": 5, "--kind refusal": 1, "--recipient b@corp.example": 1, "--text ELSEWHERE": 1, "--since 1h": 6, "--client 10.30.0.0/16": 0} {
 		if _, to := all(strings.Fields(args)...); len(to) != n {
 			t.Errorf("%s: %q, want %d", args, to, n)
 		}
@@ -132,7 +136,7 @@ func TestMessagesOfAllInstances(t *testing.T) {
 		t.Errorf("one that nobody knows: %v", err)
 	}
 	// What no instance can answer is an error, and not an empty list.
-	if out, _, err := r.run("messages", "list", "--sender", "a@b@c"); err == nil || out != "" || !strings.Contains(err.Error(), "annex-0, instance office-0, instance office-1: sender") {
+	if out, _, err := r.run("messages", "list", "--client", "10.20.0.0/99"); err == nil || out != "" || !strings.Contains(err.Error(), "annex-0, instance office-0, instance office-1: client \"10.20.0.0/99\"") {
 		t.Errorf("%s %v", out, err)
 	}
 	if _, _, err := r.run("messages", "list", "-o", "csv"); err == nil {
@@ -146,7 +150,7 @@ func TestOneThatDoesNotAnswer(t *testing.T) {
 	r.scanAt("office-1", "10.20.3.7", "pat@corp.example")
 	id := func() string {
 		var all []history.Entry
-		r.must(json.Unmarshal([]byte(r.ok("messages", "list", "--json")), &all))
+		r.must(json.Unmarshal([]byte(r.ok("messages", "list", "--kind", "message", "--json")), &all))
 		return all[0].ID
 	}()
 	gone := httptest.NewServer(http.NotFoundHandler())
@@ -182,9 +186,11 @@ func TestHostileInstance(t *testing.T) {
 	r := newRig(t, 1)
 	const bad = "=HYPERLINK(1)\x1b[2J\u009b31m\u202eevil\r\nFORGED\x7f\U000e0001"
 	copier := inventory.Copier{Device: bad, Address: bad, Names: []string{bad}, Listeners: []string{bad}, LastRefusal: &inventory.Refusal{Kind: bad, Reply: bad, Why: bad}, TLS: inventory.TLS{Version: bad, Cipher: bad}}
+	other := copier
+	other.Device = "10.20.3.7"
 	entry := history.Entry{ID: bad, Kind: history.Kind(bad), State: history.State(bad), HELO: bad, Client: bad, Sender: bad, Recipients: []history.Recipient{{Address: bad}}, RecipientCount: 1, Reply: bad, Upstreams: []string{bad}}
 	answers := map[string]any{
-		"/copiers":     inventory.Page{Copiers: []inventory.Copier{copier}},
+		"/copiers":     inventory.Page{Copiers: []inventory.Copier{other, copier}},
 		"/messages":    history.Page{Entries: []history.Entry{entry}},
 		"/messages/id": history.Detail{Entry: entry, Events: []history.Event{{Event: bad, By: bad, Text: bad, Results: []history.Result{{Outcome: bad, Text: bad, Remote: bad, Remedy: bad}}}}},
 	}
@@ -217,12 +223,12 @@ func TestHostileInstance(t *testing.T) {
 		safe(command, out)
 	}
 	rows, err := csv.NewReader(strings.NewReader(r.ok("copiers", "-o", "csv"))).ReadAll()
-	if err != nil || len(rows) != 2 || !strings.HasPrefix(rows[1][0], "'=") {
+	if err != nil || len(rows) != 3 || !strings.HasPrefix(rows[2][0], "'=") {
 		t.Errorf("%v %q", err, rows)
 	}
 	var back []inventory.Copier
-	if err := json.Unmarshal([]byte(r.ok("copiers", "-o", "json")), &back); err != nil || back[0].Device != bad {
-		t.Errorf("%v: JSON gives %+q", err, back)
+	if err := json.Unmarshal([]byte(r.ok("copiers", "-o", "json")), &back); err != nil || back[1].Device != bad {
+		t.Errorf("%v: JSON gives %+v", err, back)
 	}
 	_, _, err = r.run("messages", "show", "other")
 	if err == nil {
