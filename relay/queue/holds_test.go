@@ -87,6 +87,7 @@ func TestWhomAHoldKeeps(t *testing.T) {
 	}{
 		{"a device", plan.Hold{Networks: []netip.Prefix{device}}, []*Message{self, mapped, hidden, null}, []*Message{other, notice}},
 		{"a login", plan.Hold{Users: []string{"mfp-1"}}, []*Message{user}, []*Message{self, hidden}},
+		{"a login in another case", plan.Hold{Users: []string{"MFP-1"}}, []*Message{user}, []*Message{self, hidden}},
 		{"a sender domain", plan.Hold{Senders: []envelope.Pattern{domain}}, []*Message{self, other, user}, []*Message{elsewhere, null, notice}},
 		{"all must match", plan.Hold{Networks: []netip.Prefix{device}, Users: []string{"mfp-1"}}, []*Message{user}, []*Message{self, other}},
 		{"nobody", plan.Hold{}, nil, []*Message{self, user, hidden}},
