@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"reflect"
-	"slices"
 
 	"github.com/printerrelay/printer-relay/relay/message"
 	"github.com/printerrelay/printer-relay/relay/plan"
@@ -94,17 +92,4 @@ func knowsUser(pl *plan.Plan, src secrets.Source, user string) bool {
 		}
 	}
 	return false
-}
-
-// withHolds is pl with the holds of another plan besides its own. Those that it has
-// are not had twice: what cannot be applied is tried again and again.
-func withHolds(pl *plan.Plan, holds []plan.Hold) *plan.Plan {
-	more := *pl
-	more.Holds = slices.Clone(pl.Holds)
-	for i := range holds {
-		if !slices.ContainsFunc(more.Holds, func(h plan.Hold) bool { return reflect.DeepEqual(h, holds[i]) }) {
-			more.Holds = append(more.Holds, holds[i])
-		}
-	}
-	return &more
 }
