@@ -165,7 +165,7 @@ func (c *chaos) scale(t *testing.T) {
 		c.Kubectl(t, "patch", "-n", namespace, "printerrelay/"+office, "--type=merge", "-p", fmt.Sprintf(`{"spec": {"replicas": %d}}`, n))
 		c.Eventually(t, namespace, fmt.Sprintf("%d instances", n), func() bool {
 			out, err := c.Try(t, "", c.Script, "kubectl", "get", "deployments", "-n", namespace, "-l", "app.kubernetes.io/instance="+office, "-o", "name")
-			return err == nil && len(strings.Fields(out)) == n
+			return err == nil && len(strings.Fields(out)) == n && len(c.Pods(t, namespace, office)) == n // a Pod that ends outlasts its Deployment
 		})
 		c.well(t)
 	}
