@@ -272,20 +272,15 @@ func (in *instance) heldBy() map[string]int {
 }
 
 // apply brings the relay to another plan without a restart. If it cannot be
-// had as a whole the one before stays, with the new Secrets and holds, and without
-// intake if the new one has none: neither a revoked password nor the kill switch waits
-// for a port.
+// had as a whole the one before stays, with the new Secrets and all that the new one
+// stops: neither a revoked password nor the kill switch waits for a port.
 func (in *instance) apply(pl *plan.Plan, src secrets.Source) error {
 	old := in.plan.Load()
 	in.secrets.Store(&src)
 	err := in.run(pl, src)
 	if err != nil {
 		err = fmt.Errorf("PrinterRelay %s: %w", key(pl), err)
-		if pl.Intake == plan.IntakeRefuse {
-			old = refusing(old)
-		}
-		old = withHolds(old, pl.Holds)
-		pl = old
+		pl = stopping(old, pl)
 		if back := in.run(pl, src); back != nil {
 			in.log.Error("going back to the last good plan", "cause", back)
 		}

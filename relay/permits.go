@@ -93,10 +93,3 @@ func knowsUser(pl *plan.Plan, src secrets.Source, user string) bool {
 	}
 	return false
 }
-
-// withHolds is pl with the holds of another plan besides its own.
-func withHolds(pl *plan.Plan, holds []plan.Hold) *plan.Plan {
-	more := *pl
-	more.Holds = append(more.Holds[:len(more.Holds):len(more.Holds)], holds...)
-	return &more
-}

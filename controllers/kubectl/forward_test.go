@@ -163,7 +163,7 @@ func TestNetworkOf(t *testing.T) {
 
 func TestHoldNames(t *testing.T) {
 	for in, want := range map[string]string{"10.20.3.7": "device-10-20-3-7", "2001:db8::7": "device-2001-db8-7", strings.Repeat("x.", 80): "device-" + strings.TrimSuffix(strings.Repeat("x-", 28), "-")} {
-		if got := holdName("device", in); got != want {
+		if got, _ := holdNames("device", in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}

@@ -2,6 +2,7 @@ package kubectl
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -54,11 +55,15 @@ func (f *flags) resume() *cobra.Command {
 		Short: "End a suspension; --release lets what was held go",
 		Args:  cobra.ExactArgs(2), ValidArgsFunction: f.subjects,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			err := f.change(cmd, args[0], args[1], func(_ *cluster, _ string, o client.Object) error { return resumed(o, args[0], args[1]) })
+			name := ""
+			err := f.change(cmd, args[0], args[1], func(_ *cluster, _ string, o client.Object) (err error) {
+				name, err = resumed(o, args[0], args[1])
+				return err
+			})
 			if err != nil || args[0] == "upstream" || args[0] == "relay" {
 				return err
 			}
-			out, name := cmd.OutOrStdout(), holdName(args[0], args[1])
+			out := cmd.OutOrStdout()
 			if !release {
 				fmt.Fprintf(out, "what was held stays held: kubectl printer-relay queue release --held-by %s\n", name)
 				return nil
@@ -136,10 +141,48 @@ func keeper(o client.Object) string {
 
 var noLabel = regexp.MustCompile(`[^a-z0-9]+`)
 
-// holdName is that of the hold on a subject.
-func holdName(subject, name string) string {
+// holdNames are those that the hold on a subject may have: one that people read
+// easily, and where another subject's has that, as mfp.1 and mfp-1 would, one that
+// tells them apart.
+func holdNames(subject, name string) (short, long string) {
 	s := subject + "-" + noLabel.ReplaceAllString(strings.ToLower(name), "-")
-	return strings.Trim(s[:min(len(s), 63)], "-")
+	short = strings.Trim(s[:min(len(s), 63)], "-")
+	sum := sha256.Sum256([]byte(subject + " " + name))
+	return short, fmt.Sprintf("%s-%x", strings.TrimRight(short[:min(len(short), 54)], "-"), sum[:4])
+}
+
+// holdOn is the hold on a subject, and where it stands among those of a relay; below
+// 0: it does not, and the name is one that is free.
+func holdOn(r *v1alpha1.PrinterRelay, subject, name string) (h v1alpha1.Hold, at int, err error) {
+	switch subject {
+	case "device":
+		n, err := networkOf(name)
+		if err != nil {
+			return h, -1, err
+		}
+		h.ClientNetworks = []v1alpha1.CIDR{v1alpha1.CIDR(n)}
+	case "login":
+		h.Users = []string{name}
+	case "domain":
+		h.Senders = []v1alpha1.AddressPattern{v1alpha1.AddressPattern("*@" + strings.TrimPrefix(name, "*@"))}
+	}
+	short, long := holdNames(subject, name)
+	named := func(name string) int {
+		return slices.IndexFunc(r.Spec.Holds, func(x v1alpha1.Hold) bool { return x.Name == name })
+	}
+	for _, h.Name = range []string{short, long} {
+		at = named(h.Name)
+		if at < 0 {
+			continue
+		}
+		if x := &r.Spec.Holds[at]; slices.Equal(x.ClientNetworks, h.ClientNetworks) && slices.Equal(x.Users, h.Users) && slices.Equal(x.Senders, h.Senders) {
+			return h, at, nil
+		}
+	}
+	if h.Name = short; named(short) >= 0 {
+		h.Name = long
+	}
+	return h, -1, nil
 }
 
 // suspended changes the object as the subject asks.
@@ -158,43 +201,41 @@ func suspended(o client.Object, subject, name, reason string, refuse bool) error
 		annotate(r, reason)
 		return nil
 	}
-	h := v1alpha1.Hold{Name: holdName(subject, name), Reason: reason[:min(len(reason), 200)]}
-	switch subject {
-	case "device":
-		n, err := networkOf(name)
-		if err != nil {
-			return err
-		}
-		h.ClientNetworks = []v1alpha1.CIDR{v1alpha1.CIDR(n)}
-	case "login":
-		h.Users = []string{name}
-	case "domain":
-		h.Senders = []v1alpha1.AddressPattern{v1alpha1.AddressPattern("*@" + strings.TrimPrefix(name, "*@"))}
+	h, at, err := holdOn(r, subject, name)
+	if err != nil {
+		return err
 	}
-	r.Spec.Holds = slices.DeleteFunc(r.Spec.Holds, func(x v1alpha1.Hold) bool { return x.Name == h.Name })
-	r.Spec.Holds = append(r.Spec.Holds, h)
+	if h.Reason = reason[:min(len(reason), 200)]; at < 0 {
+		r.Spec.Holds = append(r.Spec.Holds, h)
+	} else {
+		r.Spec.Holds[at] = h
+	}
 	return nil
 }
 
-// resumed takes back what suspended did.
-func resumed(o client.Object, subject, name string) error {
+// resumed takes back what suspended did, and gives the name of the hold, if that was one.
+func resumed(o client.Object, subject, name string) (hold string, err error) {
 	if u, ok := o.(*v1alpha1.MailUpstream); ok {
 		u.Spec.Suspend = false
 		annotate(u, "")
-		return nil
+		return "", nil
 	}
 	r := o.(*v1alpha1.PrinterRelay)
 	if subject == "relay" {
 		r.Spec.Intake = v1alpha1.IntakeAccept
 		annotate(r, "")
-		return nil
+		return "", nil
 	}
-	left := slices.DeleteFunc(slices.Clone(r.Spec.Holds), func(x v1alpha1.Hold) bool { return x.Name == holdName(subject, name) })
-	if len(left) == len(r.Spec.Holds) {
-		return fmt.Errorf("PrinterRelay %s/%s has no hold %q: spec.holds names those that it has", r.Namespace, r.Name, holdName(subject, name))
+	h, at, err := holdOn(r, subject, name)
+	if err != nil {
+		return "", err
 	}
-	r.Spec.Holds = left
-	return nil
+	if at < 0 {
+		short, _ := holdNames(subject, name)
+		return "", fmt.Errorf("PrinterRelay %s/%s has no hold %q for that alone: spec.holds names those that it has", r.Namespace, r.Name, short)
+	}
+	r.Spec.Holds = slices.Delete(slices.Clone(r.Spec.Holds), at, at+1)
+	return h.Name, nil
 }
 
 // suspendedAnnotation says why and by whom an object is suspended.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/inventory"
+	"github.com/printerrelay/printer-relay/relay/queue"
 )
 
 // Copiers are the devices that a relay has seen. *inventory.Store implements it.
@@ -73,7 +74,7 @@ func (s *Server) copierRoutes(mux *http.ServeMux) {
 		if err := all.Forget(a); err != nil {
 			return fmt.Errorf("%s: %w", a, err)
 		}
-		s.Log.Info("a copier was forgotten by hand", "device", a.String(), "from", r.RemoteAddr)
+		s.Log.Info("a copier was forgotten by hand", "device", a.String(), "from", r.RemoteAddr, "by", queue.PersonOf(r.Context()).Name)
 		writeJSON(w, struct{}{})
 		return nil
 	}))

@@ -1,9 +1,11 @@
 package admin
 
 import (
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
@@ -140,6 +142,16 @@ func TestCopierClient(t *testing.T) {
 	f2 := inventory.Filter{Refused: true, Legacy: true, DryRun: true, Network: netip.MustParsePrefix("10.0.0.0/8"), Name: "x", Since: time.Unix(5, 7).UTC(), Limit: 9, Cursor: "1-2"}
 	if got, err := CopierFilter(CopierQuery(f2)); err != nil || !reflect.DeepEqual(got, f2) {
 		t.Errorf("%v %+v, was %+v", err, got, f2)
+	}
+}
+
+func TestWhoForgotACopierIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	c := config(visited("ns/a", 3))
+	c.Log = slog.New(slog.NewTextHandler(&log, nil))
+	ask(c, "DELETE", "/copiers/10.20.1.1")
+	if !strings.Contains(log.String(), "device=10.20.1.1 from=127.0.0.1:40000 by=loopback") {
+		t.Errorf("log: %s", &log)
 	}
 }
 

@@ -89,3 +89,13 @@ func TestSend(t *testing.T) {
 		})
 	}
 }
+
+// A listener where TLS comes first is tried as any other.
+func TestSendWhereTLSComesFirst(t *testing.T) {
+	r := start(t, folder(t, "office.yaml", strings.Replace(sending, "port: 2525,", "port: 2525, tls: {mode: Implicit},", 1)), t.TempDir())
+	got := command(t, "send", "--admin", r.admin, "--to", "pat@corp.example", "--client", "10.20.3.7", "--from", "mfp@copier.test")
+	if got.code != 0 {
+		t.Errorf("exit status %d: %s", got.code, got.stderr)
+	}
+	contains(t, "the steps", got.out, "ok      tls        TLS 1.3\nok      connect ", "ok      message    250 ", "ok      upstream   a: ")
+}

@@ -324,6 +324,22 @@ func TestPartial(t *testing.T) {
 	}
 }
 
+// What an instance says need not be so: of a Pod that was broken into each page is made
+// all the same.
+func TestAnswersThatCannotBe(t *testing.T) {
+	docs := answers{
+		"state": admin.State{}, "traffic": traffic.Day{Steps: make([]traffic.Counts, 3)}, "copiers": inventory.Page{Next: "1-x"}, "queue": queue.Page{Next: "x"},
+		"messages": history.Page{Next: "x"}, "sessions": admin.FailedDevices{},
+	}
+	s := world{relays: []Relay{{Namespace: "a", Name: "b", Instances: []Instance{{Name: "b-0", Ask: docs.ask}}}}}
+	c := consoleOf(s)
+	for _, page := range []string{"", "relays/a/b/", "relays/a/b/copiers", "relays/a/b/queue", "relays/a/b/messages", "relays/a/b/sessions", "relays/a/b/upstreams"} {
+		if w := get(c, "GET", Root+page); w.Code != 200 {
+			t.Errorf("%q: %d", page, w.Code)
+		}
+	}
+}
+
 func TestHealth(t *testing.T) {
 	well := admin.RelayState{Ready: true, Intake: "Accept"}
 	for name, tc := range map[string]struct {

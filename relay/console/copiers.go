@@ -59,7 +59,7 @@ func (c *Console) copiers(r *http.Request, v *view) error {
 		}
 	}
 	out.Rows = together(all)
-	if len(out.Rows) > perPage || more {
+	if len(out.Rows) > perPage || more && len(out.Rows) > 0 { // what an instance says need not be so
 		out.Rows = out.Rows[:min(len(out.Rows), perPage)]
 		last := &out.Rows[len(out.Rows)-1]
 		out.Next = strconv.FormatInt(last.Last.UnixNano(), 10) + "-" + last.Device

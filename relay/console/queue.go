@@ -65,7 +65,7 @@ func (c *Console) queue(r *http.Request, v *view) error {
 		more = more || a.value.Next != ""
 	}
 	slices.SortStableFunc(out.Rows, func(a, b queueRow) int { return strings.Compare(a.ID, b.ID) })
-	if more || len(out.Rows) > perPage {
+	if len(out.Rows) > perPage || more && len(out.Rows) > 0 { // what an instance says need not be so
 		out.Rows = out.Rows[:min(len(out.Rows), perPage)]
 		out.Next = out.Rows[len(out.Rows)-1].ID
 	}

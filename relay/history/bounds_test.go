@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/netip"
 	"os"
@@ -252,6 +253,54 @@ func TestForget(t *testing.T) {
 			w.Errorf("the address still lies in the file (%v)", err)
 		}
 		w.show(w.arrive(1000))
+	})
+}
+
+// Who breaks off an erasure has what was erased by then out of the file all the same.
+func TestForgetThatIsBrokenOff(t *testing.T) {
+	inWorld(t, month, func(w *world) {
+		for i := range 600 {
+			w.arrive(i)
+		}
+		w.list(Filter{})
+		ctx, cancel := context.WithCancel(w.Context())
+		cancel()
+		n := 0
+		err := w.s.request(w.Context(), func() (err error) {
+			n, err = w.s.forget(ctx, Filter{Recipient: anna.String()})
+			return err
+		})
+		if err == nil || n == 0 || n == 600 {
+			w.Fatalf("%d erased, %v: want some", n, err)
+		}
+		left := w.list(Filter{Limit: 1000})
+		if len(left) != 600-n {
+			w.Errorf("%d left of 600, and %d erased", len(left), n)
+		}
+		b, err := os.ReadFile(filepath.Join(w.dir, fileName))
+		if got := bytes.Count(b, []byte(anna.Local)); err != nil || got != len(left) {
+			w.Errorf("%d in the file, %d left (%v)", got, len(left), err)
+		}
+	})
+}
+
+// What could not be written yet would come into the history behind the erasure.
+func TestForgetWhileNothingCanBeWritten(t *testing.T) {
+	inWorld(t, month, func(w *world) {
+		w.show(w.arrive(1))
+		w.setFree(0)
+		w.arrive(2)
+		if n, err := w.s.Forget(w.Context(), Filter{Recipient: anna.String()}); err == nil || n != 0 {
+			w.Errorf("%d erased, %v", n, err)
+		}
+		w.setFree(1 << 40)
+		time.Sleep(time.Minute)
+		if n, err := w.s.Forget(w.Context(), Filter{Recipient: anna.String()}); err != nil || n != 2 {
+			w.Errorf("%d erased, %v", n, err)
+		}
+		if got := w.list(Filter{}); len(got) != 0 {
+			w.Errorf("%+v", got)
+		}
 	})
 }
 

@@ -18,29 +18,46 @@ var ErrForgetsAll = errors.New("say what is to be forgotten: --sender, --recipie
 // Forget erases the entries of f for good, and gives how many: the file is written
 // anew without them, since a database only marks what it deletes as free. It takes as
 // much room again meanwhile.
-func (s *Store) Forget(ctx context.Context, f Filter) (n int, err error) {
+func (s *Store) Forget(ctx context.Context, f Filter) (int, error) {
 	if err := forgettable(f); err != nil {
 		return 0, err
 	}
-	asked := s.request(ctx, func() error {
-		d := s.db.Load()
-		if d == nil {
-			return s.off()
-		}
-		if n, err = d.forget(ctx, f); err != nil || n == 0 {
-			return err
-		}
-		clear(s.recent.same) // their entries may be gone
-		s.db.Store(nil)
-		next, err := d.rewrite(s.o.Dir)
-		if next == nil {
-			s.trouble(err)
-			return err
-		}
-		s.db.Store(next)
+	erased := make(chan int, 1) // who asks may be gone before it is done
+	err := s.request(ctx, func() error {
+		n, err := s.forget(ctx, f)
+		erased <- n
 		return err
 	})
-	return n, asked
+	select {
+	case n := <-erased:
+		return n, err
+	default:
+		return 0, err
+	}
+}
+
+// forget is Forget, of Run. What it has erased when ctx ends is out of the file too.
+func (s *Store) forget(ctx context.Context, f Filter) (int, error) {
+	d := s.db.Load()
+	if d == nil {
+		return 0, s.off()
+	}
+	if len(s.pending.entries) > 0 {
+		return 0, fmt.Errorf("what happened last cannot be written, and would come behind what is erased: %s: try again when it can", s.Problem())
+	}
+	n, err := d.forget(ctx, f)
+	if n == 0 {
+		return 0, err
+	}
+	clear(s.recent.same) // their entries may be gone
+	s.db.Store(nil)
+	next, rerr := d.rewrite(s.o.Dir)
+	if next == nil {
+		s.trouble(rerr)
+	} else {
+		s.db.Store(next)
+	}
+	return n, errors.Join(err, rerr)
 }
 
 func forgettable(f Filter) error {
@@ -140,12 +157,12 @@ func (s *Stored) Forget(ctx context.Context, f Filter) (int, error) {
 		return 0, err
 	}
 	n, err := s.d.forget(ctx, f)
-	if err != nil || n == 0 {
+	if n == 0 {
 		return n, err
 	}
-	next, err := s.d.rewrite(s.dir)
+	next, rerr := s.d.rewrite(s.dir)
 	if next != nil {
 		s.d = next
 	}
-	return n, err
+	return n, errors.Join(err, rerr)
 }

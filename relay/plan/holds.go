@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/policy"
@@ -40,13 +41,14 @@ func (c *compiler) holds(self at) {
 
 // Matches tells whether the hold keeps the mail of a client from a sender. Of a
 // client with a hidden address nobody can say that it is in none of the networks:
-// it is kept, since what is held is not lost.
+// it is kept, since what is held is not lost. A login is meant in whatever case it is
+// written, as it is when a device logs in.
 func (h *Hold) Matches(c policy.Client, sender envelope.Address) bool {
 	if len(h.Networks)+len(h.Users)+len(h.Senders) == 0 {
 		return false
 	}
 	return (len(h.Networks) == 0 || c.Hidden || containsAddr(h.Networks, c.Addr)) &&
-		(len(h.Users) == 0 || slices.Contains(h.Users, c.User)) &&
+		(len(h.Users) == 0 || slices.ContainsFunc(h.Users, func(u string) bool { return strings.EqualFold(u, c.User) })) &&
 		(len(h.Senders) == 0 || envelope.MatchAny(h.Senders, sender))
 }
 

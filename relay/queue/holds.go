@@ -40,23 +40,38 @@ func HoldName(held string) string {
 	return name
 }
 
-// holdOf gives the hold that keeps m back; nil: none does. What the relay writes
-// itself is nobody's mail.
-func (r *routing) holdOf(m *Message) *plan.Hold {
+// holdOf gives the first hold that keeps m back, of those that it was not released
+// past; nil: none does. What the relay writes itself is nobody's mail.
+func (r *routing) holdOf(m *Message, past string) *plan.Hold {
 	if len(r.Holds) == 0 || m.DSNOf != "" {
 		return nil
 	}
-	return plan.FirstHold(r.Holds, policy.Client{Addr: m.Client.Addr, Hidden: m.Client.Hidden, User: m.Client.User}, m.Sender)
+	c := policy.Client{Addr: m.Client.Addr, Hidden: m.Client.Hidden, User: m.Client.User}
+	for i := range r.Holds {
+		if h := &r.Holds[i]; h.Matches(c, m.Sender) && !isPast(past, h.Name) {
+			return h
+		}
+	}
+	return nil
 }
 
-// keepBack holds it where the manifests say so, unless a person released it past
-// that hold. It wants q.mu held, and it not locked.
+// holdsOf are the names of all that holdOf would give, one behind the other, with
+// commas between.
+func (r *routing) holdsOf(m *Message, past string) (names string) {
+	for h := r.holdOf(m, past); h != nil; h = r.holdOf(m, past) {
+		names, past = alsoPast(names, h.Name), alsoPast(past, h.Name)
+	}
+	return names
+}
+
+// keepBack holds it where the manifests say so, by a hold past which no person
+// released it. It wants q.mu held, and it not locked.
 func (q *Queue) keepBack(it *item) {
 	if it.held != "" || it.ended != 0 || it.giveUp != "" || it.removed {
 		return
 	}
-	h := q.routing.holdOf(it.msg)
-	if h == nil || it.passed(h.Name) {
+	h := q.routing.holdOf(it.msg, it.past)
+	if h == nil {
 		return
 	}
 	it.held, it.unkept = q.strs.get(holdText(h)), true
@@ -64,10 +79,13 @@ func (q *Queue) keepBack(it *item) {
 	q.log.Warn("held", "id", it.msg.ID, "hold", h.Name, "client", it.msg.Client.text(), "user", it.msg.Client.User, "sender", it.msg.Sender.String())
 }
 
-// passed tells whether it was released past a hold.
-func (it *item) passed(hold string) bool {
-	return it.past != "" && slices.Contains(strings.Split(it.past, ","), hold)
+// isPast tells whether past, as item has it, names a hold.
+func isPast(past, hold string) bool {
+	return past != "" && slices.Contains(strings.Split(past, ","), hold)
 }
+
+// alsoPast is past with others behind it.
+func alsoPast(past, holds string) string { return strings.Trim(past+","+holds, ",") }
 
 // Person is who changes the queue by hand.
 type Person struct {
@@ -128,7 +146,7 @@ type question struct {
 // forbids says why a message may not be changed; empty: it may. It wants q.mu held
 // and it locked, and gives q.mu up while it asks.
 func (q *Queue) forbids(it *item, ask *question) string {
-	if h := q.routing.holdOf(it.msg); h != nil && ask.holds {
+	if h := q.routing.holdOf(it.msg, it.past); h != nil && ask.holds {
 		return "hold " + h.Name + " still keeps it: take it out of spec.holds first"
 	}
 	if up := q.routing.Upstreams[ask.to]; up != nil {

@@ -87,18 +87,19 @@ func TestWhomAHoldKeeps(t *testing.T) {
 	}{
 		{"a device", plan.Hold{Networks: []netip.Prefix{device}}, []*Message{self, mapped, hidden, null}, []*Message{other, notice}},
 		{"a login", plan.Hold{Users: []string{"mfp-1"}}, []*Message{user}, []*Message{self, hidden}},
+		{"a login in another case", plan.Hold{Users: []string{"MFP-1"}}, []*Message{user}, []*Message{self, hidden}},
 		{"a sender domain", plan.Hold{Senders: []envelope.Pattern{domain}}, []*Message{self, other, user}, []*Message{elsewhere, null, notice}},
 		{"all must match", plan.Hold{Networks: []netip.Prefix{device}, Users: []string{"mfp-1"}}, []*Message{user}, []*Message{self, other}},
 		{"nobody", plan.Hold{}, nil, []*Message{self, user, hidden}},
 	} {
 		r := &routing{Settings: Settings{Holds: []plan.Hold{c.hold}}}
 		for _, m := range c.keep {
-			if r.holdOf(m) == nil {
+			if r.holdOf(m, "") == nil {
 				t.Errorf("%s: %+v is not held", c.name, m.Origin)
 			}
 		}
 		for _, m := range c.free {
-			if r.holdOf(m) != nil {
+			if r.holdOf(m, "") != nil {
 				t.Errorf("%s: %+v is held", c.name, m.Origin)
 			}
 		}
@@ -185,6 +186,54 @@ func TestReleasePastAHold(t *testing.T) {
 		r.update(s)
 		r.wantState(id, Held)
 		r.wantReason(id, "hold again: ticket 4711")
+	})
+}
+
+// Who is released past one hold is kept by any other that means it too, in whatever
+// order they stand; and one that is released by force goes past all that there are.
+func TestReleasedPastOneOfTwoHolds(t *testing.T) {
+	inBubble(t, holding(), func(r *rig) {
+		r.up.say(always(greylisted))
+		id := r.send(message("x@corp.example")).ID
+		force := WithPerson(r.Context(), Person{Override: true})
+		r.wantChanged(id)(r.q.Release(force, Filter{IDs: []string{id}}))
+		synctest.Wait()
+		r.wantState(id, Deferred)
+		both := holding()
+		both.Holds = append(both.Holds, plan.Hold{Name: "second", Networks: both.Holds[0].Networks})
+		r.update(both)
+		r.wantReason(id, "hold second")
+		r.wantKept(id, "hold second still keeps it")(r.q.Release(r.Context(), Filter{HeldBy: "second"}))
+		third := both
+		third.Holds = append(third.Holds[:2:2], plan.Hold{Name: "third", Networks: both.Holds[0].Networks})
+		r.update(third)
+		r.wantChanged(id)(r.q.Release(force, Filter{IDs: []string{id}}))
+		synctest.Wait()
+		r.restart()
+		r.wantState(id, Deferred)
+	})
+}
+
+// A hold that comes while a release asks the policy keeps the message: nobody has
+// released it past that one.
+func TestAHoldThatComesWhileAReleaseAsks(t *testing.T) {
+	inBubble(t, settings(), func(r *rig) {
+		r.stop()
+		r.options = func(o *Options) {
+			o.Permits = func(*Message) error {
+				r.q.Update(holding())
+				return nil
+			}
+		}
+		r.start()
+		m := message("x@corp.example")
+		m.Held = "rule office/mfps holds"
+		id := r.send(m).ID
+		r.wantChanged(id)(r.q.Release(r.Context(), Filter{IDs: []string{id}}))
+		r.pass(time.Hour)
+		r.wantState(id, Held)
+		r.wantReason(id, stolen)
+		r.wantTried()
 	})
 }
 

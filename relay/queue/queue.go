@@ -293,7 +293,7 @@ func (q *Queue) reserve(m *Message) bool {
 		return false
 	}
 	q.coming++
-	if h := q.routing.holdOf(m); h != nil {
+	if h := q.routing.holdOf(m, ""); h != nil {
 		m.Held = holdText(h)
 	}
 	return true

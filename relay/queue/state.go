@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"hash/maphash"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/upstream"
@@ -138,7 +137,7 @@ type record struct {
 	Results  []result  `json:"results,omitempty"`
 	Told     bool      `json:"told,omitempty"` // what failed so far needs no notification any more
 	Held     string    `json:"held,omitempty"`
-	Past     string    `json:"past,omitempty"` // the hold that it is released past
+	Past     string    `json:"past,omitempty"` // names of the holds that it is released past, with commas between
 	By       string    `json:"by,omitempty"`   // the person who did it
 	Text     string    `json:"text,omitempty"`
 }
@@ -214,9 +213,7 @@ func (it *item) apply(r *record, s *strs) {
 		it.attempts = max(it.attempts, r.Number)
 	case evRelease:
 		it.release(at)
-		if r.Past != "" && !it.passed(r.Past) {
-			it.past = s.get(strings.Trim(it.past+","+r.Past, ","))
-		}
+		it.past = s.get(alsoPast(it.past, r.Past))
 	case evRetry:
 		it.retry(at)
 	case evReroute:

@@ -56,8 +56,8 @@ func (q *Queue) Release(ctx context.Context, f Filter) ([]string, error) {
 			return nil
 		}
 		rec := &record{At: now, Event: evRelease}
-		if h := q.routing.holdOf(it.msg); h != nil { // a person overrides it
-			rec.Past = h.Name
+		if PersonOf(ctx).Override { // who does not is held again by a hold that came while the policy was asked
+			rec.Past = q.routing.holdsOf(it.msg, it.past)
 		}
 		return &step{rec: rec}
 	})

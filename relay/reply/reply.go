@@ -54,11 +54,12 @@ func Printable(s string) string {
 	}, strings.ToValidUTF8(s, "?"))
 }
 
-// Line makes s safe for one line of a reply or a log: control characters
-// become spaces and it is cut to n octets, at a character's border.
+// Line makes s safe for one line of a reply, a log or a terminal: control characters,
+// and what ends lines or turns them around, become spaces, and it is cut to n octets,
+// at a character's border.
 func Line(s string, n int) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if r < ' ' || r >= 0x7f && steers(r) {
 			return ' '
 		}
 		return r
@@ -68,4 +69,11 @@ func Line(s string, n int) string {
 		s = strings.ToValidUTF8(s, "")
 	}
 	return strings.TrimSpace(s)
+}
+
+// steers tells whether a terminal takes a character for more than a letter: C0 and C1
+// controls (U+009B begins an escape sequence), Unicode's line ends, and what sets the
+// direction of the letters that follow.
+func steers(r rune) bool {
+	return r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }

@@ -1,14 +1,18 @@
 package smtpd
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
+
+	"github.com/printerrelay/printer-relay/relay/plan"
 )
 
 // Dial gives a connection to a listener, within this process, in the place of a
 // client: limits, policies and all else hold as for that one. The empty name is the
-// first listener of the plan.
+// first listener of the plan. Where TLS comes first it is a *tls.Conn, whose handshake
+// is the caller's.
 func (s *Server) Dial(listener string, client netip.Addr) (net.Conn, error) {
 	p := s.Plan()
 	if listener == "" && len(p.Listeners) > 0 {
@@ -20,6 +24,9 @@ func (s *Server) Dial(listener string, client netip.Addr) (net.Conn, error) {
 		if l.plan().Name == listener && !s.stopping {
 			near, far := net.Pipe()
 			l.wire.Take(&placed{far, net.TCPAddrFromAddrPort(netip.AddrPortFrom(client, 1))})
+			if l.plan().TLS.Mode == plan.TLSImplicit {
+				return tls.Client(near, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}), nil //nolint:gosec // it is our own, in this process
+			}
 			return near, nil
 		}
 	}

@@ -79,16 +79,21 @@ type session struct {
 // errFailed ends a trial whose failed step has been told.
 var errFailed = errors.New("a step failed")
 
-// Send speaks SMTP on conn as a device does and tells each step. It returns the queue
-// ID; or an error when a step failed, which was told.
+// Send speaks SMTP on conn as a device does and tells each step; on a *tls.Conn TLS
+// comes first. It returns the queue ID; or an error when a step failed, which was told.
 func Send(ctx context.Context, conn net.Conn, r Request, messageID string, told func(Step)) (id string, err error) {
 	defer context.AfterFunc(ctx, func() { conn.Close() })() //nolint:errcheck // it ends what waits
 	s := &session{conn: conn, text: textproto.NewConn(conn), told: told}
 	defer s.text.Close() //nolint:errcheck // it is over
+	if c, ok := conn.(*tls.Conn); ok {
+		if err := s.shake(ctx, c); err != nil {
+			return "", err
+		}
+	}
 	if _, err := s.reply("connect", 220); err != nil {
 		return "", err
 	}
-	ext, err := s.hello()
+	ext, err := s.hello(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -171,7 +176,7 @@ func (s *session) do(step string, want int, format string, a ...any) error {
 }
 
 // hello says EHLO, and begins TLS where it is offered.
-func (s *session) hello() (ext string, err error) {
+func (s *session) hello(ctx context.Context) (ext string, err error) {
 	ext, err = s.ehlo()
 	if err != nil {
 		return "", err
@@ -184,12 +189,22 @@ func (s *session) hello() (ext string, err error) {
 		return "", err
 	}
 	c := tls.Client(s.conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}) //nolint:gosec // it is the relay's own, in this process
-	if err := c.Handshake(); err != nil {                                                        //nolint:noctx // reply set its deadline, and the end of the request closes the connection
-		return "", s.fail("tls", err)
+	if err := s.shake(ctx, c); err != nil {
+		return "", err
 	}
 	s.conn, s.text = c, textproto.NewConn(c)
-	s.told(Step{Name: "tls", OK: true, Text: tls.VersionName(c.ConnectionState().Version)})
 	return s.ehlo()
+}
+
+// shake makes the handshake of TLS.
+func (s *session) shake(ctx context.Context, c *tls.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	if err := c.HandshakeContext(ctx); err != nil {
+		return s.fail("tls", err)
+	}
+	s.told(Step{Name: "tls", OK: true, Text: tls.VersionName(c.ConnectionState().Version)})
+	return nil
 }
 
 // ehlo gives the reply, all in one line.

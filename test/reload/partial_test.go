@@ -164,6 +164,8 @@ func TestAPortThatIsTakenHoldsNoRevocation(t *testing.T) {
 	r.Eventually("it is noticed", func() bool { _, body := r.Get("/readyz"); return strings.Contains(body, "cannot listen") })
 	r.Write("logins.yaml", strings.Replace(strings.SplitN(setup{}.yaml(), "---\n", 3)[2], "swordfish", "changed", 1))
 	r.Eventually("the old password is wrong", func() bool { return login(r) == "535" })
+	r.Write("relay.yaml", strings.Replace(relay, "spec:\n", "spec:\n  intake: Hold\n", 1))
+	r.Eventually("mail is held", func() bool { _, state := r.Get("/state"); return strings.Contains(state, `"intake": "Hold"`) })
 	r.Write("relay.yaml", strings.Replace(relay, "spec:\n", "spec:\n  intake: Refuse\n", 1))
 	r.Eventually("the kill switch works", func() bool { return mail(r) == "421" })
 }
