@@ -36,8 +36,22 @@ func (f *flags) test(cmd *cobra.Command, do func(admin.Trier) error) error {
 	return do(all[0])
 }
 
-// reach connects to all instances, and tells them who asks.
+// reach connects to all instances of one relay, and tells them who asks.
 func (f *flags) reach(cmd *cobra.Command) ([]instance, error) {
+	c, err := f.introduce(cmd)
+	if err != nil {
+		return nil, err
+	}
+	ctx := cmd.Context()
+	relay, err := c.theRelay(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.instances(ctx, relay)
+}
+
+// introduce connects, and has the command's context tell who asks.
+func (f *flags) introduce(cmd *cobra.Command) (*cluster, error) {
 	c, err := f.connect()
 	if err != nil {
 		return nil, err
@@ -47,13 +61,8 @@ func (f *flags) reach(cmd *cobra.Command) ([]instance, error) {
 	if name := c.who(ctx); name != "" {
 		p.Name = name
 	}
-	ctx = queue.WithPerson(ctx, p)
-	cmd.SetContext(ctx)
-	relay, err := c.theRelay(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return c.instances(ctx, relay)
+	cmd.SetContext(queue.WithPerson(ctx, p))
+	return c, nil
 }
 
 // each asks every instance; the errors name them.

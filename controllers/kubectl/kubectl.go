@@ -35,10 +35,12 @@ import (
 // Shared are commands that are the same without a cluster: only the relay that they
 // speak to is another. Each gets what opens that.
 type Shared struct {
-	Queue func(open func(*cobra.Command, func(admin.Queue) error) error) *cobra.Command
-	Test  func(open func(*cobra.Command, func(admin.Trier) error) error) *cobra.Command
-	Dial  Dialer // nil: by port-forward
-	Said  error  // ends a command whose findings are printed: exit status 1
+	Queue    func(open func(*cobra.Command, func(admin.Queue) error) error) *cobra.Command
+	Test     func(open func(*cobra.Command, func(admin.Trier) error) error) *cobra.Command
+	Copiers  func(open func(*cobra.Command, func(Copiers) error) error) *cobra.Command
+	Messages func(open func(*cobra.Command, func(Messages) error) error) *cobra.Command
+	Dial     Dialer // nil: by port-forward
+	Said     error  // ends a command whose findings are printed: exit status 1
 }
 
 // flags are those of all commands, named as kubectl's.
@@ -58,7 +60,7 @@ func New(version string, s Shared) *cobra.Command {
 	f := &flags{said: s.Said, dial: s.Dial}
 	root := &cobra.Command{
 		Use:     "kubectl",
-		Short:   "What `kubectl printer-relay` does: relays in a cluster, their queues, tests, and what to mend",
+		Short:   "What `kubectl printer-relay` does: relays in a cluster, their queues, copiers and messages, tests, and what to mend",
 		Version: version,
 		Long: `The kubectl plugin. With a link to this program as kubectl-printer_relay on the PATH
 it is "kubectl printer-relay COMMAND"; "printer-relay kubectl COMMAND" is the same. It
@@ -82,7 +84,7 @@ uses your kubeconfig and your rights: see docs/kubectl.md.`,
 	queue := s.Queue(f.queue)
 	test := s.Test(f.test)
 	test.Use = strings.Replace(test.Use, "send", "test", 1)
-	root.AddCommand(f.status(), queue, test, f.explain(), f.dns(), f.suspend(), f.resume(), f.bundle(version))
+	root.AddCommand(f.status(), queue, s.Copiers(f.copiers), s.Messages(f.messages), test, f.explain(), f.dns(), f.suspend(), f.resume(), f.bundle(version))
 	complete(root, f)
 	return root
 }
@@ -122,29 +124,39 @@ func (f *flags) connect() (*cluster, error) {
 	return c, err
 }
 
-// theRelay gives the PrinterRelay that --relay names, or the only one there is.
-func (c *cluster) theRelay(ctx context.Context) (*v1alpha1.PrinterRelay, error) {
+// relays gives the PrinterRelay that --relay names, or all of the namespace.
+func (c *cluster) relays(ctx context.Context) ([]v1alpha1.PrinterRelay, error) {
 	if c.relay != "" {
-		r := &v1alpha1.PrinterRelay{}
+		var r v1alpha1.PrinterRelay
 		name := c.relay
 		if ns, n, ok := strings.Cut(name, "/"); ok {
 			c.namespace, name = ns, n
 		}
-		return r, c.client.Get(ctx, client.ObjectKey{Namespace: c.namespace, Name: name}, r)
+		err := c.client.Get(ctx, client.ObjectKey{Namespace: c.namespace, Name: name}, &r)
+		return []v1alpha1.PrinterRelay{r}, err
 	}
 	var all v1alpha1.PrinterRelayList
 	if err := c.client.List(ctx, &all, client.InNamespace(c.namespace)); err != nil {
 		return nil, err
 	}
-	switch len(all.Items) {
-	case 0:
+	if len(all.Items) == 0 {
 		return nil, fmt.Errorf("there is no PrinterRelay in namespace %q: choose another with -n", c.namespace)
-	case 1:
-		return &all.Items[0], nil
+	}
+	return all.Items, nil
+}
+
+// theRelay gives the PrinterRelay that --relay names, or the only one there is.
+func (c *cluster) theRelay(ctx context.Context) (*v1alpha1.PrinterRelay, error) {
+	all, err := c.relays(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 1 {
+		return &all[0], nil
 	}
 	var names []string
-	for i := range all.Items {
-		names = append(names, all.Items[i].Name)
+	for i := range all {
+		names = append(names, all[i].Name)
 	}
 	return nil, fmt.Errorf("there are %d PrinterRelays in namespace %q: name one with --relay: %s", len(names), c.namespace, strings.Join(names, ", "))
 }
@@ -186,7 +198,7 @@ func (f *flags) print(w io.Writer, v any, table func(wide bool) error) error {
 	case "wide":
 		return table(true)
 	case "json", "yaml":
-		return encode(w, f.output, v)
+		return Encode(w, f.output, v)
 	}
 	return errNoOutput
 }

@@ -6,22 +6,46 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"sigs.k8s.io/yaml"
 
 	"github.com/printerrelay/printer-relay/relay/reply"
 )
 
-func encode(w io.Writer, format string, v any) error {
+// Encode writes v as JSON or YAML that a terminal can show.
+func Encode(w io.Writer, format string, v any) error {
 	b, err := json.MarshalIndent(v, "", "  ")
-	if err == nil && format == "yaml" {
-		b, err = yaml.JSONToYAML(b)
+	if err == nil {
+		if b = visible(b); format == "yaml" {
+			b, err = yaml.JSONToYAML(b)
+		}
 	}
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(w, strings.TrimRight(string(b), "\n"))
 	return err
+}
+
+// visible spells out what encoding/json leaves of the characters that move a cursor or
+// turn the direction of text: those beyond ASCII, which stand in strings only.
+func visible(b []byte) []byte {
+	out := make([]byte, 0, len(b))
+	for _, r := range string(b) {
+		switch {
+		case r == '\n' || unicode.IsPrint(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
 }
 
 // terminal tells whether w is one that may have colours: a person's, who has not set
@@ -50,7 +74,9 @@ func (p painter) in(code, s string) string {
 }
 
 // line is text of others on one line of a terminal: without what moves the cursor.
-func line(s string) string { return reply.Line(s, 2000) }
+func line(s string) string {
+	return reply.Line(reply.Printable(strings.ReplaceAll(s, "\n", " ")), 2000)
+}
 
 // progress says on a terminal what is being done, over what was said before.
 type progress struct {

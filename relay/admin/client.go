@@ -99,7 +99,10 @@ func (c *Client) send(ctx context.Context, method, path string, q url.Values, ac
 		req.Header.Set("Accept", accept)
 	}
 	resp, err := c.http.Do(req) //nolint:gosec // the same
-	if err != nil {
+	switch {
+	case err != nil && c.http.Transport != nil:
+		return nil, fmt.Errorf("%s does not answer: %w", c.addr, err)
+	case err != nil:
 		return nil, fmt.Errorf("no relay answers at %s: start it, or name its admin port with --admin, or the folder of one that does not run with --state (%w)", c.addr, err)
 	}
 	if resp.StatusCode == http.StatusOK {
@@ -114,8 +117,17 @@ func (c *Client) send(ctx context.Context, method, path string, q url.Values, ac
 	if text == "" {
 		text = fmt.Sprintf("%s: HTTP status %d", c.addr, resp.StatusCode)
 	}
-	return nil, errors.New(text)
+	return nil, &StatusError{resp.StatusCode, text}
 }
+
+// StatusError is an answer that is no good one.
+type StatusError struct {
+	Status int
+	Text   string // of the relay
+}
+
+// Error implements error.
+func (e *StatusError) Error() string { return e.Text }
 
 func (c *Client) ask(ctx context.Context, method, path string, q url.Values, into any) error {
 	body, err := c.call(ctx, method, path, q, "")

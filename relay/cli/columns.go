@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"io"
 	"unicode/utf8"
+
+	"github.com/printerrelay/printer-relay/relay/reply"
 )
 
 // columns is a table of text for lists that may be long: text/tabwriter takes two
-// seconds for 100,000 rows. Cells hold no line ends.
+// seconds for 100,000 rows. Whatever a cell holds, a terminal shows it on its line.
 type columns struct {
 	text   []byte
 	ends   []int // of the cells in text
@@ -23,6 +25,7 @@ func newColumns(titles ...string) *columns {
 // add adds a row of as many cells as there are titles.
 func (c *columns) add(cells ...string) {
 	for i, s := range cells {
+		s = reply.Printable(s)
 		c.text = append(c.text, s...)
 		c.ends = append(c.ends, len(c.text))
 		c.widths[i] = max(c.widths[i], utf8.RuneCountInString(s))

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -13,9 +15,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/printerrelay/printer-relay/controllers/kubectl"
 	"github.com/printerrelay/printer-relay/relay"
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/inventory"
+	"github.com/printerrelay/printer-relay/relay/reply"
 	"github.com/printerrelay/printer-relay/relay/spool"
 )
 
@@ -24,6 +28,8 @@ type copierFlags struct {
 	addr, state, relay string
 	network, since     string
 	filter             inventory.Filter
+
+	open func(*cobra.Command, func(kubectl.Copiers) error) error // in place of addr and state; nil: those
 }
 
 func (f *copierFlags) where(c *cobra.Command) {
@@ -36,6 +42,23 @@ func (f *copierFlags) where(c *cobra.Command) {
 
 func newCopiers() *cobra.Command {
 	f := &copierFlags{}
+	c := f.command()
+	f.where(c)
+	c.AddCommand(f.forget())
+	return c
+}
+
+// newCopiersOf is the same over what open opens.
+func newCopiersOf(open func(*cobra.Command, func(kubectl.Copiers) error) error) *cobra.Command {
+	c := (&copierFlags{open: open}).command()
+	c.Long += `
+Asks all instances of the relay that --relay names, or of all relays in the
+namespace; a device that several saw is one. One that does not answer is named, and
+makes the exit status 1.`
+	return c
+}
+
+func (f *copierFlags) command() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "copiers",
 		Short: "Show the devices that connected, with their TLS, login, last scan and last refusal",
@@ -43,7 +66,6 @@ func newCopiers() *cobra.Command {
 they call themselves, how they connect, what was accepted of them last, and what was
 refused and why. Devices that were never let in are among them.`,
 	}
-	f.where(c)
 	list := f.list()
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
@@ -52,7 +74,7 @@ refused and why. Devices that were never let in are among them.`,
 		return list.RunE(c, args)
 	}
 	c.Flags().AddFlagSet(list.Flags()) // `copiers` alone lists
-	c.AddCommand(list, f.show(), f.forget())
+	c.AddCommand(list, f.show())
 	return c
 }
 
@@ -67,29 +89,58 @@ func (f *copierFlags) selectors(c *cobra.Command) {
 	p.StringVar(&f.since, "since", "", "that connected since then: 12h, 7d, 2026-11-26")
 }
 
-// copiers gives the devices that the flags choose.
-func (f *copierFlags) copiers(c *cobra.Command) ([]inventory.Copier, error) {
+// copiers runs do on the devices that the flags choose.
+func (f *copierFlags) copiers(c *cobra.Command, do func([]inventory.Copier) error) error {
 	var err error
 	if f.network != "" {
 		if f.filter.Network, err = readNetwork(f.network); err != nil {
-			return nil, usageError{err}
+			return usageError{err}
 		}
 	}
 	if f.since != "" {
 		if f.filter.Since, err = admin.Since(f.since, time.Now()); err != nil {
-			return nil, usageError{fmt.Errorf("--%w", err)}
+			return usageError{fmt.Errorf("--%w", err)}
 		}
 	}
+	return f.with(c, func(known kubectl.Copiers) error {
+		all, err := known.AllCopiers(c.Context(), f.filter)
+		if err != nil {
+			return err
+		}
+		return do(all)
+	})
+}
+
+// with runs do on the devices that are known where the flags say.
+func (f *copierFlags) with(c *cobra.Command, do func(kubectl.Copiers) error) error {
+	if f.open != nil {
+		return f.open(c, do)
+	}
 	if f.state == "" {
-		return admin.NewClient(c.Context(), f.addr, f.relay).AllCopiers(c.Context(), f.filter)
+		return do(admin.NewClient(c.Context(), f.addr, f.relay))
 	}
 	s, err := relay.StoredCopiers(f.state, f.relay)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	f.filter.Limit = inventory.MaxPage
-	page, err := s.List(f.filter)
+	return do(storedCopiers{s})
+}
+
+// storedCopiers are those of a folder.
+type storedCopiers struct{ *inventory.Store }
+
+func (s storedCopiers) AllCopiers(_ context.Context, f inventory.Filter) ([]inventory.Copier, error) {
+	f.Limit = inventory.MaxPage
+	page, err := s.List(f)
 	return page.Copiers, err
+}
+
+func (s storedCopiers) Copier(_ context.Context, a netip.Addr) (inventory.Copier, error) {
+	d, err := s.Get(a)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", a, err)
+	}
+	return d, err
 }
 
 func readNetwork(s string) (netip.Prefix, error) {
@@ -103,29 +154,29 @@ func readNetwork(s string) (netip.Prefix, error) {
 	return netip.Prefix{}, fmt.Errorf("--network %q: want a network or an address, such as 10.20.3.0/24", s)
 }
 
+// copierForms are what -o gives.
+var copierForms = []string{"table", "wide", "json", "yaml", "csv"}
+
 func (f *copierFlags) list() *cobra.Command {
 	var output string
 	c := &cobra.Command{Use: "list", Short: "List devices; `copiers` alone does the same", Args: cobra.NoArgs}
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		switch output {
-		case "table", "wide", "json", "csv":
-		default:
-			return usageError{fmt.Errorf("--output %q: want table, wide, json or csv", output)}
+		if !slices.Contains(copierForms, output) {
+			return usageError{fmt.Errorf("--output %q: want table, wide, json, yaml or csv", output)}
 		}
-		all, err := f.copiers(c)
-		if err != nil {
-			return err
-		}
-		switch output {
-		case "json":
-			return printJSON(c, all)
-		case "csv":
-			return inventory.WriteCSV(c.OutOrStdout(), all)
-		}
-		return printCopiers(c.OutOrStdout(), all, output == "wide", f.filter.DryRun, time.Now())
+		return f.copiers(c, func(all []inventory.Copier) error {
+			switch output {
+			case "json", "yaml":
+				return kubectl.Encode(c.OutOrStdout(), output, all)
+			case "csv":
+				return inventory.WriteCSV(c.OutOrStdout(), all)
+			}
+			return printCopiers(c.OutOrStdout(), all, output == "wide", f.filter.DryRun, time.Now())
+		})
 	}
 	f.selectors(c)
-	c.Flags().StringVarP(&output, "output", "o", "table", "table, wide, json or csv")
+	c.Flags().StringVarP(&output, "output", "o", "table", "table, wide, json, yaml or csv")
+	c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(copierForms, cobra.ShellCompDirectiveNoFileComp)) //nolint:errcheck // fails only for an unknown flag
 	return c
 }
 
@@ -141,6 +192,10 @@ func printCopiers(out io.Writer, all []inventory.Copier, wide, dry bool, now tim
 	case wide:
 		titles = append(titles[:8], "LISTENERS", "CIPHER", "FIRST", "SENDERS", "RECIPIENT DOMAINS", "WHY")
 	}
+	told := len(all[0].Instances) > 0 // of all, or of none
+	if told && wide && !dry {
+		titles = slices.Insert(titles, len(titles)-1, "INSTANCES")
+	}
 	rows := newColumns(titles...)
 	for i := range all {
 		c := &all[i]
@@ -153,6 +208,9 @@ func printCopiers(out io.Writer, all []inventory.Copier, wide, dry bool, now tim
 		row := []string{deviceName(c), c.Name(), tlsWord(c), authWord(c), ago(now, c.Last), strconv.FormatUint(c.Accepted, 10), lastScan(c, now), strconv.FormatUint(c.Refused+c.Aborted, 10)}
 		if wide {
 			row = append(row, strings.Join(c.Listeners, ","), c.TLS.Cipher, ago(now, c.First), counted(c.Senders), counted(c.Recipients))
+			if told {
+				row = append(row, strings.Join(c.Instances, ","))
+			}
 		}
 		rows.add(append(row, whyWord(c))...)
 	}
@@ -244,36 +302,23 @@ func (f *copierFlags) show() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			if output != "text" && output != "json" {
-				return usageError{fmt.Errorf("--output %q: want text or json", output)}
+			if output != "text" && output != "json" && output != "yaml" {
+				return usageError{fmt.Errorf("--output %q: want text, json or yaml", output)}
 			}
-			d, err := f.copier(c, a)
-			if err != nil {
-				return err
-			}
-			if output == "json" {
-				return printJSON(c, d)
-			}
-			return printCopier(c.OutOrStdout(), &d, time.Now())
+			return f.with(c, func(known kubectl.Copiers) error {
+				d, err := known.Copier(c.Context(), a)
+				switch {
+				case err != nil:
+					return err
+				case output == "text":
+					return printCopier(c.OutOrStdout(), &d, time.Now())
+				}
+				return kubectl.Encode(c.OutOrStdout(), output, d)
+			})
 		},
 	}
-	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	c.Flags().StringVarP(&output, "output", "o", "text", "text, json or yaml")
 	return c
-}
-
-func (f *copierFlags) copier(c *cobra.Command, a netip.Addr) (inventory.Copier, error) {
-	if f.state == "" {
-		return admin.NewClient(c.Context(), f.addr, f.relay).Copier(c.Context(), a)
-	}
-	s, err := relay.StoredCopiers(f.state, f.relay)
-	if err != nil {
-		return inventory.Copier{}, err
-	}
-	d, err := s.Get(a)
-	if err != nil {
-		err = fmt.Errorf("%s: %w", a, err)
-	}
-	return d, err
 }
 
 func (f *copierFlags) forget() *cobra.Command {
@@ -303,7 +348,9 @@ func (f *copierFlags) forget() *cobra.Command {
 // printCopier writes all that is known of a device, for people.
 func printCopier(out io.Writer, c *inventory.Copier, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	line := func(name, format string, a ...any) { fmt.Fprintf(w, "%s:\t%s\n", name, fmt.Sprintf(format, a...)) }
+	line := func(name, format string, a ...any) {
+		fmt.Fprintf(w, "%s:\t%s\n", name, reply.Printable(fmt.Sprintf(format, a...)))
+	}
 	line("device", "%s", c.Device)
 	if c.Address != c.Device {
 		line("last address", "%s", c.Address)
@@ -313,6 +360,9 @@ func printCopier(out io.Writer, c *inventory.Copier, now time.Time) error {
 	}
 	line("names", "%s", cmp.Or(strings.Join(c.Names, ", "), "none"))
 	line("listeners", "%s", strings.Join(c.Listeners, ", "))
+	if len(c.Instances) > 0 {
+		line("instances", "%s", strings.Join(c.Instances, ", "))
+	}
 	tlsText := tlsWord(c)
 	if c.TLS.Cipher != "" {
 		tlsText += ", " + c.TLS.Cipher

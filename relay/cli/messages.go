@@ -5,28 +5,63 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/printerrelay/printer-relay/controllers/kubectl"
 	"github.com/printerrelay/printer-relay/relay"
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/history"
+	"github.com/printerrelay/printer-relay/relay/reply"
 )
 
 // messageFlags are the flags that all messages commands share.
 type messageFlags struct {
 	addr, state, relay string
-	json               bool
+	json, yaml, wide   bool
 	filter             history.Filter
 	since, until       string
 	limit              int
+
+	open func(*cobra.Command, func(kubectl.Messages) error) error // in place of addr and state; nil: those
 }
 
 func newMessages() *cobra.Command {
 	f := &messageFlags{}
+	c := f.command()
+	p := c.PersistentFlags()
+	p.StringVar(&f.addr, "admin", "127.0.0.1:8080", "admin port of a relay that runs")
+	p.StringVar(&f.state, "state", "", "state folder of a relay that does not run, as `relay --state` has it")
+	p.StringVar(&f.relay, "relay", "", "namespace/name, where there is more than one relay")
+	c.MarkFlagsMutuallyExclusive("admin", "state")
+	c.AddCommand(f.forget())
+	return c
+}
+
+// newMessagesOf is the same over what open opens.
+func newMessagesOf(open func(*cobra.Command, func(kubectl.Messages) error) error) *cobra.Command {
+	f := &messageFlags{open: open}
+	c := f.command()
+	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		form := c.Flags().Lookup("output").Value.String()
+		f.wide, f.yaml = form == "wide", form == "yaml"
+		if f.yaml {
+			return nil
+		}
+		return asJSON(c, &f.json)
+	}
+	c.Long = strings.Replace(c.Long, `Asks the admin port of a relay that runs (--admin) for its history, or reads
+the state folder of one that does not (--state). It holds`, `Asks all instances of the relay that --relay names, or of all relays in the
+namespace, for their histories. One that does not answer is named, and makes the
+exit status 1. They hold`, 1)
+	return c
+}
+
+func (f *messageFlags) command() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "messages",
 		Short: "Search what became of messages, and what was refused and why",
@@ -36,13 +71,8 @@ in with each attempt and the server's own words, and what was refused; no
 contents, and no subjects unless spec.history.subjects is Keep.`,
 		RunE: needVerb,
 	}
-	p := c.PersistentFlags()
-	p.StringVar(&f.addr, "admin", "127.0.0.1:8080", "admin port of a relay that runs")
-	p.StringVar(&f.state, "state", "", "state folder of a relay that does not run, as `relay --state` has it")
-	p.StringVar(&f.relay, "relay", "", "namespace/name, where there is more than one relay")
-	p.BoolVar(&f.json, "json", false, "print JSON")
-	c.MarkFlagsMutuallyExclusive("admin", "state")
-	c.AddCommand(f.list(), f.show(), f.forget())
+	c.PersistentFlags().BoolVar(&f.json, "json", false, "print JSON")
+	c.AddCommand(f.list(), f.show())
 	return c
 }
 
@@ -56,8 +86,19 @@ func (f *messageFlags) selectors(c *cobra.Command) {
 	p.StringVar(&f.until, "until", "", "that came in before this time, or so long ago")
 }
 
-// with runs do on the history that the flags name.
-func (f *messageFlags) with(c *cobra.Command, readOnly bool, do func(admin.Messages) error) error {
+// read runs do on the history that the flags name, or on those of all instances.
+func (f *messageFlags) read(c *cobra.Command, do func(kubectl.Messages) error) error {
+	if f.open == nil {
+		return f.with(c, true, func(m admin.Messages) error { return do(m) })
+	}
+	if err := f.times(); err != nil {
+		return err
+	}
+	return f.open(c, do)
+}
+
+// times reads the flags that are times.
+func (f *messageFlags) times() error {
 	now := time.Now()
 	var err error
 	if f.filter.Since, err = admin.Moment("--since", f.since, now); err != nil {
@@ -65,6 +106,14 @@ func (f *messageFlags) with(c *cobra.Command, readOnly bool, do func(admin.Messa
 	}
 	if f.filter.Until, err = admin.Moment("--until", f.until, now); err != nil {
 		return usageError{err}
+	}
+	return nil
+}
+
+// with runs do on the history that the flags name.
+func (f *messageFlags) with(c *cobra.Command, readOnly bool, do func(admin.Messages) error) error {
+	if err := f.times(); err != nil {
+		return err
 	}
 	if f.state == "" {
 		return do(admin.NewClient(c.Context(), f.addr, f.relay).History())
@@ -80,15 +129,12 @@ func (f *messageFlags) list() *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "List messages and refusals, the newest first", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return f.with(c, true, func(m admin.Messages) error {
+			return f.read(c, func(m kubectl.Messages) error {
 				all, err := searchAll(c.Context(), m, f.filter, f.limit)
 				if err != nil {
 					return err
 				}
-				if f.json {
-					return printJSON(c, all)
-				}
-				return printMessages(c.OutOrStdout(), all, f.limit)
+				return f.print(c, all, func(w io.Writer) error { return printMessages(w, all, f.limit, f.wide) })
 			})
 		},
 	}
@@ -101,8 +147,19 @@ func (f *messageFlags) list() *cobra.Command {
 	return c
 }
 
+// print writes v for machines where the flags say so, or calls text for people.
+func (f *messageFlags) print(c *cobra.Command, v any, text func(io.Writer) error) error {
+	switch {
+	case f.json:
+		return printJSON(c, v)
+	case f.yaml:
+		return kubectl.Encode(c.OutOrStdout(), "yaml", v)
+	}
+	return text(c.OutOrStdout())
+}
+
 // searchAll gives the first entries of a filter; limit 0: all.
-func searchAll(ctx context.Context, m admin.Messages, f history.Filter, limit int) ([]history.Entry, error) {
+func searchAll(ctx context.Context, m kubectl.Messages, f history.Filter, limit int) ([]history.Entry, error) {
 	all := []history.Entry{}
 	for {
 		f.Limit = 1000
@@ -121,12 +178,23 @@ func searchAll(ctx context.Context, m admin.Messages, f history.Filter, limit in
 	}
 }
 
-func printMessages(out io.Writer, all []history.Entry, limit int) error {
-	rows := newColumns("TIME", "ID", "STATUS", "SIZE", "CLIENT", "SENDER", "RECIPIENT", "UPSTREAM", "WORDS")
+// printMessages writes a table; the wide one tells the instances.
+func printMessages(out io.Writer, all []history.Entry, limit int, wide bool) error {
+	titles := []string{"TIME", "ID", "STATUS", "SIZE", "CLIENT", "SENDER", "RECIPIENT", "UPSTREAM", "WORDS"}
+	if wide {
+		titles = slices.Insert(titles, len(titles)-1, "INSTANCE")
+	}
+	rows := newColumns(titles...)
 	for i := range all {
 		e := &all[i]
-		rows.add(e.At.Local().Format("2006-01-02 15:04:05"), e.ID, string(e.State), strconv.FormatInt(e.Size, 10), clientOf(e), "<"+e.Sender+">",
-			recipientsOf(e), strings.Join(e.Upstreams, ","), wordsOf(e))
+		row := []string{
+			e.At.Local().Format("2006-01-02 15:04:05"), e.ID, string(e.State), strconv.FormatInt(e.Size, 10), clientOf(e), "<" + e.Sender + ">",
+			recipientsOf(e), strings.Join(e.Upstreams, ","),
+		}
+		if wide {
+			row = append(row, e.Instance)
+		}
+		rows.add(append(row, wordsOf(e))...)
 	}
 	if err := rows.write(out); err != nil {
 		return err
@@ -173,15 +241,12 @@ func (f *messageFlags) show() *cobra.Command {
 	return &cobra.Command{
 		Use: "show ID", Short: "Show one message with every attempt and the server's own words, or a refusal", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return f.with(c, true, func(m admin.Messages) error {
+			return f.read(c, func(m kubectl.Messages) error {
 				d, err := m.Show(c.Context(), args[0])
 				if err != nil {
 					return err
 				}
-				if f.json {
-					return printJSON(c, d)
-				}
-				return printMessage(c.OutOrStdout(), &d)
+				return f.print(c, d, func(w io.Writer) error { return printMessage(w, &d) })
 			})
 		},
 	}
@@ -191,7 +256,7 @@ func printMessage(out io.Writer, d *history.Detail) error {
 	var b strings.Builder
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(&b, "%-12s%s\n", name+":", value)
+			fmt.Fprintf(&b, "%-12s%s\n", name+":", reply.Printable(value))
 		}
 	}
 	line("ID", d.ID)
@@ -199,6 +264,7 @@ func printMessage(out io.Writer, d *history.Detail) error {
 	line("Time", d.At.Local().Format(time.RFC1123Z))
 	line("Client", strings.TrimSpace(clientOf(&d.Entry)+" "+d.HELO))
 	line("TLS", d.TLS)
+	line("Instance", d.Instance)
 	line("Listener", d.Listener)
 	line("Rule", d.Rule)
 	line("Sender", "<"+d.Sender+">")
@@ -228,34 +294,38 @@ func printMessage(out io.Writer, d *history.Detail) error {
 }
 
 func printEvent(b *strings.Builder, x *history.Event) {
-	fmt.Fprintf(b, "\n%s  %s", x.At.Local().Format("2006-01-02 15:04:05"), x.Event)
+	line := func(indent, format string, a ...any) {
+		b.WriteString(indent + reply.Printable(fmt.Sprintf(format, a...)) + "\n")
+	}
+	first := x.At.Local().Format("2006-01-02 15:04:05") + "  " + x.Event
 	for _, s := range []string{x.Upstream, x.Text} {
 		if s != "" {
-			b.WriteString(" " + s)
+			first += " " + s
 		}
 	}
 	if x.By != "" {
-		b.WriteString(" by " + x.By)
+		first += " by " + x.By
 	}
 	if x.Took > 0 {
-		fmt.Fprintf(b, " (%s)", x.Took.Round(time.Millisecond))
+		first += fmt.Sprintf(" (%s)", x.Took.Round(time.Millisecond))
 	}
-	b.WriteByte('\n')
+	line("\n", "%s", first)
+	const indent = "    "
 	for i := range x.Results {
 		r := &x.Results[i]
 		code := ""
 		if r.Code != 0 {
 			code = strconv.Itoa(r.Code)
 		}
-		fmt.Fprintf(b, "    %s: %s\n", r.Outcome, strings.Join(strings.Fields(code+" "+r.Enhanced+" "+r.Text), " "))
+		line(indent, "%s: %s", r.Outcome, strings.Join(strings.Fields(code+" "+r.Enhanced+" "+r.Text), " "))
 		if r.Remote != "" {
-			fmt.Fprintf(b, "    said by %s\n", r.Remote)
+			line(indent, "said by %s", r.Remote)
 		}
 		if r.Remedy != "" {
-			fmt.Fprintf(b, "    %s\n", r.Remedy)
+			line(indent, "%s", r.Remedy)
 		}
 		if !r.Next.IsZero() {
-			fmt.Fprintf(b, "    next attempt %s\n", r.Next.Local().Format("2006-01-02 15:04:05"))
+			line(indent, "next attempt %s", r.Next.Local().Format("2006-01-02 15:04:05"))
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/printerrelay/printer-relay/relay"
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/suggest"
 )
 
@@ -28,8 +29,8 @@ say from what. Nothing is applied. See docs/inventory.md.`,
 			default:
 				return usageError{fmt.Errorf("--enforcement %q: want DryRun or Enforce", enforcement)}
 			}
-			all, err := f.copiers(c)
-			if err != nil {
+			var all []inventory.Copier
+			if err := f.copiers(c, func(chosen []inventory.Copier) error { all = chosen; return nil }); err != nil {
 				return err
 			}
 			o.Now, o.Enforce, o.Relay = time.Now(), enforcement == "Enforce", f.relay

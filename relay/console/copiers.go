@@ -94,17 +94,7 @@ func together(all []answerOf[inventory.Copier]) (out []copierRow) {
 			out = append(out, copierRow{Copier: d, Instance: a.instance})
 			continue
 		}
-		row := &out[i]
-		row.Accepted += d.Accepted
-		row.Refused += d.Refused
-		row.Aborted += d.Aborted
-		row.Known = row.Known || d.Known
-		if s := d.LastScan; s != nil && (row.LastScan == nil || s.At.After(row.LastScan.At)) {
-			row.LastScan = s
-		}
-		if f := d.LastRefusal; f != nil && (row.LastRefusal == nil || f.At.After(row.LastRefusal.At)) {
-			row.LastRefusal = f
-		}
+		out[i].Join(&d)
 	}
 	for i := range out {
 		out[i].Health, out[i].Old = copierHealth(&out[i].Copier), out[i].Legacy()

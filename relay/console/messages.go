@@ -3,7 +3,6 @@ package console
 import (
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -13,8 +12,7 @@ import (
 // entryRow is a message or a refusal of the history.
 type entryRow struct {
 	history.Entry
-	Instance string
-	Health   health
+	Health health
 }
 
 // messagesPage is a page of the history, with what was searched for.
@@ -46,8 +44,7 @@ var entryWords = map[history.State]health{
 }
 
 // messages is the page of what became of messages, and of what was refused, the
-// newest first. Entries' IDs are in the order of time, on all instances: one cursor
-// serves all.
+// newest first.
 func (c *Console) messages(r *http.Request, v *view) error {
 	v.Page, v.Title, v.Tab = "messages", "Messages of "+v.Relay.Key(), "messages"
 	if err := needPrivate(v); err != nil {
@@ -78,24 +75,20 @@ func (c *Console) messages(r *http.Request, v *view) error {
 	if after := in.Get("after"); after != "" {
 		q.Set("cursor", after)
 	}
-	cursor := ""
+	var pages []history.Page
 	for _, a := range answered(v, ask[history.Page](r.Context(), []Relay{*v.Relay}, "/messages", q)) {
-		for _, e := range a.value.Entries {
-			out.Rows = append(out.Rows, entryRow{e, a.instance, entryWords[e.State]})
+		for i := range a.value.Entries {
+			a.value.Entries[i].Instance = a.instance
 		}
-		out.Incomplete = out.Incomplete || a.value.Incomplete
-		cursor = max(cursor, a.value.Next) // behind the newest of them: no instance's are left out
+		pages = append(pages, a.value)
 	}
-	slices.SortStableFunc(out.Rows, func(a, b entryRow) int { return strings.Compare(b.ID, a.ID) })
-	if len(out.Rows) > perPage {
-		out.Rows = out.Rows[:perPage]
-		cursor = max(cursor, out.Rows[perPage-1].ID)
+	all := history.Together(perPage, pages...)
+	for _, e := range all.Entries {
+		out.Rows = append(out.Rows, entryRow{e, entryWords[e.State]})
 	}
-	if cursor != "" {
-		for len(out.Rows) > 0 && out.Rows[len(out.Rows)-1].ID < cursor { // they come again, on the next page
-			out.Rows = out.Rows[:len(out.Rows)-1]
-		}
-		next.Set("after", cursor)
+	out.Incomplete = all.Incomplete
+	if all.Next != "" {
+		next.Set("after", all.Next)
 		out.Next = "?" + next.Encode()
 	}
 	v.Body = out

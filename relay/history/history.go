@@ -75,6 +75,8 @@ type Entry struct {
 	Step  string `json:"step,omitempty"`  // the command: MAIL, RCPT, DATA, AUTH
 	Cause string `json:"cause,omitempty"` // why, for who runs the relay
 	Count int    `json:"count,omitempty"` // times within a minute that the same was refused to the same; Changed is the last
+
+	Instance string `json:"instance,omitempty"` // that tells of it, where several were asked; none keeps this
 }
 
 // Recipient is one recipient of an entry.

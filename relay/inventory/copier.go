@@ -38,6 +38,8 @@ type Copier struct {
 	Recipients  []Counted `json:"recipients,omitempty"`  // domains of RCPT TO, the last first
 	Peak        Peak      `json:"peak"`
 	DryRun      []DryRun  `json:"dryRun,omitempty"` // what policies in DryRun would change for it
+
+	Instances []string `json:"instances,omitempty"` // that saw it, where several were asked; none keeps this
 }
 
 // TLS is that of a device's last connection.
@@ -153,7 +155,7 @@ func (c *Copier) Name() string {
 // clone copies c with all that changes in place.
 func (c *Copier) clone() Copier {
 	out := *c
-	out.Names, out.Listeners = slices.Clone(c.Names), slices.Clone(c.Listeners)
+	out.Names, out.Listeners, out.Instances = slices.Clone(c.Names), slices.Clone(c.Listeners), slices.Clone(c.Instances)
 	out.Senders, out.Recipients, out.DryRun = slices.Clone(c.Senders), slices.Clone(c.Recipients), slices.Clone(c.DryRun)
 	if c.LastScan != nil {
 		s := *c.LastScan

@@ -82,8 +82,10 @@ func moment(t time.Time) string {
 }
 
 // cell keeps a spreadsheet from reading what a device says as a formula (CWE-1236):
-// with an apostrophe before it, it is text.
+// with an apostrophe before it, it is text. It is printable even where the devices are
+// what another relay told.
 func cell(s string) string {
+	s = clean(s, len(s))
 	if s != "" && strings.ContainsRune("=+-@\t\r\n|%", rune(s[0])) {
 		return "'" + s
 	}

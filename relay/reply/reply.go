@@ -8,6 +8,7 @@ package reply
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // Reply is one reply of an SMTP server. Text is one line, safe to show to a
@@ -34,6 +35,24 @@ func (r Reply) Temporary() bool { return r.Code/100 == 4 }
 
 // Permanent tells whether the client must not try again (5yz).
 func (r Reply) Permanent() bool { return r.Code/100 == 5 }
+
+// Printable makes s safe for one line of a terminal: what moves the cursor, turns the
+// direction of the text or is not seen becomes a question mark.
+func Printable(s string) string {
+	plain := true
+	for i := 0; i < len(s) && plain; i++ {
+		plain = s[i] >= ' ' && s[i] < 0x7f
+	}
+	if plain {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}
 
 // Line makes s safe for one line of a reply, a log or a terminal: control characters,
 // and what ends lines or turns them around, become spaces, and it is cut to n octets,

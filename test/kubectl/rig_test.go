@@ -80,12 +80,18 @@ func newRig(t *testing.T, instances int) *rig {
 		r.must(yaml.Unmarshal([]byte(doc), o))
 		r.create(o)
 	}
-	r.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: render.QueueServiceAccountName("office"), Namespace: r.ns}})
+	r.account("office")
 	r.create(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: render.ConfigMapName("office"), Namespace: r.ns, Labels: map[string]string{render.LabelManagedBy: render.ProgramName}}, Data: map[string]string{render.ManifestsKey: text}})
 	for i := range instances {
 		r.instance(fmt.Sprintf("office-%d", i), text)
 	}
 	return r
+}
+
+// account is what tokens for the admin ports of a relay are of.
+func (r *rig) account(relay string) {
+	r.Helper()
+	r.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: render.QueueServiceAccountName(relay), Namespace: r.ns}})
 }
 
 func (r *rig) must(err error) {
@@ -100,8 +106,8 @@ func (r *rig) create(o client.Object) {
 	r.must(r.server.Client.Create(apiserver.Context(r), o))
 }
 
-// access is what the operator would write.
-func (r *rig) access() []byte {
+// access is what the operator would write for a relay.
+func (r *rig) access(relay string) []byte {
 	r.Helper()
 	api, err := kubernetes.NewForConfig(r.server.Config)
 	r.must(err)
@@ -115,8 +121,8 @@ func (r *rig) access() []byte {
 	keys, err := api.RESTClient().Get().AbsPath("/openid/v1/jwks").SetHeader("Accept", "application/jwk-set+json").DoRaw(ctx)
 	r.must(err)
 	b, err = json.Marshal(access.Access{
-		Issuer: found.Issuer, Keys: keys, Audiences: []string{access.Audience, access.AudienceOf(r.ns, "office")},
-		Subjects: []string{access.ServiceAccount(r.ns, render.QueueServiceAccountName("office"))},
+		Issuer: found.Issuer, Keys: keys, Audiences: []string{access.Audience, access.AudienceOf(r.ns, relay)},
+		Subjects: []string{access.ServiceAccount(r.ns, render.QueueServiceAccountName(relay))},
 	})
 	r.must(err)
 	return b
@@ -140,19 +146,21 @@ func (l *log) Write(p []byte) (int, error) {
 	return l.all.Write(p)
 }
 
-// instance runs a relay, and has a Pod that stands for it.
+// instance runs a relay, and has a Pod that stands for it. Its name is that of the
+// relay with a number.
 func (r *rig) instance(name, text string) {
 	r.Helper()
+	of := name[:strings.LastIndex(name, "-")]
 	dir, control := r.TempDir(), r.TempDir()
 	r.manifests = append(r.manifests, dir)
 	r.must(os.WriteFile(filepath.Join(dir, render.ManifestsKey), []byte(text), 0o600))
-	r.must(os.WriteFile(filepath.Join(control, access.File), r.access(), 0o600))
+	r.must(os.WriteFile(filepath.Join(control, access.File), r.access(of), 0o600))
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &log{addr: make(chan string, 1)}
 	done := make(chan error, 1)
 	go func() {
 		done <- relay.Run(ctx, relay.Options{
-			Manifests: dir, Name: r.ns + "/office", State: r.TempDir(), Bind: "127.0.0.1", Admin: "127.0.0.1:0", PortOffset: -2525, Grace: time.Second,
+			Manifests: dir, Name: r.ns + "/" + of, State: r.TempDir(), Bind: "127.0.0.1", Admin: "127.0.0.1:0", PortOffset: -2525, Grace: time.Second,
 			AdminAccess: filepath.Join(control, access.File), Version: "test", Log: slog.New(slog.NewTextHandler(l, nil)),
 		})
 	}()
@@ -167,7 +175,7 @@ func (r *rig) instance(name, text string) {
 	case <-time.After(wait):
 		r.Fatal("no admin port")
 	}
-	labels := render.Selector("office")
+	labels := render.Selector(of)
 	labels[render.LabelManagedBy], labels[render.LabelInstance] = render.ProgramName, name
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name + "-abc", Namespace: r.ns, Labels: labels},
