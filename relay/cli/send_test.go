@@ -88,6 +88,10 @@ func TestSend(t *testing.T) {
 			}
 		})
 	}
+	// What a test did says nothing about the device: suggest would ask of it what it never did.
+	if got := command(t, "copiers", "list", "--admin", r.admin, "-o", "csv"); got.code != 0 || strings.Contains(got.out, "10.20.3.7") || strings.Contains(got.out, "127.0.0.1") {
+		t.Errorf("exit status %d: a test is among the copiers: %s%s", got.code, got.out, got.stderr)
+	}
 }
 
 // A listener where TLS comes first is tried as any other.

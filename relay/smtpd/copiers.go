@@ -38,6 +38,10 @@ func (s *Server) expected(client netip.Addr) bool {
 	return p != nil && p.Policies.Names(client)
 }
 
+// notes tells whether the inventory is to know of a connection: a test in the place of
+// a device says nothing about that one.
+func (s *Server) notes(c *wire.Conn) bool { return s.Copiers != nil && !c.Placed() }
+
 // visit is what the inventory takes of the session's connection.
 func (s *session) visit(at time.Time) inventory.Visit {
 	v := visit(s.conn, s.listener.Name, at)
@@ -92,7 +96,7 @@ func (s *Server) secrets() (all []*transcript.Secrets) {
 
 // noteRefusal notes a refusal of the session's own.
 func (s *session) noteRefusal(step string, r *reply.Reply, cause string) {
-	if s.srv.Copiers == nil || s.gs.Hostname() == selfprobe.Name || s.conn.Over() { // noteEnd says how it ended
+	if !s.srv.notes(s.conn) || s.gs.Hostname() == selfprobe.Name || s.conn.Over() { // noteEnd says how it ended
 		return
 	}
 	v := s.visit(time.Now())
@@ -126,7 +130,7 @@ func (s *session) history() (inventory.Auth, tried) {
 // noteWire notes a refusal of wire's own. Its texts are the catalogue's; what the
 // client is called is noted when the session ends, since wire may hold its lock now.
 func (s *Server) noteWire(c *wire.Conn, listener, verb string, r *reply.Reply, cause string) {
-	if s.Copiers == nil || wire.Optional(verb) {
+	if !s.notes(c) || wire.Optional(verb) {
 		return
 	}
 	v := visit(c, listener, time.Now())
@@ -157,7 +161,7 @@ func domainOf(line []byte) string {
 
 // noteEnd notes a session that is over, and how it failed, if it did.
 func (s *Server) noteEnd(c *wire.Conn, listener string, r *transcript.Recorder, at time.Time) {
-	if s.Copiers == nil {
+	if !s.notes(c) {
 		return
 	}
 	v := visit(c, listener, at)
@@ -190,7 +194,7 @@ func (s *Server) noteTurnedAway(listener string, client netip.Addr, hidden bool,
 
 // noteAccepted notes a message that was acknowledged.
 func (s *session) noteAccepted(tx *transaction, m *queue.Message) {
-	if s.srv.Copiers == nil {
+	if !s.srv.notes(s.conn) {
 		return
 	}
 	v := s.visit(m.Arrived)

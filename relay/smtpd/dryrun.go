@@ -134,8 +134,10 @@ func (s *session) rehearseRate(tx *transaction, m *queue.Message, r *rehearsal) 
 func (s *session) wouldHave(r *rehearsal, now, would inventory.Verdict, text, id string) {
 	s.srv.Metrics.DryRunChanges.WithLabelValues(r.rule.Policy, r.rule.Name, string(now), string(would)).Inc()
 	at := time.Now()
-	v := s.visit(at)
-	s.srv.Copiers.WouldHave(&v, inventory.DryRun{Policy: r.rule.Policy, Rule: r.rule.Name, Now: now, Would: would, Reply: text})
+	if s.srv.notes(s.conn) {
+		v := s.visit(at)
+		s.srv.Copiers.WouldHave(&v, inventory.DryRun{Policy: r.rule.Policy, Rule: r.rule.Name, Now: now, Would: would, Reply: text})
+	}
 	left, ok := s.srv.dryLines.take(at)
 	if !ok {
 		return

@@ -72,6 +72,10 @@ func newConn(l *Listener, s *slot, sock net.Conn, addr netip.AddrPort) *Conn {
 	return &Conn{ID: NewID(), Addr: addr, sock: sock, began: time.Now(), l: l, slot: s, buf: make([]byte, firstBuffer), bareLF: true}
 }
 
+// Placed tells whether it came by Listener.Take, and so not from the client that it
+// stands for.
+func (c *Conn) Placed() bool { return c.slot.placed }
+
 // TLS gives the state of TLS, nil in clear text.
 func (c *Conn) TLS() *tls.ConnectionState { return c.tls }
 

@@ -67,6 +67,7 @@ type Listener struct {
 type slot struct {
 	client netip.Prefix // the device, once it is counted
 	sock   net.Conn
+	placed bool // by Take
 }
 
 // New takes over raw; Start begins to accept. settings says what one client
@@ -125,7 +126,7 @@ func (l *Listener) accept() {
 			}
 		}
 		delay = 0
-		l.take(sock)
+		l.take(sock, false)
 	}
 }
 
@@ -138,18 +139,18 @@ func (l *Listener) Take(sock net.Conn) {
 		sock.Close() //nolint:errcheck // the listener is over
 		return
 	}
-	l.wg.Go(func() { l.take(sock) })
+	l.wg.Go(func() { l.take(sock, true) })
 }
 
 // take finds a place for a connection, or refuses it before the greeting.
-func (l *Listener) take(sock net.Conn) {
+func (l *Listener) take(sock net.Conn, placed bool) {
 	peer, err := netip.ParseAddrPort(sock.RemoteAddr().String())
 	if err != nil {
 		sock.Close() //nolint:errcheck // no client that anybody could name
 		return
 	}
 	peer = plain(peer)
-	s := &slot{sock: sock}
+	s := &slot{sock: sock, placed: placed}
 	limits := l.limits()
 	if !l.enter(limits) {
 		l.refuse(sock, "connections", peer.Addr())
