@@ -154,7 +154,7 @@ func TestRedact(t *testing.T) {
 }
 
 func TestNetworkOf(t *testing.T) {
-	for in, want := range map[string]string{"10.20.3.7": "10.20.3.7/32", "::ffff:10.20.3.7": "10.20.3.7/32", "2001:db8::7": "2001:db8::7/128", "10.20.3.7/24": "10.20.3.0/24", "floor 3": ""} {
+	for in, want := range map[string]string{"10.20.3.7": "10.20.3.7/32", "::ffff:10.20.3.7": "10.20.3.7/32", "2001:db8::7": "2001:db8::/64", "10.20.3.7/24": "10.20.3.0/24", "floor 3": ""} {
 		if got, err := networkOf(in); got != want || (want == "") != (err != nil) {
 			t.Errorf("%q: %q, %v", in, got, err)
 		}

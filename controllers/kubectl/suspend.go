@@ -17,6 +17,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/relay/admin"
+	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/queue"
 )
 
@@ -253,10 +254,11 @@ func annotate(o client.Object, reason string) {
 	o.SetAnnotations(a)
 }
 
-// networkOf is a device's address or network as a network.
+// networkOf is a device's address or network as a network: of an IPv6 address its /64, within which
+// the device takes another when it likes.
 func networkOf(s string) (string, error) {
 	if a, err := netip.ParseAddr(s); err == nil {
-		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()).String(), nil
+		return envelope.Device(a).String(), nil
 	}
 	if p, err := netip.ParsePrefix(s); err == nil {
 		return p.Masked().String(), nil
