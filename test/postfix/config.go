@@ -54,6 +54,7 @@ func (s *Server) mainCF(t testing.TB) string {
 		"smtpd_recipient_restrictions = " + restrictions,
 		"smtpd_delay_reject = yes",
 		"smtpd_error_sleep_time = 0",
+		"in_flow_delay = 0", // a transaction that is given up otherwise costs the next one a second
 		"smtpd_client_connection_rate_limit = 0",
 		"smtpd_client_connection_count_limit = 0",
 		"smtpd_tls_security_level = " + tls,
