@@ -3,11 +3,15 @@ package kubectl
 import (
 	"encoding/csv"
 	"encoding/json"
+	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/textproto"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -30,16 +34,36 @@ func (r *rig) annex() {
 	r.instance("annex-0", text)
 }
 
-// scanAt has an instance of office take a test scan, in the place of a device.
+// scanAt has a device scan to an instance, by a proxy that tells its address; a
+// recipient may be refused.
 func (r *rig) scanAt(instance, device, to string) {
 	r.Helper()
-	first := r.ports["office-0"]
-	r.ports["office-0"] = r.ports[instance] // a test goes to the first
-	defer func() { r.ports["office-0"] = first }()
-	r.eventually("an instance takes one test each second", func() bool {
-		out, _, err := r.run("test", "--relay", "office", "--client", device, "--from", "mfp@copier.test", "--to", to)
-		return err == nil || strings.Contains(out, "550 ")
-	})
+	conn, err := (&net.Dialer{Timeout: wait}).DialContext(apiserver.Context(r), "tcp", r.listeners[instance])
+	r.must(err)
+	defer conn.Close()
+	r.must(conn.SetDeadline(time.Now().Add(wait)))
+	fmt.Fprintf(conn, "PROXY TCP4 %s 127.0.0.1 40000 25\r\n", device)
+	text := textproto.NewConn(conn)
+	say := func(line string) int {
+		if line != "" {
+			r.must(text.PrintfLine("%s", line))
+		}
+		code, _, err := text.ReadResponse(0)
+		if code == 0 {
+			r.Fatalf("%s: %v", line, err)
+		}
+		return code
+	}
+	say("")
+	say("EHLO copier")
+	say("MAIL FROM:<mfp@copier.test>")
+	if say("RCPT TO:<"+to+">") == 250 {
+		say("DATA")
+		if code := say("From: <mfp@copier.test>\r\nSubject: scan\r\n\r\nscan\r\n."); code != 250 {
+			r.Fatalf("the final dot: %d", code)
+		}
+	}
+	say("QUIT")
 }
 
 // TestCopiersOfAllInstances: a device that two instances and another relay saw is one
@@ -51,7 +75,7 @@ func TestCopiersOfAllInstances(t *testing.T) {
 	r.scanAt("office-0", "10.20.3.8", "pat@elsewhere.example") // refused
 	r.scanAt("office-1", "10.20.3.7", "pat@corp.example")
 	r.scanAt("office-1", "10.20.3.8", "pat@corp.example") // and accepted since
-	r.ok("test", "--relay", "annex", "--client", "10.20.3.7", "--from", "mfp@copier.test", "--to", "it@corp.example")
+	r.scanAt("annex-0", "10.20.3.7", "it@corp.example")
 
 	all := func(args ...string) (out []inventory.Copier) {
 		t.Helper()
@@ -100,7 +124,7 @@ func TestMessagesOfAllInstances(t *testing.T) {
 		r.scanAt(instance, "10.20.3.7", to)
 		want = append([]string{to}, want...)
 	}
-	r.ok("test", "--relay", "annex", "--client", "10.20.3.7", "--from", "mfp@copier.test", "--to", "x@corp.example")
+	r.scanAt("annex-0", "10.20.3.7", "x@corp.example")
 	want = append([]string{"x@corp.example"}, want...)
 	r.scanAt("office-1", "10.20.3.7", "pat@elsewhere.example")
 	want = append([]string{"pat@elsewhere.example"}, want...)

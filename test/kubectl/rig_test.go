@@ -44,7 +44,7 @@ spec:
   hostname: relay.test
   upstreamRef: {name: out}
   senderPolicyRefs: [{name: office}]
-  listeners: [{name: smtp, port: 2525, tls: {mode: None}}]
+  listeners: [{name: smtp, port: 2525, tls: {mode: None}, proxyProtocol: {trustedNetworks: [127.0.0.1/32]}}]
   delivery: {bounce: {to: None}}
 ---
 apiVersion: printerrelay.dev/v1alpha1
@@ -68,12 +68,13 @@ type rig struct {
 	kubeconfig string
 	manifests  []string          // folders of the instances
 	ports      map[string]string // instance -> admin port
+	listeners  map[string]string // instance -> where copiers connect, behind a proxy at 127.0.0.1
 }
 
 func newRig(t *testing.T, instances int) *rig {
 	t.Helper()
 	s := apiserver.Start(t)
-	r := &rig{T: t, server: s, ns: s.Namespace(t), kubeconfig: apiserver.Kubeconfig(t, s.Config), ports: map[string]string{}}
+	r := &rig{T: t, server: s, ns: s.Namespace(t), kubeconfig: apiserver.Kubeconfig(t, s.Config), ports: map[string]string{}, listeners: map[string]string{}}
 	text := fmt.Sprintf(manifests, r.ns)
 	for i, doc := range strings.Split(text, "---\n") {
 		o := []client.Object{&v1alpha1.PrinterRelay{}, &v1alpha1.MailUpstream{}, &v1alpha1.SenderPolicy{}}[i]
@@ -128,20 +129,27 @@ func (r *rig) access(relay string) []byte {
 	return b
 }
 
-// log takes a relay's log and says where its admin port is.
+// log takes a relay's log and says where its admin port is, and its listener.
 type log struct {
-	mu   sync.Mutex
-	all  bytes.Buffer
-	addr chan string
+	mu       sync.Mutex
+	all      bytes.Buffer
+	addr     chan string
+	listener chan string
 }
 
-var adminPort = regexp.MustCompile(`msg="admin port open" address=(\S+)`)
+var (
+	adminPort = regexp.MustCompile(`msg="admin port open" address=(\S+)`)
+	listening = regexp.MustCompile(`msg=listening .* address=(\S+)`)
+)
 
 func (l *log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if m := adminPort.FindSubmatch(p); m != nil {
 		l.addr <- string(m[1])
+	}
+	if m := listening.FindSubmatch(p); m != nil {
+		l.listener <- string(m[1])
 	}
 	return l.all.Write(p)
 }
@@ -156,7 +164,7 @@ func (r *rig) instance(name, text string) {
 	r.must(os.WriteFile(filepath.Join(dir, render.ManifestsKey), []byte(text), 0o600))
 	r.must(os.WriteFile(filepath.Join(control, access.File), r.access(of), 0o600))
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &log{addr: make(chan string, 1)}
+	l := &log{addr: make(chan string, 1), listener: make(chan string, 1)}
 	done := make(chan error, 1)
 	go func() {
 		done <- relay.Run(ctx, relay.Options{
@@ -174,6 +182,11 @@ func (r *rig) instance(name, text string) {
 	case r.ports[name] = <-l.addr:
 	case <-time.After(wait):
 		r.Fatal("no admin port")
+	}
+	select {
+	case r.listeners[name] = <-l.listener:
+	case <-time.After(wait):
+		r.Fatal("no listener")
 	}
 	labels := render.Selector(of)
 	labels[render.LabelManagedBy], labels[render.LabelInstance] = render.ProgramName, name
