@@ -118,7 +118,7 @@ func (s *Server) routes() http.Handler {
 
 // Serve answers on l until ctx ends, then lets requests under way finish for
 // up to five seconds. It owns l.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error { return serve(ctx, s.http, l) }
+func (s *Server) Serve(ctx context.Context, l net.Listener) error { return ServeUntil(ctx, s.http, l) }
 
 // ServeProbes is Serve for a port with nothing but /healthz and /readyz, which
 // a kubelet asks in clear text.
@@ -126,10 +126,12 @@ func (s *Server) ServeProbes(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
-	return serve(ctx, s.server(mux), l)
+	return ServeUntil(ctx, s.server(mux), l)
 }
 
-func serve(ctx context.Context, h *http.Server, l net.Listener) error {
+// ServeUntil serves on l until ctx ends, and gives what is open five seconds then. It
+// returns when nothing is served any more; nil, if ctx ended it.
+func ServeUntil(ctx context.Context, h *http.Server, l net.Listener) error {
 	done := make(chan error, 1)
 	go func() { done <- h.Serve(l) }()
 	select {
@@ -140,7 +142,7 @@ func serve(ctx context.Context, h *http.Server, l net.Listener) error {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if err := h.Shutdown(grace); err != nil {
-		h.Close() //nolint:errcheck // the port is going away; what was open is cut
+		h.Close() //nolint:errcheck // what was open is cut
 	}
 	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
 		return err

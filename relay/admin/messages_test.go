@@ -163,6 +163,6 @@ type actorQueue struct {
 }
 
 func (q actorQueue) Retry(ctx context.Context, _ queue.Filter) ([]string, error) {
-	q.a.who = queue.Actor(ctx)
+	q.a.who = queue.PersonOf(ctx).Name
 	return nil, nil
 }

@@ -41,7 +41,7 @@ func TestAMessageIsFollowedToItsEnd(t *testing.T) {
 		if r := d.Events[0].Results; len(r) != 2 || r[0].Next.IsZero() || r[0].Remote != tarry.Remote || r[1].Remedy != "correct the address" || r[0].Remedy != "" {
 			w.Errorf("results: %+v", r)
 		}
-		ctx := queue.By(w.Context(), "system:serviceaccount:ns:office-queue")
+		ctx := queue.WithPerson(w.Context(), queue.Person{Name: "system:serviceaccount:ns:office-queue"})
 		for _, verb := range []func() ([]string, error){
 			func() ([]string, error) { return w.q.Hold(ctx, queue.Filter{IDs: []string{id}}, "a look first") },
 			func() ([]string, error) { return w.q.Release(ctx, queue.Filter{IDs: []string{id}}) },

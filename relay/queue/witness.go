@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"context"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/upstream"
@@ -107,11 +106,3 @@ func gone(it *item, st *step, failed int) Gone {
 	}
 	return Delivered
 }
-
-// By gives a context for verbs that somebody asks for: who is kept with what they do.
-func By(ctx context.Context, who string) context.Context {
-	return WithPerson(ctx, Person{Name: who, Override: PersonOf(ctx).Override})
-}
-
-// Actor is who asks, as By has it; empty: it is not known.
-func Actor(ctx context.Context) string { return PersonOf(ctx).Name }
