@@ -5,10 +5,14 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/history"
 	"github.com/printerrelay/printer-relay/relay/inventory"
+	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
 // StoredCopiers reads the devices that a relay has seen from its state folder, as
@@ -44,4 +48,21 @@ func ForgetStoredCopier(state, name string, device netip.Addr, log *slog.Logger)
 		err = s.Save(filepath.Join(dir, inventory.FileName), time.Now())
 	}
 	return errors.Join(err, q.Close())
+}
+
+// OpenHistory opens the history in a state folder, as OpenQueue does a queue; to be
+// read alone, or not. A relay that runs has it open.
+func OpenHistory(state, name string, readOnly bool) (*history.Stored, error) {
+	dir, err := storedRelay(state, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := sameOwner(filepath.Join(dir, "spool"), os.Geteuid()); err != nil {
+		return nil, err
+	}
+	pl, err := loadPlan(dir)
+	if err != nil {
+		return nil, err
+	}
+	return history.OpenStored(historyDir(dir), readOnly, func(up string, o *upstream.Outcome) string { return queue.Advise(pl.Upstreams[up], o).String() })
 }
