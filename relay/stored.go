@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -53,14 +52,7 @@ func ForgetStoredCopier(state, name string, device netip.Addr, log *slog.Logger)
 // OpenHistory opens the history in a state folder, as OpenQueue does a queue; to be
 // read alone, or not. A relay that runs has it open.
 func OpenHistory(state, name string, readOnly bool) (*history.Stored, error) {
-	dir, err := storedRelay(state, name)
-	if err != nil {
-		return nil, err
-	}
-	if err := sameOwner(filepath.Join(dir, "spool"), os.Geteuid()); err != nil {
-		return nil, err
-	}
-	pl, err := loadPlan(dir)
+	dir, pl, err := storedPlan(state, name)
 	if err != nil {
 		return nil, err
 	}
