@@ -152,6 +152,7 @@ var (
 	QueueHeld     = Gauge{"queue_messages", queueHelp, "state", "held"}
 	QueueFailed   = Gauge{"queue_messages", queueHelp, "state", "failed"}
 	QueueOldest   = Gauge{"queue_oldest_message_seconds", "Age of the oldest message that still waits for an upstream.", "", ""}
+	QueueHeldFor  = Gauge{"queue_oldest_held_message_seconds", "How long the message has been held that is held longest; 0 if none is.", "", ""}
 	SpoolBytes    = Gauge{"spool_bytes", "Octets of the entries in the spool.", "", ""}
 	SpoolFree     = Gauge{"spool_free_bytes", "Octets free on the spool's volume.", "", ""}
 	HistoryBytes  = Gauge{"history_bytes", "Octets of the history's file.", "", ""}
