@@ -59,6 +59,7 @@ type instance struct {
 	probe    *selfprobe.Runner
 	traffic  *traffic.Recorder
 	history  *history.Store
+	began    *beginnings
 	forget   context.CancelFunc // ends history, which outlasts who tells it
 	past     sync.WaitGroup
 	absent   []string // Secrets that were last said to be missing; of who applies plans
@@ -110,11 +111,14 @@ func (in *instance) open(ctx context.Context, p *Process, pl *plan.Plan, src sec
 		return err
 	}
 	in.remember(pl)
+	in.began = newBeginnings(filepath.Join(in.dir, beginningsFile), in.plan.Load, in.log)
+	in.began.update(pl)
 	in.queue = queue.New(in.spool, queue.Options{
 		Deliver: in.delivery, Settings: queue.SettingsOf(pl), Capabilities: in.delivery.Capabilities,
 		Permits: func(m *queue.Message) error { return permits(in.judge.Load(), *in.secrets.Load(), in.spool, m) },
-		Log:     in.log, Metrics: in.metrics, Grace: in.grace, MaxMemory: b.queue, Witness: in.history.Witness,
+		Log:     in.log, Metrics: in.metrics, Grace: in.grace, MaxMemory: b.queue, Witness: func(p queue.Progress) { in.history.Witness(p); in.began.Witness(p) },
 	})
+	in.began.queue = in.queue
 	if err := in.queue.Load(); err != nil {
 		return err
 	}
@@ -124,6 +128,7 @@ func (in *instance) open(ctx context.Context, p *Process, pl *plan.Plan, src sec
 	in.wg.Go(func() {
 		in.queue.Run(ctx) //nolint:errcheck // always nil
 	})
+	in.wg.Go(func() { in.began.Run(ctx) })
 	in.wg.Go(func() { in.checks.Run(ctx) })
 	if in.traffic, err = traffic.Open(filepath.Join(in.dir, "traffic.json"), in.counts); err != nil {
 		in.log.Warn("what was counted over the last day is not known", "cause", err)
@@ -304,6 +309,7 @@ func (in *instance) run(pl *plan.Plan, src secrets.Source) error {
 	}
 	in.spool.Resize(pl.Spool.Size)
 	in.judge.Store(pl) // ahead of the sessions: who sees the new policy there finds it here
+	in.began.update(pl)
 	in.queue.Update(queue.SettingsOf(pl))
 	in.history.Update(historySettings(pl))
 	return in.server.Update(pl, src)
