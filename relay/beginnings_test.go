@@ -163,7 +163,9 @@ func TestABeginningIsToldOnce(t *testing.T) {
 		if _, err := h.q.Release(h.Context(), queue.Filter{All: true}); err == nil { // they stay, and that is noted
 			t.Error("released past the hold")
 		}
-		h.runs(func(p *plan.Plan) { p.Holds = append(stolenHold("10.20.9.66/32"), plan.Hold{Name: "other", Users: []string{"mfp-1"}}) })
+		h.runs(func(p *plan.Plan) {
+			p.Holds = append(stolenHold("10.20.9.66/32"), plan.Hold{Name: "other", Users: []string{"mfp-1"}})
+		})
 		h.told("more of it, and a restart", 1)
 
 		h.runs(func(p *plan.Plan) { p.Holds = stolenHold("10.20.9.0/24") })
