@@ -42,6 +42,7 @@ func (in *instance) run(pl *plan.Plan, src secrets.Source) error {
 	}
 	in.spool.Resize(pl.Spool.Size)
 	in.judge.Store(pl) // ahead of the sessions: who sees the new policy there finds it here
+	in.began.update(pl)
 	in.queue.Update(queue.SettingsOf(pl))
 	in.history.Update(historySettings(pl))
 	return in.server.Update(pl, src)
