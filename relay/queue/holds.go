@@ -46,7 +46,10 @@ func (r *routing) holdOf(m *Message, past string) *plan.Hold {
 	if len(r.Holds) == 0 || m.DSNOf != "" {
 		return nil
 	}
-	c := policy.Client{Addr: m.Client.Addr, Hidden: m.Client.Hidden, User: m.Client.User}
+	// Whoever's address hides others by now may have been any of them then: what is held
+	// is not lost. One that was hidden then stays unknown.
+	hidden := m.Client.Hidden || r.HiddenClients.Hides(m.Client.Addr)
+	c := policy.Client{Addr: m.Client.Addr, Hidden: hidden, User: m.Client.User}
 	for i := range r.Holds {
 		if h := &r.Holds[i]; h.Matches(c, m.Sender) && !isPast(past, h.Name) {
 			return h

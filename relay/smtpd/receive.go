@@ -190,7 +190,9 @@ func (s *session) submit(tx *transaction, w *spool.Writer, m *queue.Message) err
 	if err != nil {
 		return s.notStored(err)
 	}
-	s.srv.senders.saw(m.Arrived, m.Client.Addr)
+	if !s.conn.Placed() {
+		s.srv.senders.saw(m.Arrived, m.Client.Addr)
+	}
 	s.srv.Metrics.MessagesReceived.WithLabelValues(s.listener.Name).Inc()
 	s.srv.Metrics.BytesReceived.WithLabelValues(s.listener.Name).Add(float64(m.Size))
 	s.srv.Metrics.MessageSize.Observe(float64(m.Size))
