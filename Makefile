@@ -46,6 +46,7 @@ IMAGE ?= printer-relay:$(VERSION)
 ##@ Try
 .PHONY: build
 build: ## Build bin/printer-relay
+	@[[ -e $(BIN) || $(BIN) != bin/printer-relay ]] || echo 'Building. The first time this downloads modules and then says nothing for some minutes.'
 	CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) .
 
 .PHONY: run
