@@ -42,6 +42,7 @@ func (in *instance) run(pl *plan.Plan, src secrets.Source) error {
 	}
 	in.spool.Resize(pl.Spool.Size)
 	in.judge.Store(pl) // ahead of the sessions: who sees the new policy there finds it here
+	in.began.update(pl)
 	in.queue.Update(queue.SettingsOf(pl))
 	in.history.Update(historySettings(pl))
 	return in.server.Update(pl, src)
@@ -56,12 +57,16 @@ func (in *instance) take(pl *plan.Plan, src secrets.Source) error {
 	return err
 }
 
-// keep goes on with the last good plan, with the Secrets as they are now. Where
-// a policy or an upstream is missing, or the instance is drained, it takes no
-// new mail until a plan can be had: what the policy no longer allows must not
-// come in. The queue is delivered.
-func (in *instance) keep(src secrets.Source, missing []string, drained bool) error {
+// keep goes on with the last good plan, with the Secrets as they are now, and with
+// what stops, the plan that cannot be run (nil: none is known), holds, suspends or
+// refuses. Where a policy or an upstream is missing, or the instance is drained, it
+// takes no new mail until a plan can be had: what the policy no longer allows must not
+// come in. What is not held of the queue is delivered.
+func (in *instance) keep(src secrets.Source, stops *plan.Plan, missing []string, drained bool) error {
 	pl := in.plan.Load()
+	if stops != nil {
+		pl = stopping(pl, stops)
+	}
 	if len(missing) > 0 {
 		why := strings.Join(missing, ", ") + " is missing: no new mail is taken until it is back"
 		if old := in.closed.Swap(&why); old == nil || *old != why {

@@ -55,6 +55,7 @@ func (in *instance) gauges(r prometheus.Registerer, pl *plan.Plan) {
 		metrics.QueueHeld:     of(func(s queue.Snapshot) float64 { return float64(s.Held) }),
 		metrics.QueueFailed:   of(func(s queue.Snapshot) float64 { return float64(s.Failed) }),
 		metrics.QueueOldest:   of(func(s queue.Snapshot) float64 { return s.Oldest.Seconds() }),
+		metrics.QueueHeldFor:  of(func(s queue.Snapshot) float64 { return s.HeldFor.Seconds() }),
 		metrics.SpoolBytes:    func() float64 { return float64(in.spool.Usage().Bytes) },
 		metrics.SpoolFree:     func() float64 { return float64(in.spool.Usage().Free) },
 		metrics.HistoryBytes:  func() float64 { return float64(in.history.Octets()) },

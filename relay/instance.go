@@ -52,6 +52,7 @@ type instance struct {
 	probe    *selfprobe.Runner
 	traffic  *traffic.Recorder
 	history  *history.Store
+	began    *beginnings
 	forget   context.CancelFunc // ends history, which outlasts who tells it
 	past     sync.WaitGroup
 	absent   []string // Secrets that were last said to be missing; of who applies plans
@@ -103,11 +104,14 @@ func (in *instance) open(ctx context.Context, p *Process, pl *plan.Plan, src sec
 		return err
 	}
 	in.remember(pl)
+	in.began = newBeginnings(filepath.Join(in.dir, beginningsFile), in.plan.Load, in.log)
+	in.began.update(pl)
 	in.queue = queue.New(in.spool, queue.Options{
 		Deliver: in.delivery, Settings: queue.SettingsOf(pl), Capabilities: in.delivery.Capabilities,
 		Permits: func(m *queue.Message) error { return permits(in.judge.Load(), *in.secrets.Load(), in.spool, m) },
-		Log:     in.log, Metrics: in.metrics, Grace: in.grace, MaxMemory: b.queue, Witness: in.history.Witness,
+		Log:     in.log, Metrics: in.metrics, Grace: in.grace, MaxMemory: b.queue, Witness: in.witness,
 	})
+	in.began.queue = in.queue
 	if err := in.queue.Load(); err != nil {
 		return err
 	}
@@ -117,6 +121,7 @@ func (in *instance) open(ctx context.Context, p *Process, pl *plan.Plan, src sec
 	in.wg.Go(func() {
 		in.queue.Run(ctx) //nolint:errcheck // always nil
 	})
+	in.wg.Go(func() { in.began.Run(ctx) })
 	in.wg.Go(func() { in.checks.Run(ctx) })
 	in.watch(ctx)
 	in.server = smtpd.New(smtpd.Config{

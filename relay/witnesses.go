@@ -42,6 +42,12 @@ func (in *instance) remember(pl *plan.Plan) {
 	in.past.Go(func() { in.history.Run(ctx) })
 }
 
+// witness hears what becomes of messages; it is on the way of mail and does not wait.
+func (in *instance) witness(p queue.Progress) {
+	in.history.Witness(p)
+	in.began.Witness(p)
+}
+
 // watch starts the count of a day and the inventory, which go on with what they had
 // when the relay ran last. They end with ctx.
 func (in *instance) watch(ctx context.Context) {
