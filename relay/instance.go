@@ -34,6 +34,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/traffic"
 	"github.com/printerrelay/printer-relay/relay/transcript"
 	"github.com/printerrelay/printer-relay/relay/upstream"
+	"github.com/printerrelay/printer-relay/relay/webhook"
 )
 
 // instance is one relay that runs: the plan in force and what executes it.
@@ -60,6 +61,7 @@ type instance struct {
 	traffic  *traffic.Recorder
 	history  *history.Store
 	forget   context.CancelFunc // ends history, which outlasts who tells it
+	webhooks *webhook.Hooks
 	past     sync.WaitGroup
 	absent   []string // Secrets that were last said to be missing; of who applies plans
 
@@ -110,10 +112,11 @@ func (in *instance) open(ctx context.Context, p *Process, pl *plan.Plan, src sec
 		return err
 	}
 	in.remember(pl)
+	in.openWebhooks(p, pl)
 	in.queue = queue.New(in.spool, queue.Options{
 		Deliver: in.delivery, Settings: queue.SettingsOf(pl), Capabilities: in.delivery.Capabilities,
 		Permits: func(m *queue.Message) error { return permits(in.judge.Load(), *in.secrets.Load(), in.spool, m) },
-		Log:     in.log, Metrics: in.metrics, Grace: in.grace, MaxMemory: b.queue, Witness: in.history.Witness,
+		Log:     in.log, Metrics: in.metrics, Grace: in.grace, MaxMemory: b.queue, Witness: in.witness,
 	})
 	if err := in.queue.Load(); err != nil {
 		return err
@@ -240,6 +243,7 @@ func (in *instance) gauges(r prometheus.Registerer, pl *plan.Plan) {
 		metrics.HistoryOK:     func() float64 { return boolean(in.history.Problem() == "") },
 	})
 	metrics.Holds(r, key(pl), in.heldBy)
+	metrics.Webhooks(r, key(pl), in.webhookGauges)
 	metrics.Inventory(r, key(pl), func() ([]metrics.Copiers, int) {
 		kinds, strangers := in.copiers.Counts()
 		out := make([]metrics.Copiers, len(kinds))
@@ -305,6 +309,7 @@ func (in *instance) run(pl *plan.Plan, src secrets.Source) error {
 	in.judge.Store(pl) // ahead of the sessions: who sees the new policy there finds it here
 	in.queue.Update(queue.SettingsOf(pl))
 	in.history.Update(historySettings(pl))
+	in.webhooks.Update(webhookSettings(pl))
 	return in.server.Update(pl, src)
 }
 
@@ -391,6 +396,9 @@ func (in *instance) close() {
 	if in.forget != nil {
 		in.forget()
 		in.past.Wait()
+	}
+	if in.webhooks != nil {
+		in.webhooks.Close()
 	}
 	if in.delivery != nil {
 		in.delivery.Close()
@@ -506,6 +514,7 @@ func (in *instance) State() admin.RelayState {
 	if p := in.history.Problem(); p != "" {
 		st.Problems = append(st.Problems, p)
 	}
+	in.webhookStates(&st)
 	exposed(&st, in.probe)
 	if len(st.Listeners) == 0 {
 		st.Ready = false
