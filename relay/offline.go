@@ -52,14 +52,7 @@ type Stored struct {
 // among several; empty takes the only one. A folder that a relay has open is a
 // spool.ErrLocked.
 func OpenQueue(state, name string, log *slog.Logger) (*Stored, error) {
-	dir, err := storedRelay(state, name)
-	if err != nil {
-		return nil, err
-	}
-	if err := sameOwner(filepath.Join(dir, "spool"), os.Geteuid()); err != nil {
-		return nil, err
-	}
-	pl, err := loadPlan(dir)
+	dir, pl, err := storedPlan(state, name)
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +73,20 @@ func OpenQueue(state, name string, log *slog.Logger) (*Stored, error) {
 
 // Close lets the folder go.
 func (s *Stored) Close() error { return s.spool.Close() }
+
+// storedPlan finds the state folder of a relay below state, for who may change it, and the
+// plan that the relay ran last.
+func storedPlan(state, name string) (string, *plan.Plan, error) {
+	dir, err := storedRelay(state, name)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := sameOwner(filepath.Join(dir, "spool"), os.Geteuid()); err != nil {
+		return "", nil, err
+	}
+	pl, err := loadPlan(dir)
+	return dir, pl, err
+}
 
 // storedRelay finds the state folder of a relay below state.
 func storedRelay(state, name string) (string, error) {

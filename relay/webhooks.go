@@ -36,12 +36,6 @@ func (in *instance) openWebhooks(p *Process, pl *plan.Plan) {
 	in.webhooks.Update(webhookSettings(pl))
 }
 
-// witness hands on what became of messages. It is called under the queue's lock.
-func (in *instance) witness(p queue.Progress) {
-	in.history.Witness(p)
-	in.webhooks.Witness(p)
-}
-
 func (in *instance) webhookGauges() []metrics.Webhook {
 	var out []metrics.Webhook
 	for _, s := range in.webhooks.States() {
