@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -257,5 +258,37 @@ func TestTheWayOfMailMakesNothing(t *testing.T) {
 		if n := testing.AllocsPerRun(100, func() { s.h.Witness(p) }); n != 0 {
 			t.Errorf("%s %s: %v allocations", p.Event, p.Gone, n)
 		}
+	}
+}
+
+// The sample of docs/webhooks.md is what the code makes.
+func TestTheSampleIsTrue(t *testing.T) {
+	text, err := os.ReadFile("../../docs/webhooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, sample, _ := strings.Cut(string(text), "```json\n")
+	sample, _, found := strings.Cut(sample, "\n```")
+	if !found {
+		t.Fatal("there is no sample")
+	}
+	s := newStage(t)
+	s.o.Log = slog.New(slog.DiscardHandler)
+	p := s.failure("8DtmDtuJWXKRuj")
+	p.At = time.Date(2026, 11, 26, 8, 15, 3, 250_000_000, time.UTC)
+	p.Message.Arrived = time.Date(2026, 11, 26, 8, 15, 0, 0, time.UTC)
+	var b outbox
+	b.add(waiting{At: p.At, Type: plan.EventFailed, Event: newHook(&s.o, tickets, false).event(&p, failed, plan.EventFailed, false)})
+	b.gather(s.o.Relay, s.o.Instance)
+	var want strings.Builder
+	e := json.NewEncoder(&want)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(json.RawMessage(b.Current.Body)); err != nil {
+		t.Fatal(err)
+	}
+	made := strings.NewReplacer(`\u003c`, "<", `\u003e`, ">").Replace(strings.TrimSpace(want.String()))
+	if sample != made {
+		t.Errorf("docs/webhooks.md has\n%s\nand the code makes\n%s", sample, made)
 	}
 }

@@ -172,7 +172,10 @@ func TestGone(t *testing.T) {
 	s.start(w)
 	s.happens(1)
 	r.wait(1)
-	eventually(t, "it is disabled", func() bool { x := s.state(); return x.Disabled && x.Waiting == 0 && strings.Contains(x.Problem, "410 Gone") })
+	eventually(t, "it is disabled", func() bool {
+		x := s.state()
+		return x.Disabled && x.Waiting == 0 && strings.Contains(x.Problem, "410 Gone")
+	})
 	s.happens(3)
 	s.start(w)
 	s.happens(3)

@@ -38,7 +38,7 @@ type delivery struct {
 	ID       string    `json:"id"`
 	Since    time.Time `json:"since"` // when the first of its events happened
 	Events   int       `json:"events"`
-	Dropped  int       `json:"dropped,omitempty"` // of which it tells
+	Dropped  int       `json:"dropped,omitempty"`  // of which it tells
 	Refusals int       `json:"refusals,omitempty"` // times that it was called bad
 	Body     []byte    `json:"body"`
 }
@@ -50,7 +50,7 @@ const (
 	maxOctets     = 1 << 20 // of them
 	maxBatch      = 20      // events of one request
 	batchOctets   = 20 << 10
-	maxFile       = 16 << 20 // octets; what is written is far less
+	maxFile       = 16 << 20         // octets; what is written is far less
 	maxSpan       = 10 * time.Minute // between the first and the last: they are given up together
 	maxAge        = 24 * time.Hour
 )
