@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/atomicfile"
 	"github.com/printerrelay/printer-relay/relay/plan"
 )
 
@@ -187,8 +188,7 @@ func readOutbox(path string) (*outbox, error) {
 	return b, nil
 }
 
-// save writes the file whole or not at all, and on stable storage before the one before
-// it goes. Of what is empty there is none.
+// save writes the file. Of what is empty there is none.
 func (b *outbox) save(path string) error {
 	if b.events() == 0 && b.Dropped == 0 && b.Gone == "" {
 		err := os.Remove(path)
@@ -204,21 +204,5 @@ func (b *outbox) save(path string) error {
 	if err != nil {
 		return err
 	}
-	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		os.Remove(tmp) //nolint:errcheck // a full disk gets its room back; else the next write replaces it
-	}
-	return err
+	return atomicfile.Write(path, text)
 }
