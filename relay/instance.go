@@ -125,6 +125,7 @@ func (in *instance) open(ctx context.Context, p *Process, pl *plan.Plan, src sec
 	if err := in.queue.Load(); err != nil {
 		return err
 	}
+	in.queue.Recall(in.history.Witness) // what it may not have written when the relay was killed
 	in.gauges(in.registry, pl)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	in.cancel = cancel
