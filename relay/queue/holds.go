@@ -80,7 +80,7 @@ func (q *Queue) keepBack(it *item) {
 	it.hold(q.strs.get(holdText(h)), time.Now())
 	it.unkept = true
 	q.withdraw(it)
-	q.log.Warn("held", "id", it.msg.ID, "hold", h.Name, "client", it.msg.Client.text(), "user", it.msg.Client.User, "sender", it.msg.shownSender())
+	q.log.Warn("held", "id", it.msg.ID, "hold", h.Name, "client", it.msg.Client.text(), "user", it.msg.Client.User, "sender", it.msg.ShownSender())
 }
 
 // isPast tells whether past, as item has it, names a hold.
