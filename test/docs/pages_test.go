@@ -111,3 +111,45 @@ func TestCopierPages(t *testing.T) {
 		}
 	}
 }
+
+// TestOperatorsFaultsHaveTests: each row of what the operator does when names a test, and
+// the tests are there.
+func TestOperatorsFaultsHaveTests(t *testing.T) {
+	t.Parallel()
+	var code strings.Builder
+	for _, dir := range []string{"controllers", "controllers/instances", "test/operator"} {
+		files, err := filepath.Glob(filepath.Join(env.Root(t), dir, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			code.Write(b)
+		}
+	}
+	_, section, _ := strings.Cut(text(t, "docs", "operator.md"), "\n## What it does when\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	rows := 0
+	for line := range strings.Lines(section) {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| what happens") {
+			continue
+		}
+		rows++
+		cells := strings.Split(line, " | ")
+		named := regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(cells[len(cells)-1], -1)
+		if len(named) == 0 {
+			t.Errorf("no test: %s", line)
+		}
+		for _, m := range named {
+			if !strings.Contains(code.String(), "\nfunc "+m[1]+"(") {
+				t.Errorf("%s is not there: %s", m[1], line)
+			}
+		}
+	}
+	if rows < 15 {
+		t.Errorf("%d rows", rows)
+	}
+}
