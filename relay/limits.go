@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/printerrelay/printer-relay/relay/atomicfile"
 )
 
 func (in *instance) limitsFile() string { return filepath.Join(in.dir, "limits.json") }
@@ -29,7 +31,7 @@ func (in *instance) loadLimits() error {
 func (in *instance) saveLimits() {
 	b, err := json.Marshal(in.limiter)
 	if err == nil {
-		err = replaceFile(in.limitsFile(), b)
+		err = atomicfile.Write(in.limitsFile(), b)
 	}
 	if err != nil {
 		in.log.Warn("rate limits were not saved", "cause", err)

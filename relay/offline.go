@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/printerrelay/printer-relay/relay/atomicfile"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/spool"
@@ -20,24 +22,19 @@ import (
 // Secrets and holds none.
 const planFile = "plan.json"
 
-// savePlan keeps pl for OpenQueue. A relay runs without it too.
+// savePlan keeps pl for OpenQueue. A relay runs without it too. One that is there
+// already is not written again: what cannot be applied is tried five times a second.
 func (in *instance) savePlan(pl *plan.Plan) {
+	file := filepath.Join(in.dir, planFile)
 	b, err := json.Marshal(pl)
 	if err == nil {
-		err = replaceFile(filepath.Join(in.dir, planFile), b)
+		if old, rerr := os.ReadFile(file); rerr != nil || !bytes.Equal(old, b) {
+			err = atomicfile.Write(file, b)
+		}
 	}
 	if err != nil {
 		in.log.Warn("the plan was not saved: `queue --state` goes by the one before", "cause", err)
 	}
-}
-
-// replaceFile writes a file whole or not at all.
-func replaceFile(path string, b []byte) error {
-	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
 }
 
 // Stored is the queue of a relay that does not run. Nothing is tried; what is
