@@ -156,6 +156,16 @@ func (p *person) completes() {
 	}
 }
 
+// test sends a test scan. An instance begins one each second.
+func (p *person) test(args string) (out string, err error) {
+	p.t.Helper()
+	p.Eventually(p.t, namespace, "a test begins", func() bool {
+		out, err = p.run(strings.Fields("test " + args)...)
+		return !strings.Contains(out, "a test has just begun")
+	})
+	return out, err
+}
+
 // device is what is read of one.
 type device struct {
 	Device    string
@@ -165,10 +175,26 @@ type device struct {
 
 // asks: all that reaches the instances, each of the two by a port-forward.
 func (p *person) asks() {
-	p.ok("test --to plugin@example.com"+copierAsks, "ok      recipient", "ok      upstream   smarthost: 250 ")
+	for _, test := range []struct {
+		args   string
+		passes bool
+		wants  []string
+	}{
+		{"--to plugin@example.com" + copierAsks, true, []string{"ok      recipient", "ok      upstream   smarthost: 250 "}},
+		{"--to plugin@elsewhere.example" + copierAsks, false, []string{"ok      sender", "FAILED  recipient", "PR-032"}},
+		{"--to plugin@example.com --client 203.0.113.7 --from scanner@copier.example.com", false, []string{"FAILED  sender", "PR-022"}},
+	} {
+		out, err := p.test(test.args)
+		if (err == nil) != test.passes {
+			p.t.Fatalf("test %s: %v\n%s", test.args, err, out)
+		}
+		for _, want := range test.wants {
+			if !strings.Contains(out, want) {
+				p.t.Errorf("test %s lacks %q:\n%s", test.args, want, out)
+			}
+		}
+	}
 	p.server.MailFor(p.t, "plugin@example.com")
-	p.refused("test --to plugin@elsewhere.example"+copierAsks, "PR-032")
-	p.refused("test --to plugin@example.com --client 203.0.113.7 --from scanner@copier.example.com", "PR-030")
 
 	var copiers []device
 	p.read("copiers -o json", &copiers)
@@ -200,15 +226,20 @@ func (p *person) asks() {
 func (p *person) suspends() {
 	const hold = "device-172-31-0-2"
 	n := 0
-	next := func() string { n++; return fmt.Sprintf("suspended-%d@example.com", n) }
+	scan := func() string {
+		p.t.Helper()
+		n++
+		to := fmt.Sprintf("suspended-%d@example.com", n)
+		if out, err := p.swaks(p.t, "--from", "scanner@copier.example.com", "--to", to); err != nil {
+			p.t.Fatalf("a scan is not taken: %v\n%s", err, out)
+		}
+		return to
+	}
 	var held []struct{ ID, Reason string }
 	var to string
 	p.ok("suspend device "+copierAddress+" --reason ticket-4711", "suspend device: changed printers/office")
 	p.Eventually(p.t, namespace, "a scan of the copier is held", func() bool {
-		to = next()
-		if out, err := p.swaks(p.t, "--from", "scanner@copier.example.com", "--to", to); err != nil {
-			p.t.Fatalf("a scan is not taken: %v\n%s", err, out)
-		}
+		to = scan()
 		p.read("queue list -o json --held-by "+hold, &held)
 		return len(held) > 0
 	})
@@ -221,9 +252,9 @@ func (p *person) suspends() {
 
 	p.ok("suspend upstream smarthost --reason ticket-4712", "changed printers/smarthost")
 	p.Eventually(p.t, namespace, "a scan waits for the upstream", func() bool {
-		to = next()
-		out, err := p.run(strings.Fields("test --to " + to + copierAsks)...)
-		return err != nil && strings.Contains(out, "waits ")
+		to = scan()
+		p.read("queue list -o json --upstream smarthost", &held)
+		return len(held) > 0 && strings.Contains(held[0].Reason, "suspended")
 	})
 	p.ok("resume upstream smarthost", "changed printers/smarthost")
 	p.server.MailFor(p.t, to)
