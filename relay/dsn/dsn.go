@@ -181,7 +181,7 @@ func human(line func(string, ...any), r Report) {
 // explain says of one recipient why, and what to do.
 func (x *Recipient) explain(line func(string, ...any), delayed bool) {
 	line("To <%s>:", oneLine(x.Address))
-	words := x.words()
+	words := x.Words()
 	switch {
 	case x.Cause != "":
 		line("    Why:          %s", oneLine(x.Cause))
@@ -203,8 +203,8 @@ func (x *Recipient) explain(line func(string, ...any), delayed bool) {
 	line("")
 }
 
-// words is what was said last, and who said it.
-func (x *Recipient) words() string {
+// Words is what was said last, and who said it.
+func (x *Recipient) Words() string {
 	s := said(*x)
 	if x.Remote != "" {
 		s = strings.TrimSpace(s + " (" + oneLine(x.Remote) + ")")

@@ -16,6 +16,20 @@ type Settings struct {
 	Upstreams map[string]*plan.Upstream
 	Delivery  plan.Delivery
 	Holds     []plan.Hold
+	Subjects  bool   // subjects of messages may be kept and told
+	Console   string // URL of the relay's pages, to its end; empty: it is not known
+	History   bool   // messages have a page of their history there
+}
+
+// page is the URL of a message's page; empty: none is known.
+func (s *Settings) page(id string) string {
+	switch {
+	case s.Console == "":
+		return ""
+	case s.History:
+		return s.Console + "messages/" + id
+	}
+	return s.Console + "queue/" + id
 }
 
 // setDefaults fills in what must not be zero: mail would expire at once.
@@ -34,7 +48,7 @@ func (s *Settings) setDefaults() {
 
 // SettingsOf gives the settings that p holds.
 func SettingsOf(p *plan.Plan) Settings {
-	return Settings{
+	s := Settings{
 		Relay:     p.Namespace + "/" + p.Name,
 		Hostname:  p.Hostname,
 		Routes:    p.Routes,
@@ -42,5 +56,11 @@ func SettingsOf(p *plan.Plan) Settings {
 		Upstreams: p.Upstreams,
 		Delivery:  p.Delivery,
 		Holds:     p.Holds,
+		Subjects:  p.History.Subjects,
+		History:   p.History.Keep > 0,
 	}
+	if p.Console != "" {
+		s.Console = p.Console + "/console/relays/" + p.Namespace + "/" + p.Name + "/"
+	}
+	return s
 }
