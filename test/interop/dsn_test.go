@@ -28,6 +28,10 @@ func TestPythonReadsNotifications(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no notifications: %v", err)
 	}
+	digests, err := filepath.Glob(filepath.Join(env.Root(t), "relay/dsn/testdata/digests/*.eml"))
+	if err != nil || len(digests) == 0 {
+		t.Fatalf("no digests: %v", err)
+	}
 	lines := strings.Split(strings.TrimSpace(env.MustRun(t, "", "python3", append([]string{"-c", readReport}, files...)...)), "\n")
 	for i, file := range files {
 		recipients := "1"
