@@ -497,6 +497,36 @@ func (r *rig) mayHave(m *Message) bool {
 	return err == nil
 }
 
+// An hour begins with a digest, and what could not be written does not count in it.
+func TestWhatCountsInAnHour(t *testing.T) {
+	inBubble(t, perHour(1), func(r *rig) {
+		r.stop()
+		f := new(failing)
+		r.wrap = func(s store) store { f.store = s; return f }
+		r.start()
+		r.up.say(deadAddress)
+		f.set(true)
+		r.send(message("gone@corp.example"))
+		r.pass(time.Minute)
+		f.set(false)
+		r.pass(3 * time.Minute)
+		if n := len(r.noticed()); n != 1 || r.untold() != 0 {
+			t.Fatalf("%d notifications, %d not told of", n, r.untold())
+		}
+		r.send(message("gone@corp.example"))
+		r.send(message("gone@corp.example"))
+		r.pass(time.Hour)
+		r.wantDigests("it@corp.example: 2+0 of 2 after 1")
+		r.pass(30 * time.Minute)
+		r.send(message("gone@corp.example"))
+		r.pass(35 * time.Minute)
+		r.send(message("gone@corp.example"))
+		if n := len(r.noticed()); n != 3 {
+			t.Errorf("%d notifications", n)
+		}
+	})
+}
+
 // A digest that cannot be written comes when it can.
 func TestADigestThatCannotBeWritten(t *testing.T) {
 	inBubble(t, perHour(1), func(r *rig) {

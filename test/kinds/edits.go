@@ -71,6 +71,8 @@ var Edits = map[string]Edit{
 	"hold without a name":                           {"  hostname: relay.example", "  hostname: relay.example\n  holds: [{name: Stolen Copier, users: [x]}]", "must be lower-case letters, digits and hyphens, such as stolen-copier"},
 	"hold with a reason of two lines":               {"  hostname: relay.example", "  hostname: relay.example\n  holds: [{name: stolen, users: [x], reason: \"a\\nb\"}]", "must be one line without control characters"},
 	"volume of an Ephemeral spool":                  {"  hostname: relay.example", "  hostname: relay.example\n  acknowledge: Relayed\n  spool: {type: Ephemeral, persistentVolume: {size: 1Gi}}", "persistentVolume is for type PersistentVolume"},
+	"console in clear text":                         {"  hostname: relay.example", "  hostname: relay.example\n  console: {url: \"http://printers.corp.example\"}", "must be https:// and a host"},
+	"console with a path":                           {"  hostname: relay.example", "  hostname: relay.example\n  console: {url: \"https://printers.corp.example/console/\"}", "must be https:// and a host"},
 	"history without room":                          {"  hostname: relay.example", "  hostname: relay.example\n  history: {size: 4Mi}", "a history needs 8Mi at least"},
 	"SES Secret without a name":                     {"  type: SMTP\n  smtp: {host: mail.example}", "  type: SES\n  ses: {region: eu-west-1, credentials: {type: Secret}}", "secretRef is required when type is Secret"},
 	"SES configuration set that is none":            {"  type: SMTP\n  smtp: {host: mail.example}", "  type: SES\n  ses: {region: eu-west-1, configurationSet: a b}", "must be the name of a configuration set"},
