@@ -299,11 +299,22 @@ func TestNoNoticeAboutADigest(t *testing.T) {
 		r.pass(3 * time.Hour)
 		r.restart()
 		r.wantDigests("it@corp.example: 4+0 of 4 after 1")
-		// A scan that fails again is told of again, though the digest of before is there.
-		r.up.say(deadAddress)
-		r.pass(6 * time.Hour)
-		if n := r.untold(); n != 0 || len(r.digests) != 2 {
-			t.Errorf("%d not told of, %d digests", n, len(r.digests))
+		// Scans that fail again are told of again, though the digest of before is there.
+		r.up.say(func(a Attempt, _ envelope.Address) upstream.Outcome {
+			if a.Message.DSNOf != "" {
+				return greylisted
+			}
+			return noUser
+		})
+		if _, err := r.q.Retry(r.Context(), Filter{Client: "10.20.3.7"}); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(time.Second)
+		r.restart()
+		r.pass(2 * time.Hour)
+		r.wantDigests("it@corp.example: 4+0 of 4 after 1", "it@corp.example: 4+0 of 4 after 1")
+		if n := r.untold(); n != 0 {
+			t.Errorf("%d not told of", n)
 		}
 	})
 }
