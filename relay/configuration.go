@@ -22,10 +22,11 @@ type Configuration struct {
 	Warnings []string
 
 	// Where something is wrong:
-	Faulty     map[string][]string // relays (namespace/name) that have no plan -> objects that they refer to and that are not there
-	where      map[string]string   // object ("SenderPolicy default/office") -> its file, of all that are there
-	broken     map[string]bool     // objects that are there and not valid
-	unreadable map[string]bool     // files of which it is not known what they hold
+	Faulty     map[string][]string   // relays (namespace/name) that have no plan -> objects that they refer to and that are not there
+	stops      map[string]*plan.Plan // of Faulty, what could be compiled: what it stops counts
+	where      map[string]string     // object ("SenderPolicy default/office") -> its file, of all that are there
+	broken     map[string]bool       // objects that are there and not valid
+	unreadable map[string]bool       // files of which it is not known what they hold
 }
 
 // LoadConfiguration reads, validates and compiles the manifests in dir. name
@@ -38,7 +39,7 @@ func LoadConfiguration(dir, name string) (*Configuration, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Configuration{Secrets: set.Secrets, Faulty: map[string][]string{}, where: set.Where}
+	c := &Configuration{Secrets: set.Secrets, Faulty: map[string][]string{}, stops: map[string]*plan.Plan{}, where: set.Where}
 	c.broken, c.unreadable = problems.Touched()
 	c.dropBroken(set)
 	var errs []error
@@ -80,7 +81,7 @@ func (c *Configuration) compile(set *manifest.Set, in plan.Input) (errs []error)
 		}
 	}
 	if diagnostics.Failed() {
-		c.Faulty[key(p)] = diagnostics.Missing()
+		c.Faulty[key(p)], c.stops[key(p)] = diagnostics.Missing(), p
 	} else {
 		c.Plans = append(c.Plans, p)
 	}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/printerrelay/printer-relay/relay/atomicfile"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/spool"
@@ -20,24 +22,19 @@ import (
 // Secrets and holds none.
 const planFile = "plan.json"
 
-// savePlan keeps pl for OpenQueue. A relay runs without it too.
+// savePlan keeps pl for OpenQueue. A relay runs without it too. One that is there
+// already is not written again: what cannot be applied is tried five times a second.
 func (in *instance) savePlan(pl *plan.Plan) {
+	file := filepath.Join(in.dir, planFile)
 	b, err := json.Marshal(pl)
 	if err == nil {
-		err = replaceFile(filepath.Join(in.dir, planFile), b)
+		if old, rerr := os.ReadFile(file); rerr != nil || !bytes.Equal(old, b) {
+			err = atomicfile.Write(file, b)
+		}
 	}
 	if err != nil {
 		in.log.Warn("the plan was not saved: `queue --state` goes by the one before", "cause", err)
 	}
-}
-
-// replaceFile writes a file whole or not at all.
-func replaceFile(path string, b []byte) error {
-	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
 }
 
 // Stored is the queue of a relay that does not run. Nothing is tried; what is
@@ -52,14 +49,7 @@ type Stored struct {
 // among several; empty takes the only one. A folder that a relay has open is a
 // spool.ErrLocked.
 func OpenQueue(state, name string, log *slog.Logger) (*Stored, error) {
-	dir, err := storedRelay(state, name)
-	if err != nil {
-		return nil, err
-	}
-	if err := sameOwner(filepath.Join(dir, "spool"), os.Geteuid()); err != nil {
-		return nil, err
-	}
-	pl, err := loadPlan(dir)
+	dir, pl, err := storedPlan(state, name)
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +70,20 @@ func OpenQueue(state, name string, log *slog.Logger) (*Stored, error) {
 
 // Close lets the folder go.
 func (s *Stored) Close() error { return s.spool.Close() }
+
+// storedPlan finds the state folder of a relay below state, for who may change it, and the
+// plan that the relay ran last.
+func storedPlan(state, name string) (string, *plan.Plan, error) {
+	dir, err := storedRelay(state, name)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := sameOwner(filepath.Join(dir, "spool"), os.Geteuid()); err != nil {
+		return "", nil, err
+	}
+	pl, err := loadPlan(dir)
+	return dir, pl, err
+}
 
 // storedRelay finds the state folder of a relay below state.
 func storedRelay(state, name string) (string, error) {

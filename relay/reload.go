@@ -67,7 +67,8 @@ func (p *Process) watch(ctx context.Context, seen string) error {
 // reload brings the relays to what the manifests say, each by itself. One that
 // has no plan goes on with its last good one; but its Secrets are renewed
 // whatever else is wrong, so that no broken file keeps a revoked password alive,
-// and it takes no new mail if a policy or an upstream was taken away.
+// what its manifest stops is stopped, and it takes no new mail if a policy or an
+// upstream was taken away.
 func (p *Process) reload(ctx context.Context, c *Configuration, drained bool) error {
 	p.warn(c)
 	before := p.where
@@ -91,9 +92,9 @@ func (p *Process) reload(ctx context.Context, c *Configuration, drained bool) er
 		switch {
 		case wanted[k]:
 		case faulty || c.inDoubt(self, before):
-			errs = append(errs, in.keep(p.secretsFor(c, in, before), c.gone(in.plan.Load(), missing, before), drained))
+			errs = append(errs, in.keep(p.secretsFor(c, in, before), c.stops[k], c.gone(in.plan.Load(), missing, before), drained))
 		case none: // a folder that is empty for a moment must not take the relay down
-			errs = append(errs, in.keep(p.secretsFor(c, in, before), []string{self}, drained))
+			errs = append(errs, in.keep(p.secretsFor(c, in, before), nil, []string{self}, drained))
 		default:
 			p.Log.Info("relay removed: draining; its queue stays in its state folder", "relay", k)
 			p.forget(in)
@@ -151,7 +152,7 @@ func (p *Process) renewMounted(drained bool) error {
 	p.mu.Unlock()
 	var errs []error
 	for _, in := range instances {
-		errs = append(errs, in.keep(secrets.Dir(p.Secrets), nil, drained))
+		errs = append(errs, in.keep(secrets.Dir(p.Secrets), nil, nil, drained))
 	}
 	return errors.Join(errs...)
 }

@@ -8,7 +8,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/history"
 	"github.com/printerrelay/printer-relay/relay/inventory"
+	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
 // StoredCopiers reads the devices that a relay has seen from its state folder, as
@@ -44,4 +47,14 @@ func ForgetStoredCopier(state, name string, device netip.Addr, log *slog.Logger)
 		err = s.Save(filepath.Join(dir, inventory.FileName), time.Now())
 	}
 	return errors.Join(err, q.Close())
+}
+
+// OpenHistory opens the history in a state folder, as OpenQueue does a queue; to be
+// read alone, or not. A relay that runs has it open.
+func OpenHistory(state, name string, readOnly bool) (*history.Stored, error) {
+	dir, pl, err := storedPlan(state, name)
+	if err != nil {
+		return nil, err
+	}
+	return history.OpenStored(historyDir(dir), readOnly, func(up string, o *upstream.Outcome) string { return queue.Advise(pl.Upstreams[up], o).String() })
 }

@@ -72,13 +72,14 @@ func source(in Input) (manifests, error) {
 	return m, nil
 }
 
-// lastSource is what the relay ran last. Manifests that cannot be read, or do
+// lastSource is what the relay ran last, with all that is stopped since. Manifests that cannot be read, or do
 // not compile, are none: they were written by another version.
 func lastSource(in Input) (manifests, error) {
 	m, err := parse(in.Last)
 	if err != nil || m.relay == nil || m.relay.Namespace != in.Relay.Namespace || m.relay.Name != in.Relay.Name {
 		return manifests{}, nil //nolint:nilerr // nothing to go on by, as without it
 	}
+	m.stop(in)
 	if in.Refuse {
 		m.relay.Spec.Intake = v1alpha1.IntakeRefuse
 	}
@@ -94,6 +95,9 @@ func lastSource(in Input) (manifests, error) {
 	m.relay = plan.WithHidden(m.relay, in.Hidden, input.Policies)
 	input.Relay = m.relay
 	compiled, diagnostics := plan.Compile(input)
+	if diagnostics.Failed() && withoutFaultyHolds(&m.relay.Spec, diagnostics) {
+		compiled, diagnostics = plan.Compile(input)
+	}
 	if diagnostics.Failed() {
 		return manifests{}, nil
 	}

@@ -52,8 +52,8 @@ type Input struct {
 	Hidden plan.HiddenClients
 
 	// Last is relay.yaml of the ConfigMap as it is, or empty. Without a Plan the
-	// relay goes on by it; with Refuse, which is for missing references, it
-	// takes no new mail while it does.
+	// relay goes on by it, but for what Relay and Upstreams stop since; with Refuse,
+	// which is for missing references, it takes no new mail while it does.
 	Last   string
 	Refuse bool
 

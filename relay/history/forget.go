@@ -9,6 +9,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/printerrelay/printer-relay/relay/atomicfile"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
@@ -96,28 +97,24 @@ func (d *database) forget(ctx context.Context, f Filter) (n int, err error) {
 // rewrite writes the file anew, without what was deleted, and opens it. Where that is
 // not possible it opens the one that is there, and says so. It closes d.
 func (d *database) rewrite(dir string) (*database, error) {
-	path := filepath.Join(dir, fileName)
-	tmp := path + ".new"
-	err := guarded(func() error {
-		os.Remove(tmp) //nolint:errcheck // of an earlier try; Open tells
-		to, err := bolt.Open(tmp, 0o600, &bolt.Options{Timeout: lockTime, FreelistType: bolt.FreelistMapType})
-		if err != nil {
-			return err
-		}
-		return errors.Join(bolt.Compact(to, d.bolt, 1<<20), to.Close())
+	err := atomicfile.Replace(filepath.Join(dir, fileName), func(name string) error {
+		return errors.Join(guarded(func() error { return d.compact(name) }), d.close())
 	})
-	if cerr := d.close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
+	err = errors.Join(err, d.close()) // where it did not come to that
 	if err != nil {
-		os.Remove(tmp) //nolint:errcheck // it is not needed, and may not be there
 		err = fmt.Errorf("the entries are no longer found, but the file could not be written anew, so that their octets may still lie in it: %w", err)
 	}
 	next, oerr := openDatabase(dir, false)
 	return next, errors.Join(err, oerr)
+}
+
+// compact writes what is in d to a database of its own, each step of which is synced.
+func (d *database) compact(name string) error {
+	to, err := bolt.Open(name, 0o600, &bolt.Options{Timeout: lockTime, FreelistType: bolt.FreelistMapType})
+	if err != nil {
+		return err
+	}
+	return errors.Join(bolt.Compact(to, d.bolt, 1<<20), to.Close())
 }
 
 // Stored is the history of a relay that does not run.

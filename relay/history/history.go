@@ -6,7 +6,7 @@
 // writes it in batches, and where the database cannot be used the relay goes on
 // without.
 //
-// It may import relay/queue, spool (its IDs), envelope, reply and upstream, and
+// It may import relay/queue, spool (its IDs), envelope, reply, upstream and atomicfile, and
 // go.etcd.io/bbolt.
 package history
 

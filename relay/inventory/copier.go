@@ -7,7 +7,7 @@
 // volume (file.go). What a device says is hostile text: it is bounded and printable
 // once it is in here, and never holds a password that the relay knows.
 //
-// It may import relay/envelope.
+// It may import relay/envelope and atomicfile.
 package inventory
 
 import (

@@ -14,6 +14,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/atomicfile"
 	"github.com/printerrelay/printer-relay/relay/envelope"
 )
 
@@ -177,34 +178,12 @@ func (s *Store) Save(path string, now time.Time) error {
 	}
 	b, err := encode(s.chosen(Filter{}))
 	if err == nil {
-		err = replace(path, b)
+		err = atomicfile.Write(path, b)
 	}
 	if err != nil {
 		s.mu.Lock()
 		s.dirty = true
 		s.mu.Unlock()
-	}
-	return err
-}
-
-// replace writes a file whole or not at all, and on stable storage before the one
-// before it goes.
-func replace(path string, b []byte) error {
-	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // in the relay's own folder
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(tmp, path) //nolint:gosec // as above
-	}
-	if err != nil {
-		os.Remove(tmp) //nolint:errcheck,gosec // a full disk gets its room back; else the next write replaces it
 	}
 	return err
 }

@@ -36,7 +36,7 @@ type Set struct {
 	Recipients      *prometheus.CounterVec   // upstream, outcome, scope
 	AttemptDuration *prometheus.HistogramVec // upstream
 	Circuits        *prometheus.CounterVec   // upstream, state (open, closed)
-	Notifications   *prometheus.CounterVec   // kind (failed, delayed)
+	Notifications   *prometheus.CounterVec   // kind (failed, delayed, held)
 	TLSResults      *prometheus.CounterVec   // upstream, policy (RFC 8460 4.4), result (4.3, or success)
 
 	HistoryDropped *prometheus.CounterVec // reason (busy, off, refusals)
@@ -72,7 +72,7 @@ func New(r prometheus.Registerer, relay string) *Set {
 		Recipients:          m.counters("attempted_recipients_total", "Recipients of delivery attempts by what became of them.", "upstream", "outcome", "scope"),
 		AttemptDuration:     m.histograms("attempt_duration_seconds", "Time of one delivery attempt.", prometheus.ExponentialBuckets(0.005, 3, 9), "upstream"),
 		Circuits:            m.counters("upstream_circuit_changes_total", "Times that an upstream's circuit breaker opened, or closed again.", "upstream", "state"),
-		Notifications:       m.counters("notifications_total", "Delivery status notifications made (RFC 3464).", "kind"),
+		Notifications:       m.counters("notifications_total", "Notifications made: of failed and delayed mail (RFC 3464), and of a hold that begins.", "kind"),
 		TLSResults:          m.counters("mx_tls_results_total", "How TLS began with the mail servers of direct delivery, by policy and result type of RFC 8460, or success.", "upstream", "policy", "result"),
 		HistoryDropped:      m.counters("history_dropped_total", "What happened and is missing from the history: too much at once (busy), the database could not be written (off), more refusals of a client than are kept (refusals).", "reason"),
 		Reloads:             m.counters("config_reloads_total", "Loads of the manifests.", "result"),
@@ -152,6 +152,7 @@ var (
 	QueueHeld     = Gauge{"queue_messages", queueHelp, "state", "held"}
 	QueueFailed   = Gauge{"queue_messages", queueHelp, "state", "failed"}
 	QueueOldest   = Gauge{"queue_oldest_message_seconds", "Age of the oldest message that still waits for an upstream.", "", ""}
+	QueueHeldFor  = Gauge{"queue_oldest_held_message_seconds", "How long the message has been held that is held longest; 0 if none is.", "", ""}
 	SpoolBytes    = Gauge{"spool_bytes", "Octets of the entries in the spool.", "", ""}
 	SpoolFree     = Gauge{"spool_free_bytes", "Octets free on the spool's volume.", "", ""}
 	HistoryBytes  = Gauge{"history_bytes", "Octets of the history's file.", "", ""}

@@ -29,7 +29,7 @@ func all(up []Upstream) (*prometheus.Registry, *Set) {
 	s := New(r, "ns/office")
 	zero := func() float64 { return 0 }
 	Sampled(r, "ns/office", map[Gauge]func() float64{
-		QueuePending: zero, QueueDeferred: zero, QueueHeld: zero, QueueFailed: zero, QueueOldest: zero, SpoolBytes: zero, SpoolFree: zero, HistoryBytes: zero, HistoryOK: zero,
+		QueuePending: zero, QueueDeferred: zero, QueueHeld: zero, QueueFailed: zero, QueueOldest: zero, QueueHeldFor: zero, SpoolBytes: zero, SpoolFree: zero, HistoryBytes: zero, HistoryOK: zero,
 	})
 	Holds(r, "ns/office", func() map[string]int { return map[string]int{"stolen": 3} })
 	Upstreams(r, "ns/office", func() []Upstream { return up })

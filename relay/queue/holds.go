@@ -74,7 +74,8 @@ func (q *Queue) keepBack(it *item) {
 	if h == nil {
 		return
 	}
-	it.held, it.unkept = q.strs.get(holdText(h)), true
+	it.hold(q.strs.get(holdText(h)), time.Now())
+	it.unkept = true
 	q.withdraw(it)
 	q.log.Warn("held", "id", it.msg.ID, "hold", h.Name, "client", it.msg.Client.text(), "user", it.msg.Client.User, "sender", it.msg.Sender.String())
 }

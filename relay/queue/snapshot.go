@@ -15,6 +15,7 @@ type Snapshot struct {
 	Failed    int
 	HeldBy    map[string]int // of Held, by the hold of the manifests
 	Oldest    time.Duration  // age of the oldest message that waits for an upstream
+	HeldFor   time.Duration  // how long the message is held that is held longest
 	Upstreams []UpstreamState
 }
 
@@ -61,7 +62,7 @@ func (q *Queue) Snapshot() Snapshot {
 // count counts messages by state, and those that an upstream defers by its name.
 func (q *Queue) count(now time.Time) (s Snapshot, deferred map[string]int) {
 	s.At = now
-	oldest := now
+	oldest, held := now, now.Unix()
 	deferred = make(map[string]int)
 	q.walk("", func(it *item) bool {
 		switch q.stateOf(it) {
@@ -77,6 +78,7 @@ func (q *Queue) count(now time.Time) (s Snapshot, deferred map[string]int) {
 			}
 		case Held:
 			s.Held++
+			held = min(held, int64(it.heldAt))
 			if name := HoldName(it.held); name != "" {
 				if s.HeldBy == nil {
 					s.HeldBy = make(map[string]int)
@@ -94,5 +96,8 @@ func (q *Queue) count(now time.Time) (s Snapshot, deferred map[string]int) {
 		return true
 	})
 	s.Oldest = now.Sub(oldest)
+	if s.Held > 0 {
+		s.HeldFor = now.Sub(time.Unix(held, 0))
+	}
 	return s, deferred
 }

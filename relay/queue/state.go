@@ -115,6 +115,7 @@ type item struct {
 	attempts int32  // of the whole message
 	trying   int16  // attempts that run now
 	heapPos  int32  // position + 1 in the timer heap; 0: not in it
+	heldAt   uint32 // since when it is held, in Unix seconds
 	wakeAt   int64
 	warned   bool
 	removed  bool // by hand, while an attempt runs
@@ -192,7 +193,8 @@ func (r *record) encode() []byte {
 
 // newItem is the state of a message that nothing happened to yet.
 func newItem(m *Message) *item {
-	it := &item{msg: m, rcpts: make([]rcpt, len(m.Recipients)), since: m.Arrived.UnixNano(), held: m.Held}
+	it := &item{msg: m, rcpts: make([]rcpt, len(m.Recipients)), since: m.Arrived.UnixNano()}
+	it.hold(m.Held, m.Arrived)
 	first := int64(0)
 	if !m.NotBefore.IsZero() {
 		first = m.NotBefore.UnixNano()
@@ -235,9 +237,18 @@ func (it *item) apply(r *record, s *strs) {
 		it.tell()
 	}
 	if r.Held != "" {
-		it.held, it.unkept = s.get(r.Held), false
+		it.hold(s.get(r.Held), r.At)
+		it.unkept = false
 	}
 	it.settled(at)
+}
+
+// hold has it held since then; held already, it is for another reason since.
+func (it *item) hold(why string, since time.Time) {
+	if it.held == "" {
+		it.heldAt = uint32(since.Unix()) //nolint:gosec // until 2106
+	}
+	it.held = why
 }
 
 func (it *item) applyResult(r *record, res *result, s *strs) {

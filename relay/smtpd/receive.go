@@ -124,6 +124,9 @@ func noRoom(err error) *reply.Reply {
 	return reply.NotStored()
 }
 
+// IntakeHeld is why a message is held that came while intake was Hold.
+const IntakeHeld = "the relay's intake is Hold"
+
 // message is what the queue keeps of it.
 func (s *session) message(tx *transaction, id string, f message.Facts, force bool) *queue.Message {
 	rule := tx.decision.Rule
@@ -145,7 +148,7 @@ func (s *session) message(tx *transaction, id string, f message.Facts, force boo
 	m.Recipients = tx.recipients
 	switch {
 	case tx.plan.Intake == plan.IntakeHold:
-		m.Held = "the relay's intake is Hold"
+		m.Held = IntakeHeld
 	case tx.decision.Action == policy.Hold:
 		m.Held = "rule " + rule.Policy + "/" + rule.Name + " holds"
 	}

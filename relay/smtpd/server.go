@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/history"
 	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/plan"
@@ -45,8 +46,8 @@ type Config struct {
 	Receiving   int         // messages that come in at once; 0: as many as there are connections
 	CarriesUTF8 func() bool // every reachable upstream can carry SMTPUTF8; nil: none
 	Transcripts *transcript.Store
-	Refused     func(Refusal)    // is told of each refused command, and must not block; nil: nobody
-	Copiers     *inventory.Store // nil: none is kept
+	Refused     func(history.RefusedCommand) // is told of each refused command, and must not block; nil: nobody
+	Copiers     *inventory.Store             // nil: none is kept
 	Metrics     *metrics.Set
 	Log         *slog.Logger
 }

@@ -13,6 +13,7 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/history"
 	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
@@ -95,27 +96,13 @@ func (s *session) refuse(step string, r *reply.Reply, cause string) error {
 	return &gosmtp.SMTPError{Code: r.Code, EnhancedCode: gosmtp.EnhancedCode(r.Enhanced), Message: r.Text}
 }
 
-// Refusal is a command that a client was refused.
-type Refusal struct {
-	At        time.Time
-	Listener  string
-	Client    queue.Client
-	Rule      string // policy/rule, where one had matched
-	Sender    envelope.Address
-	Recipient envelope.Address // that RCPT named; behind it the last one
-	Size      int64            // as announced; 0: it was not
-	Step      string           // MAIL, RCPT, DATA, AUTH
-	Reply     string           // in one line
-	Cause     string           // for who runs the relay
-}
-
 // tell hands a refusal to who keeps them.
 func (s *session) tell(step string, r *reply.Reply, cause string) {
 	if s.srv.Refused == nil {
 		return
 	}
 	c := s.client()
-	x := Refusal{
+	x := history.RefusedCommand{
 		At: time.Now(), Listener: s.listener.Name, Step: step, Reply: r.String(), Cause: cause,
 		Client: queue.Client{Addr: c.Addr, Hidden: c.Hidden, HELO: reply.Line(s.gs.Hostname(), 128), User: c.User, TLS: c.TLSVersion},
 	}

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/atomicfile"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/transcript"
@@ -148,11 +149,7 @@ func selfSigned(dir, hostname string) (tls.Certificate, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return tls.Certificate{}, err
 	}
-	tmp := file + ".new" // whole or not at all
-	if err := os.WriteFile(tmp, pemFile, 0o600); err != nil {
-		return tls.Certificate{}, err
-	}
-	if err := os.Rename(tmp, file); err != nil {
+	if err := atomicfile.Write(file, pemFile); err != nil {
 		return tls.Certificate{}, err
 	}
 	return tls.X509KeyPair(pemFile, pemFile)

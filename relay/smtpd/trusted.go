@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/printerrelay/printer-relay/relay/atomicfile"
 )
 
 // saveEvery is how often it is written down who logged in, at most; a crash loses
@@ -41,11 +43,7 @@ func (r *recent) save(now time.Time, file string, last bool) error {
 	if err != nil {
 		return err
 	}
-	tmp := file + ".new" // whole or not at all
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, file)
+	return atomicfile.Write(file, b)
 }
 
 // restore reads what save has written.

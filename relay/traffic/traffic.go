@@ -2,7 +2,7 @@
 // deliver over the last day, in steps of five minutes. It looks at counters that
 // are there anyway, so that it costs a message nothing.
 //
-// It imports the standard library only.
+// It imports relay/atomicfile.
 package traffic
 
 import (
@@ -14,6 +14,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/printerrelay/printer-relay/relay/atomicfile"
 )
 
 // Step is what one count stands for, Steps how many there are.
@@ -164,9 +166,5 @@ func (r *Recorder) save() error {
 	if err != nil {
 		return err
 	}
-	tmp := r.file + ".tmp"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, r.file)
+	return atomicfile.Write(r.file, b)
 }

@@ -54,11 +54,11 @@ func startSink(t *testing.T, k *keys) *sink {
 
 // startSource runs the source that speaks TLS to its end.
 func startSource(t *testing.T, port int, k *keys, messages, sessions, size, rate int) (string, error) {
-	ca := ""
+	encryption := "plain"
 	if k != nil {
-		ca = k.ca
+		encryption = "starttls"
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], env.Loopback(port), ca, //nolint:gosec // the test's own binary
+	cmd := exec.CommandContext(t.Context(), os.Args[0], env.Loopback(port), encryption, //nolint:gosec // the test's own binary
 		strconv.Itoa(messages), strconv.Itoa(sessions), strconv.Itoa(size), strconv.Itoa(rate))
 	cmd.Env = append(os.Environ(), toolEnv+"=source")
 	out, err := cmd.CombinedOutput()

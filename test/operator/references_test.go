@@ -75,6 +75,29 @@ func TestReferenceGoes(t *testing.T) {
 	}
 }
 
+// TestHoldWithoutReferences: a hold that is made while a policy is missing reaches the
+// instances; a device that was stolen waits for nobody's typing error.
+func TestHoldWithoutReferences(t *testing.T) {
+	r := newRig(t)
+	r.run()
+	r.copiersReady("")
+	r.delete(must[v1alpha1.SenderPolicy](r, "office"))
+	r.condition("copiers", "Ready=False/ReferenceNotFound", `SenderPolicy "office"`)
+	edit(r, "copiers", func(o *v1alpha1.PrinterRelay) {
+		o.Spec.Holds = []v1alpha1.Hold{{Name: "stolen", ClientNetworks: []v1alpha1.CIDR{"10.20.9.66/32"}, Reason: "ticket 4711"}}
+	})
+	r.condition("copiers", "Holding=True/Held", `hold "stolen" keeps the mail of 10.20.9.66 (ticket 4711)`)
+	r.eventually("the instance has the hold", func() string {
+		text := must[corev1.ConfigMap](r, "copiers-relay").Data[render.ManifestsKey]
+		if got := r.node.intake("copiers-0"); got != plan.IntakeRefuse || !strings.Contains(text, "name: stolen") {
+			return string(got) + text
+		}
+		return ""
+	})
+	r.kubectl(office)
+	r.ready("copiers")
+}
+
 // generations of Deployments: a change of the spec is a new one.
 func (r *rig) generations(names ...string) string {
 	r.Helper()

@@ -170,6 +170,41 @@ func TestAPortThatIsTakenHoldsNoRevocation(t *testing.T) {
 	r.Eventually("the kill switch works", func() bool { return mail(r) == "421" })
 }
 
+// Nor does a policy that is missing, or a field elsewhere that nothing fits.
+func TestWhatAFaultyRelayStopsIsStopped(t *testing.T) {
+	held := func(r *rig.Relay) func() bool {
+		return func() bool {
+			_, metrics := r.Get("/metrics")
+			return strings.Contains(metrics, `printer_relay_held_messages{hold="stolen"`)
+		}
+	}
+	stop := "spec:\n  holds: [{name: stolen, clientNetworks: [10.20.9.66/32]}]\n"
+	t.Run("missing policy", func(t *testing.T) {
+		r, relay := folder(t)
+		remove(t, r, "policy.yaml")
+		r.Eventually("no policy, no mail", func() bool { return mail(r) == "421" })
+		r.Write("relay.yaml", strings.Replace(relay, "spec:\n", stop, 1))
+		r.Eventually("the hold counts", held(r))
+		if got := mail(r); got != "421" {
+			t.Errorf("MAIL: %s", got)
+		}
+	})
+	t.Run("wrong value", func(t *testing.T) {
+		r, relay := folder(t)
+		wrong := strings.Replace(relay, "spec:\n", "spec:\n  spool: {persistentVolume: {size: 1Gi}}\n  history: {size: 900Mi}\n", 1)
+		r.Write("relay.yaml", wrong)
+		r.Eventually("it is noticed", func() bool {
+			_, body := r.Get("/readyz")
+			return strings.Contains(body, "more than half of the volume")
+		})
+		r.Write("relay.yaml", strings.Replace(wrong, "spec:\n", stop+"  intake: Hold\n", 1))
+		r.Eventually("the hold counts", held(r))
+		r.Eventually("mail is held", func() bool { _, state := r.Get("/state"); return strings.Contains(state, `"intake": "Hold"`) })
+		r.Write("relay.yaml", relay)
+		r.Eventually("it is as before", func() bool { return !held(r)() && mail(r) == "250" })
+	})
+}
+
 // A folder without a PrinterRelay has no policy for the one that runs.
 func TestAFolderWithoutARelayTakesNoMail(t *testing.T) {
 	r, relay := folder(t)

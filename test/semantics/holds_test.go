@@ -92,6 +92,33 @@ func TestAHoldIsLetGoByAPersonAndThePolicyOfTheMoment(t *testing.T) {
 	arrived(r, u, 2)
 }
 
+// Somebody is told: the postmaster gets one mail when a hold begins to keep mail back,
+// by the way that mail takes.
+func TestThePostmasterIsToldOfAHold(t *testing.T) {
+	u := rig.StartUpstream(t, rig.Script{})
+	r := rig.Start(t, manifests("  holds: [{name: stolen, clientNetworks: [127.0.0.0/8], reason: ticket 4711}]\n"+toPostmaster, ownSender, u.YAML("out", "")))
+	var ids []string
+	for range 3 {
+		ids = append(ids, rig.QueueID(t, r.Dial().Send("mfp@copier.test", []string{"a@corp.example"}, rig.Scan("mfp@copier.test", "a@corp.example"))))
+	}
+	got := arrived(r, u, 1)[0]
+	if got.From != "" || len(got.To) != 1 || got.To[0] != "it@corp.example" {
+		t.Errorf("from %q to %q", got.From, got.To)
+	}
+	for _, want := range []string{"Subject: Mail is held in default/office: hold stolen\r\n", "ticket 4711", ids[0], "--held-by stolen"} {
+		if !strings.Contains(got.Data, want) {
+			t.Errorf("it does not say %q:\n%s", want, got.Data)
+		}
+	}
+	_, body := r.Get("/messages/" + ids[0])
+	if !strings.Contains(body, `"notification"`) {
+		t.Errorf("the history does not know of it: %s", body)
+	}
+	if all := listed(t, r, queue.Filter{HeldBy: "stolen"}); len(all) != 3 {
+		t.Errorf("%+v", all)
+	}
+}
+
 // What the policy of the moment looks at in a message that is in the queue.
 func TestWhatIsAskedOfAHeldMessage(t *testing.T) {
 	for name, change := range map[string]struct{ old, now, why string }{

@@ -3,7 +3,7 @@
 // spool volume, so that neither a restart nor somebody who keeps the policy
 // from us makes it forgotten.
 //
-// It imports the standard library only.
+// It imports relay/atomicfile.
 package mtasts
 
 import (

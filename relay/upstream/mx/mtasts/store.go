@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/printerrelay/printer-relay/relay/atomicfile"
 )
 
 // Bounds of what is kept. Where there is more, what would expire first goes.
@@ -123,24 +125,7 @@ func (s *store) write(e *entry) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(s.dir, "new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), s.path(e.Domain))
-	}
-	if err != nil {
-		os.Remove(f.Name()) //nolint:errcheck // it goes at the next start
-	}
-	return err
+	return atomicfile.Write(s.path(e.Domain), b)
 }
 
 // tooLong tells whether a domain is no name that DNS could have.

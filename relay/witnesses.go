@@ -1,13 +1,18 @@
 package relay
 
+// Who sees what happens to mail and to those who send it, and keeps it: history,
+// inventory, the count of a day. None of them is needed by mail.
+
 import (
 	"context"
-	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/printerrelay/printer-relay/relay/history"
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/traffic"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
@@ -37,19 +42,23 @@ func (in *instance) remember(pl *plan.Plan) {
 	in.past.Go(func() { in.history.Run(ctx) })
 }
 
-// OpenHistory opens the history in a state folder, as OpenQueue does a queue; to be
-// read alone, or not. A relay that runs has it open.
-func OpenHistory(state, name string, readOnly bool) (*history.Stored, error) {
-	dir, err := storedRelay(state, name)
-	if err != nil {
-		return nil, err
+// witness hears what becomes of messages; it is on the way of mail and does not wait.
+func (in *instance) witness(p queue.Progress) {
+	in.history.Witness(p)
+	in.began.Witness(p)
+}
+
+// watch starts the count of a day and the inventory, which go on with what they had
+// when the relay ran last. They end with ctx.
+func (in *instance) watch(ctx context.Context) {
+	var err error
+	if in.traffic, err = traffic.Open(filepath.Join(in.dir, "traffic.json"), in.counts); err != nil {
+		in.log.Warn("what was counted over the last day is not known", "cause", err)
 	}
-	if err := sameOwner(filepath.Join(dir, "spool"), os.Geteuid()); err != nil {
-		return nil, err
-	}
-	pl, err := loadPlan(dir)
-	if err != nil {
-		return nil, err
-	}
-	return history.OpenStored(historyDir(dir), readOnly, func(up string, o *upstream.Outcome) string { return queue.Advise(pl.Upstreams[up], o).String() })
+	in.wg.Go(func() {
+		in.traffic.Run(ctx, func(err error) { in.log.Warn("what was counted over the last day was not saved", "cause", err) })
+	})
+	copiers := filepath.Join(in.dir, inventory.FileName)
+	in.copiers.Load(copiers, time.Now(), in.log)
+	in.wg.Go(func() { in.copiers.Run(ctx, copiers, inventory.SaveEvery, in.log) })
 }

@@ -1,0 +1,79 @@
+package queue
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"time"
+
+	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/spool"
+)
+
+// Announcement is a notification that somebody beside the queue writes.
+type Announcement struct {
+	Kind  string   // for the log and the metric
+	About *Message // it is a notification about this one
+	At    time.Time
+	From  envelope.Address // of the header; its envelope sender is null
+	To    envelope.Address
+
+	// Write writes it as a whole message, with the queue ID that it has, and gives the
+	// octets of its header with the empty line.
+	Write func(w io.Writer, id string) (headerSize int64, err error)
+}
+
+// Announce makes a notification durable, and queues it. One of the same kind about the
+// same message that is still in the queue is this one. Like every notification it is
+// never held, and nobody is told that it failed.
+func (q *Queue) Announce(a Announcement) error {
+	h := fnv.New32a()
+	fmt.Fprint(h, a.Kind, a.About.ID)
+	id := fmt.Sprintf("%s-%08x", a.About.ID, h.Sum32())
+	w, err := q.store.Create(id)
+	if errors.Is(err, spool.ErrExists) {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if q.items[id] == nil {
+			return err // it is being written, or cannot be read
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	l := &lines{w: w}
+	header, err := a.Write(l, id)
+	if err != nil {
+		return err
+	}
+	q.mu.Lock()
+	r := q.routing
+	q.mu.Unlock()
+	m := &Message{
+		ID: id, Arrived: a.At, Origin: &Origin{Relay: r.Relay}, Recipients: []Recipient{{Address: a.To}}, Size: w.Size(), HeaderSize: header,
+		EightBit: l.eight, UTF8: !a.To.ASCII() || !a.From.ASCII(), MaxLine: max(l.longest, l.n), MessageID: "<" + id + "@" + r.Hostname + ">", DSNOf: a.About.ID,
+	}
+	meta, err := json.Marshal(m)
+	if err == nil {
+		err = w.Commit(meta)
+	}
+	if err != nil {
+		return err
+	}
+	q.log.Info("notification", "id", a.About.ID, "kind", a.Kind, "notification", id, "to", a.To.String())
+	if q.o.Metrics != nil {
+		q.o.Metrics.Notifications.WithLabelValues(a.Kind).Inc()
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.arrived(q.add(m).it)
+	return nil
+}
+
+// Device is what is known of who sent m, in a line, by the name that its rule gives it
+// where that is one.
+func (m *Message) Device() string { return m.device() }
