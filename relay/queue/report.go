@@ -34,7 +34,7 @@ func WriteNotice(w io.Writer, n *Notice) (Content, error) {
 	}
 	l := &lines{w: w}
 	size, err := dsn.Write(l, r)
-	return l.content(size, n.ID, n.Hostname, n.To), err
+	return l.content(size, n.ID, n.Hostname, n.From, n.To), err
 }
 
 // WriteDigest writes d as a message to w. It is what Options.Digest is by default.
@@ -71,7 +71,7 @@ func WriteDigest(w io.Writer, d *Digest) (Content, error) {
 	}
 	l := &lines{w: w}
 	size, err := dsn.WriteDigest(l, r)
-	return l.content(size, d.ID, d.Hostname, d.To), err
+	return l.content(size, d.ID, d.Hostname, d.From, d.To), err
 }
 
 func (x *NoticeRecipient) report() dsn.Recipient {
@@ -203,6 +203,6 @@ func (l *lines) Write(p []byte) (int, error) {
 }
 
 // content is what passed as a message.
-func (l *lines) content(headerSize int64, id, hostname string, to envelope.Address) Content {
-	return Content{HeaderSize: headerSize, EightBit: l.eight, UTF8: !to.ASCII(), MaxLine: max(l.longest, l.n), MessageID: "<" + id + "@" + hostname + ">"}
+func (l *lines) content(headerSize int64, id, hostname string, from, to envelope.Address) Content {
+	return Content{HeaderSize: headerSize, EightBit: l.eight, UTF8: !to.ASCII() || !from.ASCII(), MaxLine: max(l.longest, l.n), MessageID: "<" + id + "@" + hostname + ">"}
 }
