@@ -165,6 +165,8 @@ install-tools: ## Build the pinned tools into Go's cache
 	$(RELEASETOOL) -n actionlint
 	$(RELEASETOOL) -n crane
 	$(RELEASETOOL) -n cyclonedx-gomod
+	go tool -modfile=hack/tools/krew/go.mod -n krew
+	go tool -modfile=hack/tools/krew/go.mod -n validate-krew-manifest
 	go tool -modfile=hack/tools/package/go.mod -n oras
 	go tool -modfile=hack/tools/package/go.mod -n nfpm
 	go tool -modfile=hack/tools/compat/go.mod -n oasdiff
@@ -187,7 +189,7 @@ sbom: build ## Write the bill of materials of bin/printer-relay (CycloneDX)
 	@hack/sbom.sh $(BIN) '$(VERSION)' $(BIN).cdx.json
 
 .PHONY: dist
-dist: ## Make all that a release ships, for all architectures, into dist/
+dist: ## Make all that a release ships, for all systems and architectures, into dist/
 	@hack/dist.sh '$(VERSION)' dist
 
 .PHONY: reproducible

@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"slices"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -23,8 +27,25 @@ const (
 	indexPolicies  = "spec.senderPolicyRefs"
 )
 
-// index makes them.
+// indexRelay finds the objects of a relay, by its name in their labels: with thousands
+// of relays in a namespace a selector of labels would look at all of theirs.
+const indexRelay = "relay"
+
+// indexed are the kinds that it is made for.
+func indexed() []client.Object {
+	return []client.Object{
+		&appsv1.Deployment{}, &corev1.PersistentVolumeClaim{}, &corev1.Pod{}, &corev1.ServiceAccount{}, &corev1.ConfigMap{}, &corev1.Service{},
+		&networkingv1.NetworkPolicy{}, &policyv1.PodDisruptionBudget{},
+	}
+}
+
+// index makes the indexes.
 func index(ctx context.Context, x client.FieldIndexer) error {
+	for _, o := range indexed() {
+		if err := x.IndexField(ctx, o, indexRelay, relayOf); err != nil {
+			return fmt.Errorf("index of %T by the relay: %w", o, err)
+		}
+	}
 	for field, kind := range map[string]string{indexUpstreams: "MailUpstream", indexPolicies: "SenderPolicy"} {
 		err := x.IndexField(ctx, &v1alpha1.PrinterRelay{}, field, func(o client.Object) []string { return named(o.(*v1alpha1.PrinterRelay), kind) })
 		if err != nil {
@@ -32,6 +53,19 @@ func index(ctx context.Context, x client.FieldIndexer) error {
 		}
 	}
 	return nil
+}
+
+// relayOf is the relay that an object's labels name, none if it is not ours.
+func relayOf(o client.Object) []string {
+	if l := o.GetLabels(); l[render.LabelName] == render.ProgramName && l[render.LabelRelay] != "" {
+		return []string{l[render.LabelRelay]}
+	}
+	return nil
+}
+
+// ofRelay has a list of an indexed kind hold the objects of one relay.
+func ofRelay(r *v1alpha1.PrinterRelay) []client.ListOption {
+	return []client.ListOption{client.InNamespace(r.Namespace), client.MatchingFields{indexRelay: r.Name}}
 }
 
 // named are the objects of a kind that a relay names, each once, sorted.

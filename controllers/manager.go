@@ -180,9 +180,15 @@ func scheme() *runtime.Scheme {
 	return s
 }
 
-// concurrency is how many relays are looked at at once. Most of the time of a
-// look is waiting, for the API server and for instances.
+// concurrency is how many objects of a kind are worked on at once. Most of that time
+// is waiting for the API server, which is not to be stormed.
 const concurrency = 8
+
+// looksAtOnce is how many relays are looked at at once: besides those that are worked
+// on, such as wait for their instances (pass.ask). One whose Pods are silent waits for
+// three seconds, every half a minute: with as many as there are places for work, the
+// others would not get any.
+const looksAtOnce = 64
 
 // lookBound is how long one look at an object may take, however slow the API server
 // is: after that it is begun anew.

@@ -180,22 +180,21 @@ func (p *pass) prune(ctx context.Context) {
 	for _, c := range p.set.Certificates {
 		keep[c.GetKind()+"/"+c.GetName()] = true
 	}
-	lists := []client.ObjectList{
+	for _, list := range []client.ObjectList{
 		&corev1.ServiceAccountList{}, &corev1.ConfigMapList{}, &corev1.ServiceList{},
 		&networkingv1.NetworkPolicyList{}, &policyv1.PodDisruptionBudgetList{},
+	} {
+		p.ok(p.pruneKind(ctx, list, keep, ofRelay(p.relay)...))
 	}
-	if p.settings().CertManager {
+	if p.settings().CertManager { // which may come at any time: there is no index
 		certificates := &unstructured.UnstructuredList{}
 		certificates.SetGroupVersionKind(certificateKind)
-		lists = append(lists, certificates)
-	}
-	for _, list := range lists {
-		p.ok(p.pruneKind(ctx, list, keep))
+		p.ok(p.pruneKind(ctx, certificates, keep, client.InNamespace(p.relay.Namespace), client.MatchingLabels(render.Selector(p.relay.Name))))
 	}
 }
 
-func (p *pass) pruneKind(ctx context.Context, list client.ObjectList, keep map[string]bool) error {
-	if err := p.client.List(ctx, list, client.InNamespace(p.relay.Namespace), client.MatchingLabels(render.Selector(p.relay.Name))); err != nil {
+func (p *pass) pruneKind(ctx context.Context, list client.ObjectList, keep map[string]bool, of ...client.ListOption) error {
+	if err := p.client.List(ctx, list, of...); err != nil {
 		return err
 	}
 	return meta.EachListItem(list, func(o runtime.Object) error {

@@ -46,6 +46,7 @@ type relays struct {
 	written   written // statuses
 	sightings *sightings
 	nodes     *nodes
+	work      places
 	news      func(ctx context.Context, relay *v1alpha1.PrinterRelay) // its sighting is new
 }
 
@@ -67,6 +68,7 @@ type pass struct {
 	outdated      map[int]bool // instances whose Deployment is not as rendered
 	configWritten bool         // the ConfigMap that was seen is not the newest
 	failures      []status.Failure
+	working       bool  // it has one of the places
 	retry         error // a failure that may go away by itself
 	terminating   bool  // the namespace takes nothing new, nor events
 }
@@ -75,6 +77,11 @@ type pass struct {
 // its status to what is so.
 func (r *relays) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	relay := &v1alpha1.PrinterRelay{}
+	p := &pass{relays: r, relay: relay, outdated: map[int]bool{}}
+	if err := p.enterWork(ctx); err != nil {
+		return ctrl.Result{}, err
+	}
+	defer p.leaveWork()
 	if err := r.client.Get(ctx, req.NamespacedName, relay); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.forget(req.NamespacedName)
@@ -82,7 +89,6 @@ func (r *relays) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	r.written.recall(relay)
-	p := &pass{relays: r, relay: relay, outdated: map[int]bool{}}
 	if kept, err := p.finalizer(ctx); !kept || err != nil {
 		return ctrl.Result{}, err
 	}

@@ -63,12 +63,11 @@ func (p *pass) look(ctx context.Context) error {
 	} else if ok && metav1.IsControlledBy(service, p.relay) {
 		t.service = service
 	}
-	mine := []client.ListOption{client.InNamespace(p.relay.Namespace), client.MatchingLabels(render.Selector(p.relay.Name))}
 	var deployments appsv1.DeploymentList
 	var volumes corev1.PersistentVolumeClaimList
 	var pods corev1.PodList
 	for _, list := range []client.ObjectList{&deployments, &volumes, &pods} {
-		if err := p.client.List(ctx, list, mine...); err != nil {
+		if err := p.client.List(ctx, list, ofRelay(p.relay)...); err != nil {
 			return err
 		}
 	}
@@ -90,8 +89,7 @@ func (p *pass) look(ctx context.Context) error {
 			t.pods[n] = pod
 		}
 	}
-	p.ask(ctx)
-	return nil
+	return p.ask(ctx)
 }
 
 // number reads that of an instance from its name.
@@ -104,14 +102,20 @@ func (p *pass) number(instance string) (int, bool) {
 	return n, err == nil && n >= 0 && render.InstanceName(p.relay.Name, n) == instance
 }
 
-// ask asks all instances that can be asked, at once.
-func (p *pass) ask(ctx context.Context) {
+// ask asks all instances that can be asked, at once, and lets others work meanwhile:
+// an instance may take seconds to be silent.
+func (p *pass) ask(ctx context.Context) error {
+	pods := maps.Clone(p.there.pods)
+	maps.DeleteFunc(pods, func(n int, pod *corev1.Pod) bool {
+		return pod.Status.PodIP == "" || p.there.deployments[n] == nil || !running(pod)
+	})
+	if len(pods) == 0 {
+		return nil
+	}
+	p.leaveWork()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for n, pod := range p.there.pods {
-		if pod.Status.PodIP == "" || p.there.deployments[n] == nil || !running(pod) {
-			continue
-		}
+	for n, pod := range pods {
 		wg.Go(func() {
 			report, err := p.instances.Report(ctx, types.NamespacedName{Namespace: p.relay.Namespace, Name: p.relay.Name}, pod.Status.PodIP)
 			mu.Lock()
@@ -124,6 +128,7 @@ func (p *pass) ask(ctx context.Context) {
 		})
 	}
 	wg.Wait()
+	return p.enterWork(ctx)
 }
 
 // running tells whether the relay's container runs.

@@ -53,7 +53,7 @@ func (s *setup) reconcilers(ctx context.Context) error {
 		apply:     &apply.Applier{Client: c, Live: s.mgr.GetAPIReader(), Manager: fieldManager},
 		forgotten: s.tokens.Forget, events: s.mgr.GetEventRecorder(fieldManager), clusterDomain: s.ClusterDomain, figuresEvery: s.FiguresEvery,
 		self: &corev1.ObjectReference{APIVersion: "v1", Kind: "ServiceAccount", Namespace: s.Namespace, Name: s.ServiceAccount}, log: s.Log,
-		sightings: seen, nodes: s.nodes,
+		sightings: seen, nodes: s.nodes, work: make(places, concurrency),
 		news: func(_ context.Context, relay *v1alpha1.PrinterRelay) {
 			toUpstreams.add(relay.Namespace, named(relay, "MailUpstream"))
 			toPolicies.add(relay.Namespace, named(relay, "SenderPolicy"))
@@ -88,6 +88,8 @@ func (s *setup) reconcilers(ctx context.Context) error {
 }
 
 func (s *setup) relays(r *relays, nudged *nudges) (controller.Controller, error) {
+	many := backsOff()
+	many.MaxConcurrentReconciles = looksAtOnce
 	return ctrl.NewControllerManagedBy(s.mgr).For(&v1alpha1.PrinterRelay{}, changed).
 		Owns(&appsv1.Deployment{}).Owns(&corev1.Service{}).Owns(&corev1.ConfigMap{}).Owns(&corev1.ServiceAccount{}).
 		Owns(&networkingv1.NetworkPolicy{}).Owns(&policyv1.PodDisruptionBudget{}).
@@ -96,7 +98,7 @@ func (s *setup) relays(r *relays, nudged *nudges) (controller.Controller, error)
 		Watches(&v1alpha1.MailUpstream{}, ofReferrers(r.client, indexUpstreams), changed).
 		Watches(&v1alpha1.PrinterRelay{}, ofSharers(r.client), builder.WithPredicates(sharesChanged)).
 		Watches(&v1alpha1.SenderPolicy{}, ofReferrers(r.client, indexPolicies), changed).
-		WatchesRawSource(nudged.source()).WithOptions(backsOff()).
+		WatchesRawSource(nudged.source()).WithOptions(many).
 		Build(r)
 }
 

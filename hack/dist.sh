@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Makes what a release ships, in a folder that it empties first: programs, Debian and
-# Red Hat packages, image, chart, install.yaml, bills of materials, and the checksums of all. The same commit
-# and the same Go give the same octets, on any machine and in any folder.
+# Makes what a release ships, in a folder that it empties first: programs, archives of
+# them for people's machines, Debian and Red Hat packages, image, chart, install.yaml,
+# krew's manifest, bills of materials, and the checksums of all. The same commit and the
+# same Go give the same octets, on any machine and in any folder.
 # Usage: dist.sh VERSION FOLDER
-#   DIST_ARCHS      architectures (default: amd64 arm64)
+#   DIST_ARCHS      architectures of Linux (default: amd64 arm64)
+#   DIST_OTHERS     other systems, as OS/ARCH (default: darwin and windows, amd64 and arm64)
 #   DIST_GOCACHE    where programs are compiled, in place of Go's own cache
 #   DIST_GOMODCACHE where the modules of programs are, likewise
 set -euo pipefail
@@ -29,14 +31,23 @@ trap 'rm -rf "$tmp"' EXIT
 rm -rf "$dist"
 mkdir -p "$dist"
 
+build() { # build OS ARCH PROGRAM
+  GOCACHE=${DIST_GOCACHE:-$(go env GOCACHE)} GOMODCACHE=${DIST_GOMODCACHE:-$(go env GOMODCACHE)} GOOS=$1 GOARCH=$2 make -s build BIN="$3" VERSION="$version"
+  hack/sbom.sh "$3" "$version" "$dist/printer-relay_$1_$2.cdx.json"
+  hack/archive.sh "$3" "$1" "$2" "$dist"
+}
+
 programs=()
 for arch in "${archs[@]}"; do
   program=$tmp/$arch/printer-relay
-  GOCACHE=${DIST_GOCACHE:-$(go env GOCACHE)} GOMODCACHE=${DIST_GOMODCACHE:-$(go env GOMODCACHE)} GOOS=linux GOARCH=$arch make -s build BIN="$program" VERSION="$version"
+  build linux "$arch" "$program"
   programs+=("$program")
   cp "$program" "$dist/printer-relay_linux_$arch"
-  hack/sbom.sh "$program" "$version" "$dist/printer-relay_linux_$arch.cdx.json"
 done
+for other in ${DIST_OTHERS-darwin/amd64 darwin/arm64 windows/amd64 windows/arm64}; do
+  build "${other%/*}" "${other#*/}" "$tmp/$other/printer-relay"
+done
+hack/krew.sh "$version" "$dist"
 
 # The shells' completions are the same everywhere; this machine runs its own program.
 host=$(go env GOHOSTARCH) runs=$tmp/$(go env GOHOSTARCH)/printer-relay

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Makes what a release ships of the last commit twice, and compares the octets: in
 # two folders, the second with an empty cache of Go's, and another home, time zone,
-# language, umask and module cache's path. For this machine's architecture, since
-# that is what takes the time; a release does it for all.
+# language, umask and module cache's path. For this machine's system and architecture,
+# since that is what takes the time; a release does it for all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 DIST_ARCHS=$(go env GOARCH)
-export DIST_ARCHS
+export DIST_ARCHS DIST_OTHERS=''
 modules=$(go env GOMODCACHE) cache=$(go env GOCACHE) version=$(git describe --tags --always)
 
 git clone -q . "$tmp/one"

@@ -67,6 +67,7 @@ step "generated roles and chart" "run make generate, commit what changes" instal
 step "format" "run make fmt" formatted
 step "tests that sleep" "wait for what happens, or use testing/synctest" awake
 step "workflows" "see above" go tool -modfile=hack/tools/release/go.mod actionlint
+step "other systems" "see above; relay/*_other.go are such files" go -C hack/tools run ./crosscheck -dir ../.. darwin/arm64 windows/amd64
 step "go.mod" "run go mod tidy" go mod tidy -diff
 step "imports and lint" "see above" go tool -modfile=hack/tools/lint/go.mod golangci-lint run
 

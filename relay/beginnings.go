@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/atomicfile"
 	"github.com/printerrelay/printer-relay/relay/dsn"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/queue"
@@ -229,7 +230,7 @@ func (b *beginnings) save() {
 	text, err := json.Marshal(b.told)
 	b.mu.Unlock()
 	if err == nil {
-		err = replaceFile(b.file, text)
+		err = atomicfile.Write(b.file, text)
 	}
 	if err != nil {
 		b.log.Warn("that a hold was told of is not saved: it may be told again after a restart", "cause", err)

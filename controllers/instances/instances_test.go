@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -241,6 +242,51 @@ func TestTokensAreKept(t *testing.T) {
 		s.Forget(types.NamespacedName{Namespace: "mail", Name: "office"})
 		if _, err := s.Token(t.Context(), types.NamespacedName{Namespace: "mail", Name: "office"}); err == nil || err.Error() != `ServiceAccount "operator": forbidden` {
 			t.Errorf("%v", err)
+		}
+	})
+}
+
+// busy makes tokens that take a second, and counts how many it makes at once.
+type busy struct {
+	corev1.ServiceAccountInterface
+	now, most atomic.Int32
+}
+
+func (b *busy) CreateToken(context.Context, string, *authenticationv1.TokenRequest, metav1.CreateOptions) (*authenticationv1.TokenRequest, error) {
+	n := b.now.Add(1)
+	defer b.now.Add(-1)
+	for m := b.most.Load(); n > m && !b.most.CompareAndSwap(m, n); m = b.most.Load() {
+	}
+	time.Sleep(time.Second)
+	return &authenticationv1.TokenRequest{Status: authenticationv1.TokenRequestStatus{Token: "t", ExpirationTimestamp: metav1.NewTime(time.Now().Add(time.Hour))}}, nil
+}
+
+// TestTokensAreNoBurst: an operator that begins asks about all relays, and the API
+// server for eight tokens at once. Who waits for a turn may wait longer than one token
+// may take.
+func TestTokensAreNoBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &busy{}
+		s := &ServiceAccountTokens{ServiceAccounts: b, Name: "operator"}
+		var wg sync.WaitGroup
+		for n := range 100 {
+			wg.Go(func() {
+				if _, err := s.Token(t.Context(), types.NamespacedName{Namespace: "mail", Name: fmt.Sprint(n)}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if most := b.most.Load(); most != tokensAtOnce {
+			t.Errorf("%d tokens at once, want %d", most, tokensAtOnce)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range tokensAtOnce {
+			s.making <- struct{}{}
+		}
+		if _, err := s.Token(ctx, types.NamespacedName{Name: "another"}); !errors.Is(err, context.Canceled) {
+			t.Errorf("who no longer waits: %v", err)
 		}
 	})
 }

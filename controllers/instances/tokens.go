@@ -17,14 +17,18 @@ import (
 // tokenTime is what a token is asked for. The API server may give less.
 const tokenTime = 4 * time.Hour
 
+// tokensAtOnce are made: when an operator begins, it asks about all relays.
+const tokensAtOnce = 8
+
 // ServiceAccountTokens are tokens of the operator's ServiceAccount, each for
 // one relay. They are kept until a fifth of their time is left.
 type ServiceAccountTokens struct {
 	ServiceAccounts corev1.ServiceAccountInterface // of the operator's namespace
 	Name            string                         // of the operator's ServiceAccount
 
-	mu   sync.Mutex
-	kept map[types.NamespacedName]token
+	mu     sync.Mutex
+	kept   map[types.NamespacedName]token
+	making chan struct{} // holds one for each that is made just now
 }
 
 type token struct {
@@ -36,11 +40,20 @@ type token struct {
 func (s *ServiceAccountTokens) Token(ctx context.Context, relay types.NamespacedName) (string, error) {
 	s.mu.Lock()
 	t, ok := s.kept[relay]
+	if s.making == nil {
+		s.making = make(chan struct{}, tokensAtOnce)
+	}
 	s.mu.Unlock()
-	now := time.Now()
-	if ok && now.Before(t.renew) {
+	if ok && time.Now().Before(t.renew) {
 		return t.value, nil
 	}
+	select {
+	case s.making <- struct{}{}:
+		defer func() { <-s.making }()
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	now := time.Now()
 	seconds := int64(tokenTime / time.Second)
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()

@@ -24,23 +24,20 @@ import (
 type Copiers interface {
 	AllCopiers(ctx context.Context, f inventory.Filter) ([]inventory.Copier, error)
 	Copier(ctx context.Context, a netip.Addr) (inventory.Copier, error)
-}
-
-// Messages tells what became of mail.
-type Messages interface {
-	List(ctx context.Context, f history.Filter) (history.Page, error)
-	Show(ctx context.Context, id string) (history.Detail, error)
+	ForgetCopier(ctx context.Context, a netip.Addr) error
 }
 
 // Bounds of one question to all instances.
 const (
-	askTime = 30 * time.Second
-	atOnce  = 8
+	askTime   = 30 * time.Second
+	eraseTime = 5 * time.Minute // each writes its whole history anew
+	atOnce    = 8
 )
 
 // everywhere is all instances of the relays that are meant. One that does not answer is
 // not asked again, and what the others say is shown all the same.
 type everywhere struct {
+	relays    []string // names of those that are meant
 	instances []instance
 	missing   []missing
 	progress  *progress
@@ -59,7 +56,7 @@ func (f *flags) copiers(cmd *cobra.Command, do func(Copiers) error) error {
 }
 
 // messages opens the histories of all instances.
-func (f *flags) messages(cmd *cobra.Command, do func(Messages) error) error {
+func (f *flags) messages(cmd *cobra.Command, do func(admin.Messages) error) error {
 	e, err := f.everywhere(cmd)
 	if err != nil {
 		return err
@@ -78,6 +75,7 @@ func (f *flags) everywhere(cmd *cobra.Command) (*everywhere, error) {
 	}
 	e := &everywhere{progress: newProgress(cmd.ErrOrStderr())}
 	for i := range relays {
+		e.relays = append(e.relays, relays[i].Name)
 		found, err := c.instances(cmd.Context(), &relays[i])
 		if err != nil {
 			e.miss("PrinterRelay "+relays[i].Namespace+"/"+relays[i].Name, err)
@@ -124,9 +122,17 @@ func (e *everywhere) failed() error {
 	return errors.Join(errs...)
 }
 
+// oneRelay keeps what cannot be undone from relays that nobody named.
+func (e *everywhere) oneRelay() error {
+	if len(e.relays) > 1 {
+		return fmt.Errorf("to forget is of one PrinterRelay: name it with --relay: %s", strings.Join(e.relays, ", "))
+	}
+	return nil
+}
+
 // ask puts one question to all instances at once, and gives what they answered in
-// their order. Where none did, the error says why.
-func ask[T any](ctx context.Context, e *everywhere, question func(context.Context, instance) (T, error)) ([]T, error) {
+// their order. Where none did within the time, the error says why.
+func ask[T any](ctx context.Context, e *everywhere, within time.Duration, question func(context.Context, instance) (T, error)) ([]T, error) {
 	e.progress.say("asking %d instances", len(e.instances))
 	defer e.progress.done()
 	answers := make([]T, len(e.instances))
@@ -137,11 +143,11 @@ func ask[T any](ctx context.Context, e *everywhere, question func(context.Contex
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			ctx, cancel := context.WithTimeout(ctx, askTime)
+			ctx, cancel := context.WithTimeout(ctx, within)
 			defer cancel()
 			answers[n], errs[n] = question(ctx, i)
 			if errors.Is(errs[n], context.DeadlineExceeded) {
-				errs[n] = fmt.Errorf("no answer within %s", askTime)
+				errs[n] = fmt.Errorf("no answer within %s", within)
 			}
 		})
 	}
@@ -165,7 +171,7 @@ func ask[T any](ctx context.Context, e *everywhere, question func(context.Contex
 
 // AllCopiers implements Copiers: a device that several instances saw is one.
 func (e *everywhere) AllCopiers(ctx context.Context, f inventory.Filter) ([]inventory.Copier, error) {
-	lists, err := ask(ctx, e, func(ctx context.Context, i instance) ([]inventory.Copier, error) {
+	lists, err := ask(ctx, e, askTime, func(ctx context.Context, i instance) ([]inventory.Copier, error) {
 		all, err := i.Client.AllCopiers(ctx, inventory.Filter{Network: f.Network}) // the rest is for all of them to say
 		for n := range all {
 			all[n].Instances = []string{i.name}
@@ -190,15 +196,39 @@ func (e *everywhere) Copier(ctx context.Context, a netip.Addr) (inventory.Copier
 	return all[0], nil
 }
 
+// ForgetCopier implements Copiers.
+func (e *everywhere) ForgetCopier(ctx context.Context, a netip.Addr) error {
+	if err := e.oneRelay(); err != nil {
+		return err
+	}
+	knew, err := ask(ctx, e, askTime, func(ctx context.Context, i instance) (bool, error) {
+		err := i.Client.ForgetCopier(ctx, a)
+		if notFound(err) {
+			return false, nil
+		}
+		return true, err
+	})
+	if err == nil && !slices.Contains(knew, true) {
+		return fmt.Errorf("%s: %w", a, inventory.ErrNotFound)
+	}
+	return err
+}
+
+// notFound tells whether an instance answered that it has none.
+func notFound(err error) bool {
+	var status *admin.StatusError
+	return errors.As(err, &status) && status.Status == http.StatusNotFound
+}
+
 // historyPage is how many entries a page has at most.
 const historyPage = 1000
 
-// List implements Messages.
+// List implements admin.Messages.
 func (e *everywhere) List(ctx context.Context, f history.Filter) (history.Page, error) {
 	if f.Limit <= 0 || f.Limit > historyPage {
 		f.Limit = historyPage
 	}
-	pages, err := ask(ctx, e, func(ctx context.Context, i instance) (history.Page, error) {
+	pages, err := ask(ctx, e, askTime, func(ctx context.Context, i instance) (history.Page, error) {
 		p, err := i.History().List(ctx, f)
 		for n := range p.Entries {
 			p.Entries[n].Instance = i.name
@@ -211,13 +241,12 @@ func (e *everywhere) List(ctx context.Context, f history.Filter) (history.Page, 
 	return history.Together(f.Limit, pages...), nil
 }
 
-// Show implements Messages. An ID is of one instance: where that tells of it, the others
+// Show implements admin.Messages. An ID is of one instance: where that tells of it, the others
 // are not missed.
 func (e *everywhere) Show(ctx context.Context, id string) (history.Detail, error) {
-	found, err := ask(ctx, e, func(ctx context.Context, i instance) (*history.Detail, error) {
+	found, err := ask(ctx, e, askTime, func(ctx context.Context, i instance) (*history.Detail, error) {
 		d, err := i.History().Show(ctx, id)
-		var status *admin.StatusError
-		if errors.As(err, &status) && status.Status == http.StatusNotFound {
+		if notFound(err) {
 			return nil, nil //nolint:nilnil // it has none
 		}
 		d.Instance = i.name
@@ -233,4 +262,17 @@ func (e *everywhere) Show(ctx context.Context, id string) (history.Detail, error
 		}
 	}
 	return history.Detail{}, fmt.Errorf("%s: %w", line(id), history.ErrNotFound)
+}
+
+// Forget implements admin.Messages: the sum of what all instances erased.
+func (e *everywhere) Forget(ctx context.Context, f history.Filter) (int, error) {
+	if err := e.oneRelay(); err != nil {
+		return 0, err
+	}
+	erased, err := ask(ctx, e, eraseTime, func(ctx context.Context, i instance) (int, error) { return i.History().Forget(ctx, f) })
+	n := 0
+	for _, k := range erased {
+		n += k
+	}
+	return n, err
 }

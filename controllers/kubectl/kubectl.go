@@ -38,7 +38,7 @@ type Shared struct {
 	Queue    func(open func(*cobra.Command, func(admin.Queue) error) error) *cobra.Command
 	Test     func(open func(*cobra.Command, func(admin.Trier) error) error) *cobra.Command
 	Copiers  func(open func(*cobra.Command, func(Copiers) error) error) *cobra.Command
-	Messages func(open func(*cobra.Command, func(Messages) error) error) *cobra.Command
+	Messages func(open func(*cobra.Command, func(admin.Messages) error) error) *cobra.Command
 	Dial     Dialer // nil: by port-forward
 	Said     error  // ends a command whose findings are printed: exit status 1
 }

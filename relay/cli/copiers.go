@@ -44,7 +44,6 @@ func newCopiers() *cobra.Command {
 	f := &copierFlags{}
 	c := f.command()
 	f.where(c)
-	c.AddCommand(f.forget())
 	return c
 }
 
@@ -54,7 +53,7 @@ func newCopiersOf(open func(*cobra.Command, func(kubectl.Copiers) error) error) 
 	c.Long += `
 Asks all instances of the relay that --relay names, or of all relays in the
 namespace; a device that several saw is one. One that does not answer is named, and
-makes the exit status 1.`
+makes the exit status 1. To forget is of one relay.`
 	return c
 }
 
@@ -74,7 +73,7 @@ refused and why. Devices that were never let in are among them.`,
 		return list.RunE(c, args)
 	}
 	c.Flags().AddFlagSet(list.Flags()) // `copiers` alone lists
-	c.AddCommand(list, f.show())
+	c.AddCommand(list, f.show(), f.forget())
 	return c
 }
 
@@ -123,11 +122,14 @@ func (f *copierFlags) with(c *cobra.Command, do func(kubectl.Copiers) error) err
 	if err != nil {
 		return err
 	}
-	return do(storedCopiers{s})
+	return do(storedCopiers{s, func(a netip.Addr) error { return f.forgetStored(c, a) }})
 }
 
 // storedCopiers are those of a folder.
-type storedCopiers struct{ *inventory.Store }
+type storedCopiers struct {
+	*inventory.Store
+	forget func(netip.Addr) error
+}
 
 func (s storedCopiers) AllCopiers(_ context.Context, f inventory.Filter) ([]inventory.Copier, error) {
 	f.Limit = inventory.MaxPage
@@ -142,6 +144,9 @@ func (s storedCopiers) Copier(_ context.Context, a netip.Addr) (inventory.Copier
 	}
 	return d, err
 }
+
+// ForgetCopier implements kubectl.Copiers.
+func (s storedCopiers) ForgetCopier(_ context.Context, a netip.Addr) error { return s.forget(a) }
 
 func readNetwork(s string) (netip.Prefix, error) {
 	if n, err := netip.ParsePrefix(s); err == nil {
@@ -329,20 +334,22 @@ func (f *copierFlags) forget() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			if f.state == "" {
-				return admin.NewClient(c.Context(), f.addr, f.relay).ForgetCopier(c.Context(), a)
-			}
-			log, err := (&logFlags{format: "text", level: "error"}).logger(c.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			err = relay.ForgetStoredCopier(f.state, f.relay, a, log)
-			if errors.Is(err, spool.ErrLocked) {
-				return fmt.Errorf("a relay that runs has %s: ask it at its admin port, with --admin in place of --state, or stop it first (%w)", f.state, err)
-			}
-			return err
+			return f.with(c, func(known kubectl.Copiers) error { return known.ForgetCopier(c.Context(), a) })
 		},
 	}
+}
+
+// forgetStored forgets a device of a folder, which no relay may have open.
+func (f *copierFlags) forgetStored(c *cobra.Command, a netip.Addr) error {
+	log, err := (&logFlags{format: "text", level: "error"}).logger(c.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	err = relay.ForgetStoredCopier(f.state, f.relay, a, log)
+	if errors.Is(err, spool.ErrLocked) {
+		return fmt.Errorf("a relay that runs has %s: ask it at its admin port, with --admin in place of --state, or stop it first (%w)", f.state, err)
+	}
+	return err
 }
 
 // printCopier writes all that is known of a device, for people.

@@ -27,7 +27,7 @@ type messageFlags struct {
 	since, until       string
 	limit              int
 
-	open func(*cobra.Command, func(kubectl.Messages) error) error // in place of addr and state; nil: those
+	open func(*cobra.Command, func(admin.Messages) error) error // in place of addr and state; nil: those
 }
 
 func newMessages() *cobra.Command {
@@ -38,12 +38,11 @@ func newMessages() *cobra.Command {
 	p.StringVar(&f.state, "state", "", "state folder of a relay that does not run, as `relay --state` has it")
 	p.StringVar(&f.relay, "relay", "", "namespace/name, where there is more than one relay")
 	c.MarkFlagsMutuallyExclusive("admin", "state")
-	c.AddCommand(f.forget())
 	return c
 }
 
 // newMessagesOf is the same over what open opens.
-func newMessagesOf(open func(*cobra.Command, func(kubectl.Messages) error) error) *cobra.Command {
+func newMessagesOf(open func(*cobra.Command, func(admin.Messages) error) error) *cobra.Command {
 	f := &messageFlags{open: open}
 	c := f.command()
 	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
@@ -72,7 +71,7 @@ contents, and no subjects unless spec.history.subjects is Keep.`,
 		RunE: needVerb,
 	}
 	c.PersistentFlags().BoolVar(&f.json, "json", false, "print JSON")
-	c.AddCommand(f.list(), f.show())
+	c.AddCommand(f.list(), f.show(), f.forget())
 	return c
 }
 
@@ -84,17 +83,6 @@ func (f *messageFlags) selectors(c *cobra.Command) {
 	p.StringVar(&f.filter.Text, "text", "", "with this text in IDs, addresses, the subject or the words of servers")
 	p.StringVar(&f.since, "since", "", "that came in since this time, or so long ago: 48h")
 	p.StringVar(&f.until, "until", "", "that came in before this time, or so long ago")
-}
-
-// read runs do on the history that the flags name, or on those of all instances.
-func (f *messageFlags) read(c *cobra.Command, do func(kubectl.Messages) error) error {
-	if f.open == nil {
-		return f.with(c, true, func(m admin.Messages) error { return do(m) })
-	}
-	if err := f.times(); err != nil {
-		return err
-	}
-	return f.open(c, do)
 }
 
 // times reads the flags that are times.
@@ -110,10 +98,14 @@ func (f *messageFlags) times() error {
 	return nil
 }
 
-// with runs do on the history that the flags name.
+// with runs do on the history that the flags name, or on those of all instances;
+// readOnly: it changes nothing.
 func (f *messageFlags) with(c *cobra.Command, readOnly bool, do func(admin.Messages) error) error {
 	if err := f.times(); err != nil {
 		return err
+	}
+	if f.open != nil {
+		return f.open(c, do)
 	}
 	if f.state == "" {
 		return do(admin.NewClient(c.Context(), f.addr, f.relay).History())
@@ -129,7 +121,7 @@ func (f *messageFlags) list() *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "List messages and refusals, the newest first", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return f.read(c, func(m kubectl.Messages) error {
+			return f.with(c, true, func(m admin.Messages) error {
 				all, err := searchAll(c.Context(), m, f.filter, f.limit)
 				if err != nil {
 					return err
@@ -159,7 +151,7 @@ func (f *messageFlags) print(c *cobra.Command, v any, text func(io.Writer) error
 }
 
 // searchAll gives the first entries of a filter; limit 0: all.
-func searchAll(ctx context.Context, m kubectl.Messages, f history.Filter, limit int) ([]history.Entry, error) {
+func searchAll(ctx context.Context, m admin.Messages, f history.Filter, limit int) ([]history.Entry, error) {
 	all := []history.Entry{}
 	for {
 		f.Limit = 1000
@@ -241,7 +233,7 @@ func (f *messageFlags) show() *cobra.Command {
 	return &cobra.Command{
 		Use: "show ID", Short: "Show one message with every attempt and the server's own words, or a refusal", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return f.read(c, func(m kubectl.Messages) error {
+			return f.with(c, true, func(m admin.Messages) error {
 				d, err := m.Show(c.Context(), args[0])
 				if err != nil {
 					return err
@@ -341,11 +333,10 @@ them. The queue, the log and what was delivered know nothing of it.`,
 				if err != nil {
 					return err
 				}
-				if f.json {
-					return printJSON(c, admin.Forgotten{Forgotten: n})
-				}
-				fmt.Fprintf(c.OutOrStdout(), "%d erased\n", n)
-				return nil
+				return f.print(c, admin.Forgotten{Forgotten: n}, func(w io.Writer) error {
+					_, err := fmt.Fprintf(w, "%d erased\n", n)
+					return err
+				})
 			})
 		},
 	}

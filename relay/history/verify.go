@@ -7,9 +7,6 @@ import (
 	"hash/fnv"
 	"io/fs"
 	"os"
-	"syscall"
-
-	berrors "go.etcd.io/bbolt/errors"
 )
 
 // bbolt follows the pages of a file wherever they lead. What it finds amiss is a panic,
@@ -41,10 +38,7 @@ func verify(path string) error {
 	defer f.Close() //nolint:errcheck // it was read
 	// bbolt's own lock: while another process writes, what is read may be neither its
 	// state before nor the one behind.
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); err != nil { //nolint:gosec // a descriptor
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return berrors.ErrTimeout
-		}
+	if err := lockToRead(f); err != nil {
 		return err
 	}
 	info, err := f.Stat()

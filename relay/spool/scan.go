@@ -138,7 +138,7 @@ func (s *Spool) unreadable(name string, err error) error {
 
 // ofTheFile tells whether an error is about one file, and stays.
 func ofTheFile(err error) bool {
-	for _, e := range []error{syscall.EACCES, syscall.EPERM, syscall.EIO, syscall.EISDIR, syscall.ELOOP, syscall.ENXIO, syscall.EUCLEAN} {
+	for _, e := range []error{syscall.EACCES, syscall.EPERM, syscall.EIO, syscall.EISDIR, syscall.ELOOP, syscall.ENXIO, errUnclean} {
 		if errors.Is(err, e) {
 			return true
 		}

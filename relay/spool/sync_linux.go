@@ -14,6 +14,9 @@ import (
 // canSyncVolume: syncfs(2) reports errors of write-back since Linux 5.8.
 const canSyncVolume = true
 
+// errUnclean is a file system that found itself damaged.
+const errUnclean = unix.EUCLEAN
+
 func syncVolume(dir *os.File) error {
 	for {
 		if err := unix.Syncfs(int(dir.Fd())); !errors.Is(err, unix.EINTR) {

@@ -3,12 +3,15 @@
 package spool
 
 import (
-	"fmt"
 	"math"
 	"os"
+	"syscall"
 )
 
 const canSyncVolume = false
+
+// errUnclean: other systems have no word of their own for it.
+const errUnclean = syscall.EIO
 
 func syncVolume(dir *os.File) error { return dir.Sync() }
 
@@ -16,16 +19,6 @@ func syncData(f *os.File) error { return f.Sync() }
 
 func openFile(path string, flag int, perm uint32) (*os.File, error) {
 	return os.OpenFile(path, flag, os.FileMode(perm))
-}
-
-// takeLock locks nothing: it is for development only; releases are built for
-// Linux.
-func takeLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("spool: %w", err)
-	}
-	return f, nil
 }
 
 type freeSpace struct{ dir string }

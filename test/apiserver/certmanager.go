@@ -2,12 +2,17 @@ package apiserver
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/printerrelay/printer-relay/test/env"
@@ -45,5 +50,25 @@ func (s *Server) CertManager(t testing.TB) {
 		env.Eventually(t, "the kind is gone", crd.GetName, func() bool { // the next test may want it again
 			return apierrors.IsNotFound(s.Client.Get(ctx, client.ObjectKeyFromObject(crd), &apiextensionsv1.CustomResourceDefinition{}))
 		})
+		s.Forgets(t, schema.GroupVersionKind{Group: crd.Spec.Group, Version: "v1", Kind: "Certificate"})
+	})
+}
+
+// Forgets waits until the API server no longer names a kind whose CRD was deleted: that
+// comes a moment later, and who begins to watch the kind meanwhile waits in vain.
+func (s *Server) Forgets(t testing.TB, kind schema.GroupVersionKind) {
+	t.Helper()
+	http, err := rest.HTTPClientFor(s.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said error
+	env.Eventually(t, kind.Kind+" is no longer among the kinds of the API server", func() string { return fmt.Sprint(said) }, func() bool {
+		mapper, err := apiutil.NewDynamicRESTMapper(s.Config, http)
+		if err == nil {
+			_, err = mapper.RESTMapping(kind.GroupKind(), kind.Version)
+		}
+		said = err
+		return meta.IsNoMatchError(err)
 	})
 }

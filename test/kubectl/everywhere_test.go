@@ -260,3 +260,72 @@ func TestHostileInstance(t *testing.T) {
 	}
 	safe("an error", err.Error())
 }
+
+// TestForget: what is erased is gone from all instances of the relay that was named, and
+// from no other.
+func TestForget(t *testing.T) {
+	r := newRig(t, 2)
+	r.annex()
+	const device = "10.20.3.7"
+	for _, instance := range []string{"office-0", "office-1", "annex-0"} {
+		r.scanAt(instance, device, "anna@corp.example")
+	}
+	r.scanAt("office-1", device, "pat@corp.example")
+	left := func(relay string) (to []string) {
+		t.Helper()
+		var out []history.Entry
+		r.must(json.Unmarshal([]byte(r.ok("messages", "list", "-o", "json", "--client", device, "--relay", relay)), &out))
+		for _, e := range out {
+			if e.State != history.Accepted {
+				to = append(to, string(e.State))
+			}
+			to = append(to, e.Recipients[0].Address)
+		}
+		return to
+	}
+	// What happens to a message after it was erased would be a new entry.
+	r.eventually("all are accepted", func() bool { return len(left("office")) == 3 && len(left("annex")) == 1 })
+
+	for args, want := range map[string]string{
+		"messages forget --client " + device:                        "name it with --relay: annex, office",
+		"copiers forget " + device:                                  "name it with --relay: annex, office",
+		"messages forget --relay office":                            "--sender",
+		"messages forget --relay office --since soon":               "--since",
+		"messages forget --relay office --client " + device + "/99": "instance office-0, instance office-1: client",
+		"copiers forget --relay office 10.1.1.1":                    "10.1.1.1: no such device is known",
+		"copiers forget --relay office nobody":                      "nobody",
+	} {
+		if out, _, err := r.run(strings.Fields(args)...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %s%v", args, out, err)
+		}
+	}
+	if office, annex := left("office"), left("annex"); len(office) != 3 || len(annex) != 1 {
+		t.Fatalf("what was refused erased something: %q %q", office, annex)
+	}
+
+	if out := r.ok("messages", "forget", "--relay", "office", "--recipient", "anna@corp.example"); out != "2 erased\n" {
+		t.Errorf("%q", out)
+	}
+	if office, annex := left("office"), left("annex"); !slices.Equal(office, []string{"pat@corp.example"}) || !slices.Equal(annex, []string{"anna@corp.example"}) {
+		t.Errorf("left are %q and %q", office, annex)
+	}
+	if out := r.ok("copiers", "forget", device, "--relay", "office"); out != "" {
+		t.Errorf("%q", out)
+	}
+	if _, _, err := r.run("copiers", "show", device, "--relay", "office"); err == nil || !strings.Contains(err.Error(), "no such device is known") {
+		t.Errorf("it is known still: %v", err)
+	}
+	contains(t, "the other relay", r.ok("copiers", "show", device), "annex-0")
+
+	// Of an instance that does not answer nothing was erased: that must not pass for done.
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	r.ports["office-0"] = gone.Listener.Addr().String()
+	out, _, err := r.run("messages", "forget", "--relay", "office", "--client", device, "-o", "json")
+	if err == nil || !strings.Contains(err.Error(), "instance office-0: does not answer") || out != "{\n  \"forgotten\": 1\n}\n" {
+		t.Errorf("%q %v", out, err)
+	}
+	if _, _, err := r.run("copiers", "forget", device, "--relay", "office"); err == nil || !strings.Contains(err.Error(), "instance office-0: does not answer") {
+		t.Errorf("%v", err)
+	}
+}

@@ -90,6 +90,8 @@ func TestRightsGone(t *testing.T) {
 	r.copiersReady("replicas: 2")
 	binding := must[rbacv1.RoleBinding](r, "watched")
 	r.delete(binding)
+	// Not at once: until then the operator may still mend all that it finds, and rest.
+	r.withdrawn("patch", "apps", "deployments")
 	before := r.meanwhile()
 	r.eventually("the log says who may not do what, and what to do", func() string {
 		if text := r.log.String(); !containsAll(text, []string{"system:serviceaccount:" + r.ns + ":" + account, "cannot patch resource", "give the operator its rights back"}) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -69,6 +70,11 @@ func (r *rig) console(o controllers.ConsoleOptions, others ...string) *browser {
 	if err := r.client.Create(r.ctx(), binding); err != nil {
 		r.Fatal(err)
 	}
+	r.Cleanup(func() {
+		if err := r.client.Delete(context.WithoutCancel(r.ctx()), binding); err != nil {
+			r.Error(err)
+		}
+	})
 	o.Address = "127.0.0.1:0"
 	r.run(func(all *controllers.Options) {
 		all.Console = o
@@ -184,19 +190,14 @@ func TestConsole(t *testing.T) {
 	bearer := func(token string) []string { return []string{"Authorization", "Bearer " + token} }
 	relay, list := "/console/relays/"+r.ns+"/copiers/", "/console/"
 
-	r.eventually("the viewer's rights are known", func() string {
-		if a := b.ask("GET", list, "", bearer(viewer)...); !strings.Contains(a.body, r.ns+"/copiers") {
-			return a.body
-		}
-		return ""
-	})
-	for name, tc := range map[string]struct {
+	type page struct {
 		path   string
 		header []string
 		code   int
 		says   string
 		not    string
-	}{
+	}
+	pages := map[string]page{
 		"nobody is logged in":              {path: relay, code: 303},
 		"not even for an asset's path":     {path: "/console/nothing", code: 303},
 		"no token":                         {path: list, header: bearer("x.y.z"), code: 401, says: "not valid"},
@@ -223,7 +224,21 @@ func TestConsole(t *testing.T) {
 		"a proxy makes nobody an admin":    {path: relay, header: []string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "system:masters"}, code: 404},
 		"nor a part of the cluster":        {path: relay, header: []string{"X-Forwarded-User", "system:admin"}, code: 401},
 		"nor two people":                   {path: relay, header: []string{"X-Forwarded-User", "bob", "X-Forwarded-User", "alice"}, code: 401},
-	} {
+	}
+	// Rights reach the API server's authorizer a moment later, and the console remembers for
+	// some time what it said; nor is the console's cache what the test reads.
+	for name, tc := range pages {
+		if tc.code != 200 {
+			continue
+		}
+		r.eventually(name, func() string {
+			if a := b.ask("GET", tc.path, "", tc.header...); a.code != tc.code || !strings.Contains(a.body, tc.says) {
+				return fmt.Sprint(a.code, " ", a.body)
+			}
+			return ""
+		})
+	}
+	for name, tc := range pages {
 		a := b.ask("GET", tc.path, "", tc.header...)
 		if a.code != tc.code || !strings.Contains(a.body, tc.says) || tc.not != "" && strings.Contains(a.body, tc.not) {
 			t.Errorf("%s: %d, want %d with %q and without %q\n%s", name, a.code, tc.code, tc.says, tc.not, a.body)

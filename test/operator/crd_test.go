@@ -15,10 +15,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/yaml"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
@@ -82,6 +81,41 @@ func (r *rig) install(want *apiextensionsv1.CustomResourceDefinition) {
 	})
 }
 
+// declares waits until the API server takes a PrinterRelay with a field of that name in
+// its spec, or does not: what it serves of a CRD follows a moment after the CRD.
+func (r *rig) declares(want bool, field string) {
+	r.Helper()
+	u := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal([]byte(copiers(field+": x")), &u.Object); err != nil {
+		r.Fatal(err)
+	}
+	u.SetNamespace(r.ns)
+	u.SetName("probe")
+	r.eventually(fmt.Sprintf("spec.%s is declared: %t", field, want), func() string {
+		err := r.client.Apply(r.ctx(), client.ApplyConfigurationFromUnstructured(u), client.FieldOwner("probe"), client.DryRunAll)
+		if err == nil != want || err != nil && !strings.Contains(err.Error(), "not declared") {
+			return fmt.Sprint("it says: ", err)
+		}
+		return ""
+	})
+}
+
+// storesAgain has only a version of a CRD among those that objects are stored by.
+func (r *rig) storesAgain(name, version string) {
+	r.Helper()
+	r.eventually("the CRD takes it", func() string { // others write to its status too
+		is := &apiextensionsv1.CustomResourceDefinition{}
+		if err := r.client.Get(r.ctx(), client.ObjectKey{Name: name}, is); err != nil {
+			return err.Error()
+		}
+		is.Status.StoredVersions = []string{version}
+		if err := r.client.Status().Update(r.ctx(), is); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
 // properties of a part of a CRD's schema, by the names that lead to it.
 func properties(t testing.TB, c *apiextensionsv1.CustomResourceDefinition, path ...string) map[string]apiextensionsv1.JSONSchemaProps {
 	t.Helper()
@@ -116,6 +150,7 @@ func TestCRDUpgraded(t *testing.T) {
 	more.Spec.Versions = append(more.Spec.Versions, *next)
 	r.quiet(op, func() {
 		r.install(more)
+		r.declares(true, "novelty")
 		r.nudge("copiers")
 	})
 	r.kubectl(copiers("replicas: 2", "novelty: x", "pod: {annotations: {a: b}}"))
@@ -125,23 +160,21 @@ func TestCRDUpgraded(t *testing.T) {
 	}
 	// What is stored goes back to the version that stays.
 	more.Spec.Versions[0].Storage, more.Spec.Versions[1].Storage = true, false
+	properties(t, more, "spec")["mark"] = apiextensionsv1.JSONSchemaProps{Type: "string"}
 	r.install(more)
+	r.declares(true, "mark")
 	edit(r, "copiers", func(*v1alpha1.PrinterRelay) {})
-	is := &apiextensionsv1.CustomResourceDefinition{}
-	if err := r.client.Get(r.ctx(), client.ObjectKey{Name: relaysCRD}, is); err != nil {
-		t.Fatal(err)
-	}
-	is.Status.StoredVersions = []string{"v1alpha1"}
-	if err := r.client.Status().Update(r.ctx(), is); err != nil {
-		t.Fatal(err)
-	}
+	r.storesAgain(relaysCRD, "v1alpha1")
 	r.install(crd(t, relaysCRD))
+	r.declares(false, "mark")
 	r.kubectl(copiers("replicas: 2"))
 	r.ready("copiers")
 
 	old := crd(t, relaysCRD)
 	delete(properties(t, old, "status"), "listeners")
+	properties(t, old, "spec")["mark"] = apiextensionsv1.JSONSchemaProps{Type: "string"}
 	r.install(old)
+	r.declares(true, "mark")
 	edit(r, "office", func(p *v1alpha1.SenderPolicy) { p.Spec.Rules[0].Name = "floor-4" })
 	edit(r, "copiers", func(o *v1alpha1.PrinterRelay) { o.Spec.Replicas = new(int32(3)) })
 	r.eventually("the relays are served", func() string { return r.rule("floor-4") })
@@ -159,15 +192,11 @@ func TestCRDUpgraded(t *testing.T) {
 	})
 	r.happened("copiers", "Warning CRDOutdated", "status.listeners", "apply config/crd of its release")
 	r.install(crd(t, relaysCRD))
+	r.declares(false, "mark")
 	r.ready("copiers")
 	// Watches that began by the old schema show statuses without the field until the API
 	// server ends them.
-	r.eventually("it comes to rest", func() string {
-		op.writes.Reset()
-		r.nudge("copiers")
-		r.nudge("copiers")
-		return op.writes.String()
-	})
+	r.settles(op, func() { r.nudge("copiers") })
 }
 
 // TestCRDGone: the operator begins before its CRDs, says so, and waits for them. The
@@ -254,21 +283,7 @@ func (r *rig) vanish(name string) {
 		}
 		return describeCRD(is)
 	})
-	http, err := rest.HTTPClientFor(r.server.Config)
-	if err != nil {
-		r.Fatal(err)
-	}
-	kind := crd(r, name).Spec.Names.Kind
-	r.eventually(kind+" is no longer among the kinds of the API server", func() string {
-		mapper, err := apiutil.NewDynamicRESTMapper(r.server.Config, http)
-		if err != nil {
-			return err.Error()
-		}
-		if _, err := mapper.RESTMapping(v1alpha1.GroupVersion.WithKind(kind).GroupKind(), v1alpha1.GroupVersion.Version); !meta.IsNoMatchError(err) {
-			return fmt.Sprint(err)
-		}
-		return ""
-	})
+	r.server.Forgets(r, v1alpha1.GroupVersion.WithKind(crd(r, name).Spec.Names.Kind))
 }
 
 func describeCRD(c *apiextensionsv1.CustomResourceDefinition) string {

@@ -23,12 +23,9 @@ var (
 	}
 )
 
-// within is the promise: so soon after an instance was refused the status says so, and
-// so soon after it was not any more.
-const within = time.Minute
-
-// TestCredentialRejected: what an instance found of its credential is in the status
-// within a minute, though nothing in the cluster changes; at rest nothing is written; an
+// TestCredentialRejected: what an instance found of its credential comes to be in the status
+// though nothing in the cluster changes (how soon it is looked at: TestAgain of
+// controllers); at rest nothing is written; an
 // event tells of each turn, and of nothing else.
 func TestCredentialRejected(t *testing.T) {
 	r := newRig(t)
@@ -44,14 +41,11 @@ func TestCredentialRejected(t *testing.T) {
 	valid("CredentialsValid=True/Valid")
 	valid("Ready=True/Ready")
 
+	r.rests(op, func() { r.nudge("copiers") }) // the events of its beginning are sent too
 	comes := r.count("smarthost", "Normal Ready")
-	began := time.Now()
 	say(rejects)
 	valid("Ready=False/Rejected", "535 5.7.139", "what to do: switch it on")
 	valid("CredentialsValid=False/Rejected", "535 5.7.139", "what to do: switch it on")
-	if took := time.Since(began); took > within {
-		t.Errorf("a refused credential shows after %s", took)
-	}
 	r.happened("smarthost", "Warning Rejected: ", "535 5.7.139", "switch it on")
 	r.happened("copiers", "Warning UpstreamDown: ", `MailUpstream "smarthost"`, "535 5.7.139")
 	r.rests(op, func() {
@@ -63,13 +57,9 @@ func TestCredentialRejected(t *testing.T) {
 		}
 	})
 
-	began = time.Now()
 	say(takes) // the Secret was mended
 	valid("Ready=True/Ready")
 	valid("CredentialsValid=True/Valid")
-	if took := time.Since(began); took > within {
-		t.Errorf("a credential that is good again shows after %s", took)
-	}
 	r.happened("smarthost", "Normal Ready: ", "mail is handed over")
 	r.happened("copiers", "Normal UpstreamUp: ", `MailUpstream "smarthost"`)
 	for about, want := range map[string]map[string]int{
@@ -77,9 +67,12 @@ func TestCredentialRejected(t *testing.T) {
 		"copiers":   {"Warning UpstreamDown": 1, "Normal UpstreamUp": 1},
 	} {
 		for event, n := range want {
-			if got := r.count(about, event); got != n {
-				t.Errorf("%d events %q about %s, want %d:\n%s", got, event, about, n, strings.Join(r.events(about), "\n"))
-			}
+			r.eventually(fmt.Sprintf("%d events %q about %s", n, event, about), func() string {
+				if r.count(about, event) != n {
+					return strings.Join(r.events(about), "\n")
+				}
+				return ""
+			})
 		}
 	}
 }

@@ -183,7 +183,7 @@ func TestCrash(t *testing.T) {
 			t.Errorf("%s has %v, want %s", name, got, want)
 		}
 	}
-	r.rests(op, func() { r.nudge(append(others, "copiers")...) })
+	r.settles(op, func() { r.nudge(append(others, "copiers")...) })
 }
 
 // objectsOf are those of objects that are of one relay.

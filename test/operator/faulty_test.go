@@ -102,7 +102,7 @@ func (f *faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 			return resp, err
 		}
 	}
-	if r.Method != http.MethodGet {
+	if r.Method != http.MethodGet && r.Context().Err() == nil { // else it goes nowhere
 		f.note(f.written, r.Method+" "+r.URL.Path)
 	}
 	resp, err := f.next.RoundTrip(r)
@@ -236,12 +236,16 @@ func (f *faulty) storm() string {
 	return ""
 }
 
-// hasty names a read that was made again before the time that it was told to wait.
+// tries are how often client-go makes a request anew by itself.
+const tries = 10
+
+// hasty names a read that was made again before the time that it was told to wait. When
+// it was made in vain for ten times it is another request that follows.
 func (f *faulty) hasty(wait time.Duration) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for key, at := range f.reads {
-		for i := 1; i < len(at); i++ {
+		for i := 1; i < min(len(at), tries); i++ {
 			if after := at[i].Sub(at[i-1]); after < wait {
 				return fmt.Sprintf("%s: again after %s", key, after)
 			}

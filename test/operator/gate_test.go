@@ -141,4 +141,5 @@ func TestReadyOfGeneration(t *testing.T) {
 			return
 		}
 	}
+	t.Error("the watch has ended before")
 }

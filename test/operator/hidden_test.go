@@ -15,6 +15,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
@@ -86,11 +88,21 @@ func TestServiceHidesClients(t *testing.T) {
 	r.hidden("")
 	r.kubectl(copiers("service: {type: NodePort, externalTrafficPolicy: Cluster}"))
 	r.hidden("all")
+	services, configMaps := r.watched(&corev1.ServiceList{}), r.watched(&corev1.ConfigMapList{})
 	r.kubectl(copiers("service: {type: NodePort, externalTrafficPolicy: Local}"))
 	r.hidden("")
-	// Not before the Service shows them: versions grow over all objects.
-	if c, s := number(r, must[corev1.ConfigMap](r, "copiers-relay").ResourceVersion), number(r, must[corev1.Service](r, "copiers").ResourceVersion); c < s {
-		t.Errorf("the ConfigMap is of version %d, the Service that shows the clients of %d", c, s)
+	// Not before the Service shows them: versions grow over all objects. Neither object's
+	// newest will do, for others write to them too.
+	shows := r.first(services, func(o client.Object) bool {
+		s, ok := o.(*corev1.Service)
+		return ok && s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
+	})
+	says := r.first(configMaps, func(o client.Object) bool {
+		c, ok := o.(*corev1.ConfigMap)
+		return ok && !strings.Contains(c.Data[render.ManifestsKey], v1alpha1.AnnotationHiddenClients+": all")
+	})
+	if says < shows {
+		t.Errorf("the ConfigMap is of version %d, the Service that shows the clients of %d", says, shows)
 	}
 	r.kubectl(copiers("service: {externalTrafficPolicy: Local}"))
 	r.ready("copiers")
@@ -103,6 +115,23 @@ func TestServiceHidesClients(t *testing.T) {
 	r.rests(op, func() { r.nudge("copiers") })
 	if now := r.node.podOf("copiers-0").UID; now != pod {
 		t.Error("the Pod was replaced")
+	}
+}
+
+// first gives the version of the first object of a watch that is so.
+func (r *rig) first(w watch.Interface, is func(client.Object) bool) int {
+	r.Helper()
+	for {
+		select {
+		case e, open := <-w.ResultChan():
+			if o, ok := e.Object.(client.Object); ok && e.Type == watch.Modified && is(o) {
+				return number(r, o.GetResourceVersion())
+			} else if !open {
+				r.Fatal("the watch has ended")
+			}
+		case <-time.After(patience):
+			r.Fatal("it is never so")
+		}
 	}
 }
 

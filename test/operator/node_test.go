@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -105,7 +106,7 @@ func newNode(t *testing.T, s *apiserver.Server, ns string) *node {
 			case <-look:
 			}
 			if err := n.kubelet(ctx); err != nil && ctx.Err() == nil {
-				n.wake(look) // a conflict: look again
+				n.later(ctx, look) // a conflict, or the API server is not there: look again
 			}
 		}
 	}()
@@ -120,6 +121,15 @@ func newNode(t *testing.T, s *apiserver.Server, ns string) *node {
 
 // wakers wake a node when a test changes what it is to do.
 var wakers sync.Map
+
+// later wakes the node in a moment, so that it is no storm while nothing answers.
+func (n *node) later(ctx context.Context, look chan struct{}) {
+	select {
+	case <-time.After(20 * time.Millisecond):
+		n.wake(look)
+	case <-ctx.Done():
+	}
+}
 
 func (n *node) wake(look chan struct{}) {
 	select {

@@ -24,11 +24,11 @@ import (
 // refusals are why the API server does not take what the operator wants.
 var refusals = []struct {
 	name   string
-	kind   string // of theirs that is refused
+	kind   string // of theirs that is refused; empty: inject has waited for it
 	inject func(*rig) (heal func())
 	ready  string   // the condition meanwhile; empty: Ready=False/ApplyFailed
 	passes bool     // it may go away by itself
-	words  []string // of its message
+	words  []string // of its message: the object, the API server's reason, the remedy
 	tried  string   // the object that is refused; empty: it is not the operator's
 }{
 	{
@@ -72,7 +72,7 @@ var refusals = []struct {
 		tried: "persistentvolumeclaims/copiers-0",
 	},
 	{
-		name: "a quota on load balancers", kind: "", inject: quota("services.loadbalancers"),
+		name: "a quota on load balancers", kind: "LoadBalancer", inject: quota("services.loadbalancers"),
 		words: []string{`Service "copiers"`, "exceeded quota: small", "raise the ResourceQuota"},
 		tried: "services/copiers",
 	},
@@ -86,7 +86,7 @@ var refusals = []struct {
 		words: []string{`instance "copiers-0" cannot be started`, "exceeded quota: small", "raise the ResourceQuota"},
 	},
 	{
-		name: "the right to Deployments is taken away", inject: withdrawn("deployments"),
+		name: "the right to Deployments is taken away", inject: readsOnly("deployments"),
 		words: []string{`Deployment "copiers-0"`, "cannot patch resource", "ClusterRole printer-relay-operator"},
 		tried: "deployments/copiers-0",
 	},
@@ -101,7 +101,9 @@ func TestRefusals(t *testing.T) {
 			r := newRig(t)
 			op, f := r.runFaulty()
 			heal := c.inject(r)
-			r.refused(c.kind)
+			if c.kind != "" {
+				r.refused(c.kind, c.words[1])
+			}
 			r.kubectl(smarthost + "\n---\n" + office + "\n---\n" + copiers())
 			ready := c.ready
 			if ready == "" {
@@ -143,7 +145,7 @@ func TestRefusedChange(t *testing.T) {
 	r.copiersReady("replicas: 2")
 	before := r.node.podOf("copiers-0").UID
 	heal := denies("apps", "deployments")(r)
-	r.refused("Deployment")
+	r.refused("Deployment", "says the platform team")
 	r.kubectl(copiers("replicas: 2", "pod: {annotations: {a: b}}"))
 	r.condition("copiers", "Ready=False/ApplyFailed", `Deployment "copiers-0"`, "says the platform team")
 	for _, i := range r.relay("copiers").Status.Instances {
@@ -161,29 +163,29 @@ func TestRefusedChange(t *testing.T) {
 	}
 }
 
-// refused waits until the API server refuses an object of a kind, since what it
-// decides by reaches it a moment later.
-func (r *rig) refused(kind string) {
+// refused waits until the API server refuses an object of a kind with a reason: what it
+// decides by reaches it a moment later, and the operator may be done before.
+func (r *rig) refused(kind, reason string) {
 	r.Helper()
-	if kind == "" {
-		return
-	}
-	text := map[string]string{"Pod": "{apiVersion: v1, kind: Pod, metadata: {name: copiers-0}, spec: {containers: [{name: a, image: a}]}}"}[kind]
+	text := map[string]string{
+		"Pod":          "{apiVersion: v1, kind: Pod, metadata: {name: copiers-0}, spec: {containers: [{name: a, image: a}]}}",
+		"LoadBalancer": "{apiVersion: v1, kind: Service, metadata: {name: copiers}, spec: {type: LoadBalancer, ports: [{port: 1}]}}",
+	}[kind]
 	if text == "" {
 		text = theirs[kind]
 	}
-	r.eventually("a "+kind+" is refused", func() string {
+	r.eventually("a "+kind+" is refused: "+reason, func() string {
 		u := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal([]byte(text), &u.Object); err != nil {
 			r.Fatal(err)
 		}
 		u.SetNamespace(r.ns)
 		u.SetName("probe")
-		if err := r.client.Create(r.ctx(), u); err != nil {
-			return ""
+		err := r.client.Create(r.ctx(), u, client.DryRunAll)
+		if err == nil || !strings.Contains(err.Error(), reason) {
+			return fmt.Sprint("it says: ", err)
 		}
-		r.delete(u)
-		return "not yet"
+		return ""
 	})
 }
 
@@ -289,8 +291,23 @@ func limits(r *rig) func() {
 	return r.make("{apiVersion: v1, kind: LimitRange, metadata: {name: large, namespace: " + r.ns + "}, spec: {limits: [{type: PersistentVolumeClaim, min: {storage: 1Ti}}]}}")
 }
 
-// withdrawn takes the right to change objects of a resource from the operator.
-func withdrawn(resource string) func(*rig) func() {
+// withdrawn waits until the API server knows that the operator has a right no more.
+func (r *rig) withdrawn(verb, group, resource string) {
+	r.Helper()
+	c, err := client.New(r.server.ServiceAccount(r, r.home, account), client.Options{Scheme: r.client.Scheme()})
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.eventually("the right is gone to "+verb+" "+resource, func() string {
+		if may(r.ctx(), c, r.ns, rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: []string{verb}}) == "" {
+			return "not yet"
+		}
+		return ""
+	})
+}
+
+// readsOnly takes the right to change objects of a resource from the operator.
+func readsOnly(resource string) func(*rig) func() {
 	return func(r *rig) func() {
 		role := must[rbacv1.Role](r, "watched")
 		before := role.DeepCopy()
@@ -305,17 +322,7 @@ func withdrawn(resource string) func(*rig) func() {
 			edit(r, "watched", func(o *rbacv1.Role) { o.Rules = rules })
 		}
 		set(reduced)
-		cfg := r.server.ServiceAccount(r, r.home, account)
-		c, err := client.New(cfg, client.Options{Scheme: r.client.Scheme()})
-		if err != nil {
-			r.Fatal(err)
-		}
-		r.eventually("the right is gone", func() string {
-			if may(r.ctx(), c, r.ns, rbacv1.PolicyRule{APIGroups: []string{"apps"}, Resources: []string{resource}, Verbs: []string{"patch"}}) == "" {
-				return "not yet"
-			}
-			return ""
-		})
+		r.withdrawn("patch", "apps", resource)
 		return func() { set(before.Rules) }
 	}
 }

@@ -418,6 +418,19 @@ func (r *rig) rests(op *operator, look func()) {
 	r.quiet(op, look)
 }
 
+// settles waits until two looks, one after the other, write nothing. After a fault that is
+// all that can be asked for: an event that could not be sent is tried again ten seconds
+// later.
+func (r *rig) settles(op *operator, look func()) {
+	r.Helper()
+	r.eventually("the operator comes to rest", func() string {
+		op.writes.Reset()
+		look()
+		look()
+		return op.writes.String()
+	})
+}
+
 // quiet fails the test if the operator writes anything while fn runs.
 func (r *rig) quiet(op *operator, fn func()) {
 	r.Helper()

@@ -87,9 +87,12 @@ func TestScale(t *testing.T) {
 	if now := must[corev1.PersistentVolumeClaim](r, "copiers-1").UID; now != volume {
 		t.Error("the instance has a new volume")
 	}
-	if n := count(r.events("copiers"), "Normal InstanceRetired"); n != 2 {
-		t.Errorf("%d instances were retired:\n%s", n, strings.Join(r.events("copiers"), "\n"))
-	}
+	r.eventually("two instances were retired", func() string {
+		if all := r.events("copiers"); count(all, "Normal InstanceRetired") != 2 {
+			return strings.Join(all, "\n")
+		}
+		return ""
+	})
 }
 
 func count(all []string, prefix string) (n int) {

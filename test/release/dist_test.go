@@ -49,7 +49,7 @@ func command(t *testing.T, environment []string, name string, args ...string) st
 func TestDist(t *testing.T) {
 	dist, arch := filepath.Join(t.TempDir(), "dist"), runtime.GOARCH
 	version := "v" + chartVersion(t)
-	command(t, []string{"DIST_ARCHS=" + arch, "SOURCE_DATE_EPOCH=1700000000"}, "hack/dist.sh", version, dist)
+	command(t, []string{"DIST_ARCHS=" + arch, "DIST_OTHERS=", "SOURCE_DATE_EPOCH=1700000000"}, "hack/dist.sh", version, dist)
 
 	sums := read(t, filepath.Join(dist, "SHA256SUMS"))
 	files, err := os.ReadDir(dist)
@@ -58,7 +58,7 @@ func TestDist(t *testing.T) {
 	}
 	program := filepath.Join(dist, "printer-relay_linux_"+arch)
 	for _, want := range []string{
-		"printer-relay_linux_" + arch, "printer-relay_linux_" + arch + ".cdx.json", "printer-relay_linux_" + arch + ".deb", "printer-relay_linux_" + arch + ".rpm", "image.tar", "image.digest", "install.yaml",
+		"printer-relay_linux_" + arch, "printer-relay_linux_" + arch + ".cdx.json", "printer-relay_linux_" + arch + ".deb", "printer-relay_linux_" + arch + ".rpm", "printer-relay_linux_" + arch + ".tar.gz", "krew.yaml", "image.tar", "image.digest", "install.yaml",
 		"printer-relay-" + strings.TrimPrefix(version, "v") + ".tgz",
 	} {
 		line := fmt.Sprintf("%x  %s\n", sha256.Sum256([]byte(read(t, filepath.Join(dist, want)))), want)
@@ -66,13 +66,14 @@ func TestDist(t *testing.T) {
 			t.Errorf("SHA256SUMS lacks %s", line)
 		}
 	}
-	if len(files) != 9 || strings.Count(sums, "\n") != 8 {
+	if len(files) != 11 || strings.Count(sums, "\n") != 10 {
 		t.Errorf("%d files, %d checksums", len(files), strings.Count(sums, "\n"))
 	}
 	if out := env.MustRun(t, "", program, "--version"); !strings.Contains(out, version) {
 		t.Errorf("--version: %s", out)
 	}
 	checkBill(t, program, version)
+	checkPlugin(t, dist, version, arch)
 	checkPush(t, dist, version, arch)
 }
 

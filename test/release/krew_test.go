@@ -1,0 +1,103 @@
+package release
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/printerrelay/printer-relay/test/env"
+)
+
+// systems are those that the plugin is shipped for.
+var systems = []string{"darwin/amd64", "darwin/arm64", "linux/amd64", "linux/arm64", "windows/amd64", "windows/arm64"}
+
+// Krew's own check finds nothing in the manifest, and krew installs the plugin from each
+// archive, on each system. What is in them is a stand-in here: TestDist has the program.
+func TestKrew(t *testing.T) {
+	dist, program := t.TempDir(), filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(program, []byte("a program"), 0o700); err != nil { //nolint:gosec // it has to be one
+		t.Fatal(err)
+	}
+	for _, system := range systems {
+		goos, arch, _ := strings.Cut(system, "/")
+		command(t, []string{"SOURCE_DATE_EPOCH=1700000000"}, "hack/archive.sh", program, goos, arch, dist)
+	}
+	for version, want := range map[string]string{"v1.2.3": "v1.2.3", "v0.1.0-7-g3011a2a-dirty": "v" + chartVersion(t) + "-dev.v0-1-0-7-g3011a2a-dirty"} {
+		command(t, nil, "hack/krew.sh", version, dist)
+		if m := read(t, filepath.Join(dist, "krew.yaml")); !strings.Contains(m, "\n  version: "+want+"\n") || strings.Contains(m, "VERSION") ||
+			strings.Count(m, "/releases/download/"+want+"/printer-relay_") != len(systems) {
+			t.Errorf("%s gives\n%s", version, m)
+		}
+		validate(t, dist)
+	}
+	for _, system := range systems {
+		root := install(t, dist, system)
+		name := "kubectl-printer_relay"
+		if strings.HasPrefix(system, "windows") {
+			name += ".exe"
+		}
+		if got := read(t, filepath.Join(root, "bin", name)); got != "a program" {
+			t.Errorf("%s: %q is installed", system, got)
+		}
+		licences, err := filepath.Glob(filepath.Join(root, "store/printer-relay/*/LICENSE"))
+		if err != nil || len(licences) != 1 {
+			t.Errorf("%s: krew's index wants a licence beside the program: %q, %v", system, licences, err)
+		}
+	}
+
+	// What is not as the manifest says is not installed.
+	archive := filepath.Join(dist, "printer-relay_linux_amd64.tar.gz")
+	if err := os.WriteFile(archive, []byte(read(t, archive)+"x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := krew(t, dist, "linux/amd64", t.TempDir()); err == nil || !strings.Contains(out, "checksum") {
+		t.Errorf("a spoilt archive: %v\n%s", err, out)
+	}
+}
+
+// validate holds krew.yaml to what krew's index wants.
+func validate(t *testing.T, dist string) {
+	t.Helper()
+	named := filepath.Join(t.TempDir(), "printer-relay.yaml") // as in the index
+	if err := os.WriteFile(named, []byte(read(t, filepath.Join(dist, "krew.yaml"))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env.MustRun(t, "", env.Tool(t, "krew", "validate-krew-manifest"), "-skip-install", "-manifest", named)
+}
+
+// install has krew install the plugin for a system, and gives krew's folder.
+func install(t *testing.T, dist, system string) string {
+	t.Helper()
+	root := t.TempDir()
+	if out, err := krew(t, dist, system, root); err != nil {
+		t.Fatalf("%s: %v\n%s", system, err, out)
+	}
+	return root
+}
+
+func krew(t *testing.T, dist, system, root string) (string, error) {
+	t.Helper()
+	goos, arch, _ := strings.Cut(system, "/")
+	archive := fmt.Sprintf("printer-relay_%s_%s.tar.gz", goos, arch)
+	if goos == "windows" {
+		archive = strings.TrimSuffix(archive, "tar.gz") + "zip"
+	}
+	return env.Run(t, "", "env", "KREW_ROOT="+root, "KREW_OS="+goos, "KREW_ARCH="+arch, "KREW_NO_UPGRADE_CHECK=1",
+		env.Tool(t, "krew", "krew"), "install", "--no-update-index", "--manifest", filepath.Join(dist, "krew.yaml"), "--archive", filepath.Join(dist, archive))
+}
+
+// checkPlugin installs what was built, and runs it under the name that krew gives it.
+func checkPlugin(t *testing.T, dist, version, arch string) {
+	t.Helper()
+	validate(t, dist)
+	plugin := filepath.Join(install(t, dist, "linux/"+arch), "bin/kubectl-printer_relay")
+	if out := env.MustRun(t, "", plugin, "--version"); !strings.Contains(out, version) {
+		t.Errorf("--version: %s", out)
+	}
+	if out := env.MustRun(t, "", plugin, "--help"); !regexp.MustCompile(`(?m)^  support-bundle +`).MatchString(out) || !strings.Contains(out, "kubectl printer-relay") {
+		t.Errorf("it is not the plugin:\n%s", out)
+	}
+}
