@@ -33,7 +33,7 @@ type Digest struct {
 	Since    time.Time // when the hour began
 	Alone    int       // notifications about the device on their own in it
 	Causes   []DigestCause
-	Console  string // of the relay; empty: it is not known
+	Console  string // URL of a page with the device's messages; empty: none is known
 }
 
 // DigestCause is why some messages failed, or are late.
@@ -198,7 +198,7 @@ func (q *Queue) digestOf(h *hearing, parts []*part, now time.Time) (*Digest, *co
 	first := parts[0].it.msg
 	d := &Digest{
 		At: now, Relay: r.Relay, Hostname: r.Hostname, From: r.bounceFrom(), To: h.to, Device: first.Client, Message: first,
-		Since: time.Unix(0, h.from), Alone: h.alone, Console: r.Console,
+		Since: time.Unix(0, h.from), Alone: h.alone, Console: r.PageOfClient(first.Client.text()),
 	}
 	id := fnv.New32a()
 	about := &covered{}

@@ -135,7 +135,7 @@ func (q *Queue) notice(it *item, st *step, kind string, to envelope.Address) *No
 	n := &Notice{
 		ID: noticeID(it, kind, st.notify), At: st.rec.At, Delayed: kind == kindDelayed,
 		Relay: r.Relay, Hostname: r.Hostname, From: r.bounceFrom(), To: to, Message: it.msg,
-		Subjects: r.Subjects, Console: r.page(it.msg.ID),
+		Subjects: r.Subjects, Console: r.PageOf(it.msg.ID),
 		Until: time.Unix(0, it.since).Add(r.Delivery.Expire),
 		Body:  func() (io.ReadCloser, error) { return q.store.Body(it.msg.ID) },
 	}

@@ -3,7 +3,6 @@ package queue
 import (
 	"bytes"
 	"io"
-	"net/url"
 	"strings"
 
 	"github.com/printerrelay/printer-relay/relay/dsn"
@@ -41,10 +40,7 @@ func WriteNotice(w io.Writer, n *Notice) (Content, error) {
 func WriteDigest(w io.Writer, d *Digest) (Content, error) {
 	r := dsn.Digest{
 		ID: d.ID, At: d.At, Hostname: d.Hostname, From: d.From.String(), To: d.To.String(),
-		Device: d.Message.device(), Client: d.Message.Client.selector(), Since: d.Since, Alone: d.Alone,
-	}
-	if d.Console != "" {
-		r.Console = d.Console + "messages?" + url.Values{"client": {d.Message.Client.text()}}.Encode()
+		Device: d.Message.device(), Client: d.Message.Client.selector(), Since: d.Since, Alone: d.Alone, Console: d.Console,
 	}
 	for i := range d.Causes {
 		c := &d.Causes[i]

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"net/url"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/plan"
@@ -21,8 +22,20 @@ type Settings struct {
 	History   bool   // messages have a page of their history there
 }
 
-// page is the URL of a message's page; empty: none is known.
-func (s *Settings) page(id string) string {
+// PageOfClient is the URL of a page with what is known of a client's messages; empty:
+// none is known.
+func (s *Settings) PageOfClient(addr string) string {
+	switch {
+	case s.Console == "":
+		return ""
+	case s.History:
+		return s.Console + "messages?" + url.Values{"client": {addr}}.Encode()
+	}
+	return s.Console + "queue"
+}
+
+// PageOf is the URL of a message's page; empty: none is known.
+func (s *Settings) PageOf(id string) string {
 	switch {
 	case s.Console == "":
 		return ""
