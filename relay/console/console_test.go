@@ -326,7 +326,7 @@ func TestPartial(t *testing.T) {
 
 // The links in notices of failure lead to pages that there are.
 func TestLinksOfNotices(t *testing.T) {
-	docs := answers{"messages": history.Page{}, "messages/8DqSCAN": history.Detail{}, "queue/8DqSCAN": queue.Detail{}}
+	docs := answers{"messages": history.Page{}, "messages/": history.Detail{}, "queue": queue.Page{}, "queue/": queue.Detail{}}
 	c := consoleOf(world{relays: []Relay{{Namespace: "a", Name: "b", Instances: []Instance{{Name: "b-0", Ask: docs.ask}}}}})
 	for _, keep := range []time.Duration{0, time.Hour} {
 		s := queue.SettingsOf(&plan.Plan{Namespace: "a", Name: "b", Console: "https://printers.corp.example", History: plan.History{Keep: keep}})
