@@ -10,6 +10,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/reply"
+	"github.com/printerrelay/printer-relay/relay/transcript"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
@@ -19,6 +20,9 @@ func newMessage(m *queue.Message, subjects bool) *entry {
 		kind: position(kinds, Message), state: position(States, Waiting), at: m.Arrived.UnixNano(), changed: m.Arrived.UnixNano(),
 		addr: m.Client.Addr.Unmap().WithZone(""), hidden: m.Client.Hidden, tls: m.Client.TLS, size: m.Size, sender: m.Sender, count: len(m.Recipients),
 		listener: m.Listener, user: m.Client.User, helo: m.Client.HELO, rule: rule(m.Policy, m.Rule), messageID: m.MessageID, notificationOf: m.DSNOf,
+	}
+	if m.SenderSecret {
+		e.sender = envelope.Address{Local: transcript.NotShown}
 	}
 	if subjects {
 		e.subject = m.Subject

@@ -79,7 +79,7 @@ func (q *Queue) notify(it *item, st *step, kind string) error {
 	to, ok := bounceTo(q.routing.Delivery.Bounce, it.msg)
 	if !ok || dsn.Automatic(head, it.msg.Sender == q.routing.bounceFrom()) {
 		q.mu.Unlock()
-		q.log.Info("no notification is due", "id", it.msg.ID, "kind", kind, "recipients", len(st.notify), "sender", it.msg.Sender.String())
+		q.log.Info("no notification is due", "id", it.msg.ID, "kind", kind, "recipients", len(st.notify), "sender", it.msg.shownSender())
 		return nil
 	}
 	if !q.alone(it, to, st.rec.At.UnixNano()) {

@@ -4,8 +4,8 @@
 // the spool before it counts, and tries again, falls back, gives up or notifies.
 // It knows no SMTP and no headers.
 //
-// It may import relay/spool, share, envelope, upstream, plan, policy (its names), dsn
-// and metrics.
+// It may import relay/spool, share, envelope, upstream, plan, policy (its names), dsn,
+// transcript (what stands in place of a password) and metrics.
 package queue
 
 import (

@@ -20,6 +20,9 @@ type Settings struct {
 	Subjects  bool   // subjects of messages may be kept and told
 	Console   string // URL of the relay's pages, to its end; empty: it is not known
 	History   bool   // messages have a page of their history there
+
+	// HiddenClients are those whose address is known by now not to be their own.
+	HiddenClients plan.HiddenClients
 }
 
 // PageOfClient is the URL of a page with what is known of a client's messages; empty:
@@ -71,6 +74,8 @@ func SettingsOf(p *plan.Plan) Settings {
 		Holds:     p.Holds,
 		Subjects:  p.History.Subjects,
 		History:   p.History.Keep > 0,
+
+		HiddenClients: p.HiddenClients,
 	}
 	if p.Console != "" {
 		s.Console = p.Console + "/console/relays/" + p.Namespace + "/" + p.Name + "/"
