@@ -27,6 +27,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/spool"
 	"github.com/printerrelay/printer-relay/relay/traffic"
 	"github.com/printerrelay/printer-relay/relay/transcript"
+	"github.com/printerrelay/printer-relay/relay/webhook"
 )
 
 // instance is one relay that runs: the plan in force and what executes it.
@@ -54,6 +55,7 @@ type instance struct {
 	history  *history.Store
 	began    *beginnings
 	forget   context.CancelFunc // ends history, which outlasts who tells it
+	webhooks *webhook.Hooks     // which outlast it too
 	past     sync.WaitGroup
 	absent   []string // Secrets that were last said to be missing; of who applies plans
 
@@ -104,6 +106,7 @@ func (in *instance) open(ctx context.Context, p *Process, pl *plan.Plan, src sec
 		return err
 	}
 	in.remember(pl)
+	in.openWebhooks(p, pl)
 	in.began = newBeginnings(filepath.Join(in.dir, beginningsFile), in.plan.Load, in.log)
 	in.began.update(pl)
 	in.queue = queue.New(in.spool, queue.Options{
@@ -201,6 +204,9 @@ func (in *instance) close() {
 	if in.forget != nil {
 		in.forget()
 		in.past.Wait()
+	}
+	if in.webhooks != nil {
+		in.webhooks.Close()
 	}
 	if in.delivery != nil {
 		in.delivery.Close()

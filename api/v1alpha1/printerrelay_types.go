@@ -152,6 +152,12 @@ type PrinterRelaySpec struct {
 	// console is where people reach the web pages about the relay.
 	// +optional
 	Console Console `json:"console,omitempty"`
+	// webhooks are told what becomes of mail.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=4
+	Webhooks []Webhook `json:"webhooks,omitempty"`
 	// service in front of the instances.
 	// +optional
 	// +kubebuilder:default={}

@@ -117,6 +117,7 @@ func Compile(in Input) (*Plan, Diagnostics) {
 	c.holds(self)
 	c.history(self)
 	c.out.Console = strings.TrimSuffix(r.Spec.Console.URL, "/")
+	c.webhooks(self)
 	c.listeners(self)
 	c.hidden(self)
 	c.check(self)

@@ -35,7 +35,8 @@ type Plan struct {
 	Delivery   Delivery             `json:"delivery"`
 	Spool      Spool                `json:"spool"`
 	History    History              `json:"history"`
-	Console    string               `json:"console,omitempty"`    // URL without a path and the last slash; empty: it is not known
+	Console    string               `json:"console,omitempty"` // URL without a path and the last slash; empty: it is not known
+	Webhooks   []Webhook            `json:"webhooks,omitempty"`
 	SecretRefs []string             `json:"secretRefs,omitempty"` // every Secret that the plan names, sorted
 
 	HiddenClients HiddenClients `json:"hiddenClients,omitzero"`

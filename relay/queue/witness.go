@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"slices"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/upstream"
@@ -23,7 +24,20 @@ type Progress struct {
 	Gone             Gone
 	Accepted, Failed int // recipients
 
+	// Standing is of the delay warning, and of what is given up without an attempt:
+	// the last answer to the recipients concerned, those with one answer at a time.
+	Standing []Standing
+
 	rec *record
+}
+
+// Standing is how recipients stand that share their last answer.
+type Standing struct {
+	Rcpts    []int  // positions in Message.Recipients
+	Upstream string // whose answer it is; empty: there was no attempt
+	Outcome  upstream.Outcome
+
+	last *answer
 }
 
 // Arrived is the Event of a message that was taken in.
@@ -87,6 +101,14 @@ func (q *Queue) witness(it *item, st *step, took time.Duration) {
 		case waiting:
 		}
 	}
+	switch r.Event {
+	case evWarn:
+		p.Standing = it.standing(func(i int) bool { return it.rcpts[i].status == waiting })
+	case evExpire:
+		p.Standing = it.standing(func(i int) bool {
+			return slices.ContainsFunc(r.Results, func(x result) bool { return slices.Contains(x.Rcpts, i) })
+		})
+	}
 	if st.remove {
 		p.Gone = gone(it, st, p.Failed)
 	}
@@ -94,6 +116,26 @@ func (q *Queue) witness(it *item, st *step, took time.Duration) {
 		p.Accepted, p.Failed = len(it.rcpts), 0 // the last step is not applied to what is gone
 	}
 	q.o.Witness(p)
+}
+
+// standing is how the recipients stand that concerns is true of.
+func (it *item) standing(concerns func(i int) bool) (out []Standing) {
+	for i := range it.rcpts {
+		x := &it.rcpts[i]
+		if !concerns(i) {
+			continue
+		}
+		n := slices.IndexFunc(out, func(s Standing) bool { return s.last == x.last })
+		if n < 0 {
+			n = len(out)
+			out = append(out, Standing{Upstream: x.by(), last: x.last})
+			if x.last != nil {
+				out[n].Outcome = *x.outcome()
+			}
+		}
+		out[n].Rcpts = append(out[n].Rcpts, i)
+	}
+	return out
 }
 
 // gone tells why st takes it away.

@@ -49,6 +49,8 @@ type PrinterRelaySpecApplyConfiguration struct {
 	History *HistoryApplyConfiguration `json:"history,omitempty"`
 	// console is where people reach the web pages about the relay.
 	Console *ConsoleApplyConfiguration `json:"console,omitempty"`
+	// webhooks are told what becomes of mail.
+	Webhooks []WebhookApplyConfiguration `json:"webhooks,omitempty"`
 	// service in front of the instances.
 	Service *ServiceApplyConfiguration `json:"service,omitempty"`
 	// pod of each instance.
@@ -224,6 +226,19 @@ func (b *PrinterRelaySpecApplyConfiguration) WithHistory(value *HistoryApplyConf
 // If called multiple times, the Console field is set to the value of the last call.
 func (b *PrinterRelaySpecApplyConfiguration) WithConsole(value *ConsoleApplyConfiguration) *PrinterRelaySpecApplyConfiguration {
 	b.Console = value
+	return b
+}
+
+// WithWebhooks adds the given value to the Webhooks field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Webhooks field.
+func (b *PrinterRelaySpecApplyConfiguration) WithWebhooks(values ...*WebhookApplyConfiguration) *PrinterRelaySpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithWebhooks")
+		}
+		b.Webhooks = append(b.Webhooks, *values[i])
+	}
 	return b
 }
 
