@@ -32,6 +32,7 @@ func (q *Queue) Load() error {
 		}
 		it := q.restore(m, records)
 		told.note(q, m, records, now)
+		q.recent.note(it, records)
 		q.items[it.msg.ID] = it
 		q.order.add(it)
 		q.shares.hold(it.msg)

@@ -107,6 +107,7 @@ type Queue struct {
 	snap      Snapshot              // the last one, for a second
 	followed  map[string]*following // by Message-ID
 	hearings  map[hearer]*hearing
+	recent    recent // between Load and Recall
 }
 
 // New makes a queue over s. Load fills it and Run runs it.
