@@ -149,6 +149,9 @@ type PrinterRelaySpec struct {
 	// +optional
 	// +kubebuilder:default={}
 	History History `json:"history,omitempty"`
+	// console is where people reach the web pages about the relay.
+	// +optional
+	Console Console `json:"console,omitempty"`
 	// webhooks are told what becomes of mail.
 	// +optional
 	// +listType=map
@@ -370,6 +373,23 @@ type Bounce struct {
 	// upstreamRef sends notifications; the default is by the routes.
 	// +optional
 	UpstreamRef *LocalReference `json:"upstreamRef,omitempty"`
+	// maximumPerHour is how many notifications about one device whoever hears of it
+	// gets in an hour on their own. What is more comes as one digest at the end of the
+	// hour; with 0 all comes so.
+	// +optional
+	// +kubebuilder:default=6
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10000
+	MaximumPerHour *int32 `json:"maximumPerHour,omitempty"`
+}
+
+// Console is where people reach the web pages about the relay.
+type Console struct {
+	// url of the console, without a path: notifications link to it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=300
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^https://[A-Za-z0-9._:\\[\\]-]+/?$')`,message="must be https:// and a host, with a port or without, such as https://printers.corp.example: the console's pages begin with /console/ there"
+	URL string `json:"url,omitempty"`
 }
 
 // SpoolType is where mail is kept.

@@ -326,6 +326,21 @@ func TestPartial(t *testing.T) {
 	}
 }
 
+// The links in notices of failure lead to pages that there are.
+func TestLinksOfNotices(t *testing.T) {
+	docs := answers{"messages": history.Page{}, "messages/": history.Detail{}, "queue": queue.Page{}, "queue/": queue.Detail{}}
+	c := consoleOf(world{relays: []Relay{{Namespace: "a", Name: "b", Instances: []Instance{{Name: "b-0", Ask: docs.ask}}}}})
+	for _, keep := range []time.Duration{0, time.Hour} {
+		s := queue.SettingsOf(&plan.Plan{Namespace: "a", Name: "b", Console: "https://printers.corp.example", History: plan.History{Keep: keep}})
+		for _, link := range []string{s.PageOf("8DqSCAN"), s.PageOfClient("10.20.3.7")} {
+			path, ok := strings.CutPrefix(link, "https://printers.corp.example")
+			if w := get(c, "GET", path); !ok || w.Code != http.StatusOK {
+				t.Errorf("%s: %d %s", link, w.Code, w.Body)
+			}
+		}
+	}
+}
+
 // What an instance says need not be so: of a Pod that was broken into each page is made
 // all the same.
 func TestAnswersThatCannotBe(t *testing.T) {

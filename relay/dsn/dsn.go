@@ -1,8 +1,9 @@
 // Package dsn writes delivery status notifications (RFC 3464): a part that a
 // person understands, one that a program does, and the header of the message
-// that it is about. It is pure.
+// that it is about; and digests, which tell a person of many messages at once. It is
+// pure.
 //
-// It may import relay/message and the standard library.
+// It may import relay/message, relay/reply and the standard library.
 package dsn
 
 import (
@@ -18,6 +19,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/printerrelay/printer-relay/relay/reply"
 )
 
 // maxRecipients bounds a notification; the rest is counted.
@@ -38,7 +41,9 @@ type Report struct {
 	Rule           string // that let it in; empty: it is not known
 	Subject        string // empty: it is not to be told
 	Sender         string // envelope sender; empty: <>
+	Files          Files  // attachments, as far as they may be told
 	Size           int64
+	Console        string // URL of its page; empty: none is known
 	Recipients     []Recipient
 	Header         []byte // of the message, CRLF line ends, without the empty line
 }
@@ -104,39 +109,45 @@ func (c *counter) Write(p []byte) (int, error) {
 }
 
 func header(b *bufio.Writer, r Report, boundary string) {
-	subject := "Scan could not be sent"
+	subject := "Scan could not be sent to %s (%s)"
 	if r.Delayed {
-		subject = "Scan is delayed"
+		subject = "Scan to %s is delayed (%s)"
 	}
-	fmt.Fprintf(b, "From: \"Printer Relay\" <%s>\r\nTo: <%s>\r\nSubject: %s (%s)\r\nDate: %s\r\nMessage-ID: <%s@%s>\r\n",
-		r.From, r.To, subject, r.MessageQueueID, r.At.Format(time.RFC1123Z), r.ID, r.Hostname)
+	head(b, r.From, r.To, fmt.Sprintf(subject, who(r), r.MessageQueueID), r.At, "<"+r.ID+"@"+r.Hostname+">")
 	fmt.Fprintf(b, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%s\"\r\n\r\n", boundary)
 }
 
+// head is what the headers of reports and digests have in common. Servers that know
+// the last field send no answer of their own, as no program should to what was
+// submitted automatically (RFC 3834).
+func head(w io.Writer, from, to, subject string, at time.Time, id string) {
+	fmt.Fprintf(w, "From: \"Printer Relay\" <%s>\r\nTo: <%s>\r\nSubject: %s\r\nDate: %s\r\nMessage-ID: %s\r\nX-Auto-Response-Suppress: All\r\n",
+		from, to, ascii(subject), at.Format(time.RFC1123Z), id)
+}
+
+// human is the part for a person: first for who scanned, then for who runs the relay.
 func human(line func(string, ...any), r Report) {
-	if r.Delayed {
-		nothing := " Nothing needs to be done:"
-		if slices.ContainsFunc(r.Recipients, func(x Recipient) bool { return x.Cause != "" }) {
-			nothing = " See below what it means:"
-		}
-		line("A scan has not reached everybody yet.%s it is", nothing)
-		line("tried again until %s.", r.Until.Format(time.RFC1123Z))
-	} else {
-		line("A scan could not be sent to everybody. The relay keeps it%s, so", until(r))
-		line("it can be sent again without the paper once the cause is mended.")
+	switch to := who(r); {
+	case r.Delayed && knows(r):
+		line("A scan has not reached %s yet. It is tried again until", to)
+		line("%s; see below whether something is to be done.", r.Until.Format(time.RFC1123Z))
+	case r.Delayed:
+		line("A scan has not reached %s yet. Nothing needs to be done:", to)
+		line("it is tried again until %s.", r.Until.Format(time.RFC1123Z))
+	default:
+		line("A scan could not be sent to %s.", to)
 	}
 	line("")
-	line("Device:    %s", oneLine(r.Device))
-	if r.Rule != "" {
-		line("Rule:      %s", oneLine(r.Rule))
-	}
-	line("From:      <%s>", oneLine(r.Sender))
+	line("Copier:    %s", oneLine(r.Device))
 	line("Scanned:   %s", r.Arrived.Format(time.RFC1123Z))
 	if r.Subject != "" {
 		line("Subject:   %s", oneLine(r.Subject))
 	}
+	if len(r.Files.Names) > 0 {
+		line("Files:     %s", r.Files)
+	}
 	line("Size:      %s", size(r.Size))
-	line("Queue ID:  %s on %s", r.MessageQueueID, r.Hostname)
+	line("From:      <%s>", oneLine(r.Sender))
 	line("")
 	for i, x := range r.Recipients {
 		if i == maxRecipients {
@@ -144,60 +155,109 @@ func human(line func(string, ...any), r Report) {
 			line("")
 			break
 		}
-		line("To <%s>:", oneLine(x.Address))
-		if x.Text != "" {
-			line("    %s", said(x))
-		}
-		if x.Remote != "" {
-			line("    said by %s", oneLine(x.Remote))
-		}
-		if x.Attempts > 1 {
-			line("    tried %d times", x.Attempts)
-		}
-		if x.Cause != "" {
-			line("    It means:   %s", oneLine(x.Cause))
-			line("    What to do: %s", oneLine(x.Remedy))
-		}
-		line("")
+		x.explain(line, r.Delayed)
 	}
 	if !r.Delayed {
-		if !advised(r) {
-			line("What to do: check the addresses and the words of the mail server above.")
-		}
-		line("Then send it again:  printer-relay queue retry %s", r.MessageQueueID)
-		line("or remove it:        printer-relay queue remove %s", r.MessageQueueID)
+		line("The relay keeps the scan %s:", until(r.Until))
+		line("your administrator can send it again without the paper, once the cause is mended.")
+		line("")
 	}
-	line("All that happened:   printer-relay messages show %s", r.MessageQueueID)
+	line("For the administrator")
+	line("    Queue ID:            %s on %s", r.MessageQueueID, r.Hostname)
+	if r.Rule != "" {
+		line("    Rule:                %s", oneLine(r.Rule))
+	}
+	if !r.Delayed {
+		line("    Send it again:       printer-relay queue retry %s", r.MessageQueueID)
+		line("    Remove it:           printer-relay queue remove %s", r.MessageQueueID)
+	}
+	line("    All that happened:   printer-relay messages show %s", r.MessageQueueID)
+	if r.Console != "" {
+		line("    In the console:      %s", r.Console)
+	}
 	line("")
 }
 
-// until says how long the message is kept.
-func until(r Report) string {
-	if r.Until.IsZero() {
-		return " for a while"
+// explain says of one recipient why, and what to do.
+func (x *Recipient) explain(line func(string, ...any), delayed bool) {
+	line("To <%s>:", oneLine(x.Address))
+	words := x.Words()
+	switch {
+	case x.Cause != "":
+		line("    Why:          %s", oneLine(x.Cause))
+		line("    What to do:   %s", oneLine(x.Remedy))
+		if words != "" {
+			line("    Server said:  %s", words)
+		}
+	case words != "":
+		line("    Why:          %s", words)
+		fallthrough
+	default:
+		if !delayed {
+			line("    What to do:   check the address, and the words of the mail server")
+		}
 	}
-	return " until\r\n" + r.Until.Format(time.RFC1123Z)
+	if x.Attempts > 1 {
+		line("    Tried:        %d times", x.Attempts)
+	}
+	line("")
+}
+
+// Words is what was said last, and who said it.
+func (x *Recipient) Words() string {
+	s := said(*x)
+	if x.Remote != "" {
+		s = strings.TrimSpace(s + " (" + oneLine(x.Remote) + ")")
+	}
+	return s
+}
+
+// who are the recipients, in a few words.
+func who(r Report) string {
+	switch n := len(r.Recipients); n {
+	case 0:
+		return "everybody"
+	case 1:
+		return short(r.Recipients[0].Address)
+	case 2:
+		return short(r.Recipients[0].Address) + " and one other"
+	default:
+		return fmt.Sprintf("%s and %d others", short(r.Recipients[0].Address), n-1)
+	}
+}
+
+// short is an address as far as a line has room for it.
+func short(a string) string { return reply.Line(a, 100) }
+
+// until says how long a message is kept.
+func until(t time.Time) string {
+	if t.IsZero() {
+		return "for a while"
+	}
+	return "until " + t.Format(time.RFC1123Z)
 }
 
 // size is a number of octets for a person, who thinks of a scan in megabytes.
 func size(n int64) string {
+	if n < 1e3 {
+		return brief(n)
+	}
+	return fmt.Sprintf("%s (%d octets)", brief(n), n)
+}
+
+func brief(n int64) string {
 	switch {
 	case n >= 1e6:
-		return fmt.Sprintf("%.1f MB (%d octets)", float64(n)/1e6, n)
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
 	case n >= 1e3:
-		return fmt.Sprintf("%.1f kB (%d octets)", float64(n)/1e3, n)
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
 	}
 	return fmt.Sprintf("%d octets", n)
 }
 
-// advised tells whether every recipient that is named has its own remedy.
-func advised(r Report) bool {
-	for _, x := range r.Recipients[:min(len(r.Recipients), maxRecipients)] {
-		if x.Cause == "" {
-			return false
-		}
-	}
-	return true
+// knows tells whether it is known of a recipient what is to be done.
+func knows(r Report) bool {
+	return slices.ContainsFunc(r.Recipients, func(x Recipient) bool { return x.Cause != "" })
 }
 
 func code(x Recipient) string {
@@ -256,14 +316,7 @@ func status(s, class string) string {
 const maxText = 240
 
 // said is a reply on one line.
-func said(x Recipient) string {
-	s := oneLine(strings.TrimSpace(code(x) + " " + x.Text))
-	for len(s) > maxText {
-		_, n := utf8.DecodeLastRuneInString(s)
-		s = s[:len(s)-n]
-	}
-	return s
-}
+func said(x Recipient) string { return reply.Line(code(x)+" "+x.Text, maxText) }
 
 // typedAddress is an address with its type: one that is not ASCII is written as
 // RFC 6533 3 says (utf-8-addr-xtext), in which a space is not one of the QCHARs.
@@ -283,15 +336,8 @@ func typedAddress(a string) string {
 	return "utf-8; " + b.String()
 }
 
-// oneLine takes the control characters out of s.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-}
+// oneLine takes out of s what ends lines or turns them around.
+func oneLine(s string) string { return reply.Line(s, maxLine) }
 
 // ascii writes s in one line of ASCII; what is not is written as encoded words.
 func ascii(s string) string {

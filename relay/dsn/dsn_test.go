@@ -56,6 +56,8 @@ var cases = map[string]func(*Report){
 	"all that is known": func(r *Report) {
 		r.Device, r.Rule, r.Subject, r.Until = "Finance MFP: mfp-3 MFP3 [10.20.3.7]", "office/finance-mfps", "Invoice 4711", at.Add(7*24*time.Hour)
 		r.Recipients[0].Attempts, r.Size = 12, 4711
+		r.Files = Files{Names: []string{"scan0001.pdf", "Rückgabe.tif"}, More: true}
+		r.Console = "https://printers.corp.example/console/relays/default/office/messages/8DqSCAN"
 	},
 	"null sender": func(r *Report) { r.Sender = "" },
 	"beyond ASCII": func(r *Report) {
@@ -64,7 +66,9 @@ var cases = map[string]func(*Report){
 	},
 	"hostile words": func(r *Report) {
 		r.Recipients[0].Text = "no\r\n\r\n--report\r\nContent-Type: text/html\r\n\r\n<script>" + strings.Repeat("x", 2000)
-		r.Device = "mfp\r\nBcc: victim@elsewhere.example"
+		r.Device = "mfp\r\nBcc: victim@elsewhere.example \u202egnp.nacs"
+		r.Recipients[0].Address = strings.Repeat("y", 300) + "@corp.example"
+		r.Subject, r.Files = "a\r\nTo: x@y\u2028z", Files{Names: []string{"a\r\n.\r\nb"}}
 		r.Header = []byte("Subject: x\r\n--boundary\r\nno header: \x00\xff\r\n" + strings.Repeat("y", 5000) + "\r\n\r\nthe body: a secret\r\n")
 	},
 	"to an address beyond ASCII": func(r *Report) {
@@ -119,14 +123,7 @@ func TestGolden(t *testing.T) {
 // readable reads a notification as RFC 3464 says.
 func readable(t *testing.T, b []byte, r Report) {
 	t.Helper()
-	for i, line := range strings.SplitAfter(string(b), "\n") {
-		if !isASCII(r.To) && strings.HasPrefix(line, "To: ") {
-			continue
-		}
-		if line != "" && (!strings.HasSuffix(line, "\r\n") || len(line) > 1000 || strings.ContainsFunc(strings.TrimRight(line, "\r\n"), func(c rune) bool { return c > '~' || c < ' ' && c != '\t' })) {
-			t.Errorf("line %d is not ASCII, too long, or ends wrongly: %.100q", i+1, line)
-		}
-	}
+	clean(t, b, r.To)
 	m, err := mail.ReadMessage(bytes.NewReader(b))
 	if err != nil {
 		t.Fatal(err)
@@ -167,6 +164,19 @@ func readable(t *testing.T, b []byte, r Report) {
 	}
 	if strings.Join(types, " ") != "text/plain message/delivery-status text/rfc822-headers" {
 		t.Errorf("parts %v", types)
+	}
+}
+
+// clean checks the lines of a message to an address.
+func clean(t *testing.T, b []byte, to string) {
+	t.Helper()
+	for i, line := range strings.SplitAfter(string(b), "\n") {
+		if !isASCII(to) && strings.HasPrefix(line, "To: ") {
+			continue
+		}
+		if line != "" && (!strings.HasSuffix(line, "\r\n") || len(line) > 1000 || strings.ContainsFunc(strings.TrimRight(line, "\r\n"), func(c rune) bool { return c > '~' || c < ' ' && c != '\t' })) {
+			t.Errorf("line %d is not ASCII, too long, or ends wrongly: %.100q", i+1, line)
+		}
 	}
 }
 

@@ -133,7 +133,7 @@ func oneUpstream() queue.Settings {
 	}
 	s.Delivery.Expire, s.Delivery.KeepFailed = 24*time.Hour, time.Hour
 	s.Delivery.RetryFirst, s.Delivery.RetryMax = time.Minute, time.Hour
-	s.Delivery.Bounce = plan.Bounce{To: "Postmaster", Postmaster: envelope.Address{Local: "it", Domain: "corp.example"}}
+	s.Delivery.Bounce = plan.Bounce{To: "Postmaster", Postmaster: envelope.Address{Local: "it", Domain: "corp.example"}, PerHour: 100}
 	return s
 }
 

@@ -36,7 +36,7 @@ type Set struct {
 	Recipients      *prometheus.CounterVec   // upstream, outcome, scope
 	AttemptDuration *prometheus.HistogramVec // upstream
 	Circuits        *prometheus.CounterVec   // upstream, state (open, closed)
-	Notifications   *prometheus.CounterVec   // kind (failed, delayed, held)
+	Notifications   *prometheus.CounterVec   // kind (failed, delayed, digest, held)
 	TLSResults      *prometheus.CounterVec   // upstream, policy (RFC 8460 4.4), result (4.3, or success)
 
 	HistoryDropped *prometheus.CounterVec // reason (busy, off, refusals)
@@ -76,7 +76,7 @@ func New(r prometheus.Registerer, relay string) *Set {
 		Recipients:          m.counters("attempted_recipients_total", "Recipients of delivery attempts by what became of them.", "upstream", "outcome", "scope"),
 		AttemptDuration:     m.histograms("attempt_duration_seconds", "Time of one delivery attempt.", prometheus.ExponentialBuckets(0.005, 3, 9), "upstream"),
 		Circuits:            m.counters("upstream_circuit_changes_total", "Times that an upstream's circuit breaker opened, or closed again.", "upstream", "state"),
-		Notifications:       m.counters("notifications_total", "Notifications made: of failed and delayed mail (RFC 3464), and of a hold that begins.", "kind"),
+		Notifications:       m.counters("notifications_total", "Notifications made: of failed and delayed mail (RFC 3464), digests of more of these, and of a hold that begins.", "kind"),
 		TLSResults:          m.counters("mx_tls_results_total", "How TLS began with the mail servers of direct delivery, by policy and result type of RFC 8460, or success.", "upstream", "policy", "result"),
 		HistoryDropped:      m.counters("history_dropped_total", "What happened and is missing from the history: too much at once (busy), the database could not be written (off), more refusals of a client than are kept (refusals).", "reason"),
 		WebhookRequests:     m.counters("webhook_requests_total", "Requests to webhooks.", "webhook", "result"),

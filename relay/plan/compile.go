@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -115,6 +116,7 @@ func Compile(in Input) (*Plan, Diagnostics) {
 	c.spool(self)
 	c.holds(self)
 	c.history(self)
+	c.out.Console = strings.TrimSuffix(r.Spec.Console.URL, "/")
 	c.webhooks(self)
 	c.listeners(self)
 	c.hidden(self)
@@ -189,6 +191,9 @@ func (c *compiler) addresses(self at) {
 	}
 }
 
+// bouncesPerHour is spec.delivery.bounce.maximumPerHour where none is given.
+const bouncesPerHour = 6
+
 func (c *compiler) delivery(self at) {
 	d := &c.in.Relay.Spec.Delivery
 	c.out.Delivery = Delivery{
@@ -198,11 +203,14 @@ func (c *compiler) delivery(self at) {
 		OnUnknown:  cmp.Or(string(d.OnUnknown), string(v1alpha1.UnknownRetrySame)),
 		RetryFirst: seconds(d.Retry.InitialSeconds, 30),
 		RetryMax:   seconds(d.Retry.MaximumSeconds, 3600),
-		Bounce:     Bounce{To: cmp.Or(string(d.Bounce.To), string(v1alpha1.BouncePostmaster))},
+		Bounce:     Bounce{To: cmp.Or(string(d.Bounce.To), string(v1alpha1.BouncePostmaster)), PerHour: bouncesPerHour},
 	}
 	b := &c.out.Delivery.Bounce
 	if d.Bounce.Postmaster != nil {
 		b.Postmaster = c.address(self, "spec.delivery.bounce.postmaster", string(*d.Bounce.Postmaster))
+	}
+	if n := d.Bounce.MaximumPerHour; n != nil {
+		b.PerHour = int(*n)
 	}
 	b.From = envelope.Address{Local: "postmaster", Domain: c.out.Hostname}
 	if d.Bounce.From != nil {

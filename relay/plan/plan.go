@@ -35,6 +35,7 @@ type Plan struct {
 	Delivery   Delivery             `json:"delivery"`
 	Spool      Spool                `json:"spool"`
 	History    History              `json:"history"`
+	Console    string               `json:"console,omitempty"` // URL without a path and the last slash; empty: it is not known
 	Webhooks   []Webhook            `json:"webhooks,omitempty"`
 	SecretRefs []string             `json:"secretRefs,omitempty"` // every Secret that the plan names, sorted
 
@@ -193,6 +194,7 @@ type Bounce struct {
 	Postmaster envelope.Address `json:"postmaster,omitzero"`
 	From       envelope.Address `json:"from,omitzero"`
 	Upstream   string           `json:"upstream,omitempty"` // empty: by the routes
+	PerHour    int              `json:"perHour"`            // notifications about one device on their own; the rest is a digest
 }
 
 // History is what is kept of messages and refusals.

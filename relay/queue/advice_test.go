@@ -34,7 +34,7 @@ func TestWhatAReplyMeansIsSaid(t *testing.T) {
 			t.Fatalf("notifications %+v", n)
 		}
 		var b bytes.Buffer
-		if _, err := WriteNotice(&b, n[0]); err != nil || !strings.Contains(b.String(), "It means:   "+means) {
+		if _, err := WriteNotice(&b, n[0]); err != nil || !strings.Contains(b.String(), "Why:          "+means) {
 			t.Errorf("%v in\n%s", err, b.String())
 		}
 		r.restart() // the records know only what the server said

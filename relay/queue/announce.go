@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -32,7 +31,15 @@ func (q *Queue) Announce(a Announcement) error {
 	h := fnv.New32a()
 	fmt.Fprint(h, a.Kind, a.About.ID)
 	id := fmt.Sprintf("%s-%08x", a.About.ID, h.Sum32())
-	w, err := q.store.Create(id)
+	q.mu.Lock()
+	r := q.routing
+	q.mu.Unlock()
+	m := &Message{ID: id, Arrived: a.At, Origin: &Origin{Relay: r.Relay}, Recipients: []Recipient{{Address: a.To}}, DSNOf: a.About.ID}
+	err := q.put(m, nil, func(w io.Writer) (Content, error) {
+		l := &lines{w: w}
+		header, err := a.Write(l, id)
+		return l.content(header, id, r.Hostname, a.From, a.To), err
+	})
 	if errors.Is(err, spool.ErrExists) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
@@ -40,26 +47,6 @@ func (q *Queue) Announce(a Announcement) error {
 			return err // it is being written, or cannot be read
 		}
 		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	l := &lines{w: w}
-	header, err := a.Write(l, id)
-	if err != nil {
-		return err
-	}
-	q.mu.Lock()
-	r := q.routing
-	q.mu.Unlock()
-	m := &Message{
-		ID: id, Arrived: a.At, Origin: &Origin{Relay: r.Relay}, Recipients: []Recipient{{Address: a.To}}, Size: w.Size(), HeaderSize: header,
-		EightBit: l.eight, UTF8: !a.To.ASCII() || !a.From.ASCII(), MaxLine: max(l.longest, l.n), MessageID: "<" + id + "@" + r.Hostname + ">", DSNOf: a.About.ID,
-	}
-	meta, err := json.Marshal(m)
-	if err == nil {
-		err = w.Commit(meta)
 	}
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/upstream"
@@ -55,14 +56,17 @@ func (q *Queue) nextChore(it *item, now int64) int64 {
 		return now
 	}
 	at := int64(0)
-	if it.ticket == nil && it.has(failed) {
+	untold := it.has(failed)
+	if untold && it.ticket == nil && it.noticeAt != never {
 		at = max(now, it.noticeAt)
 	}
 	switch {
 	case it.ended != 0 && it.allAccepted():
 		return now
+	case it.ended != 0 && untold: // it stays until somebody knows
+		return at
 	case it.ended != 0:
-		return earlier(at, it.ended+int64(d.KeepFailed))
+		return it.ended + int64(d.KeepFailed)
 	case it.giveUp != "":
 		if len(q.overdue(it, now)) > 0 {
 			return now
@@ -73,7 +77,7 @@ func (q *Queue) nextChore(it *item, now int64) int64 {
 	case it.spent:
 		return now
 	}
-	if !it.warned && d.Warn > 0 && it.msg.DSNOf == "" {
+	if !it.warned && d.Warn > 0 && it.msg.DSNOf == "" && it.noticeAt != never {
 		at = earlier(at, max(it.since+int64(d.Warn), it.noticeAt))
 	}
 	end := it.since + int64(d.Expire)
@@ -168,20 +172,14 @@ func (q *Queue) doChore(it *item) {
 	case it.removed && it.trying == 0, it.ended != 0 && it.allAccepted():
 		st = &step{rec: &record{}, remove: true}
 	case it.ticket == nil && it.has(failed) && n >= it.noticeAt:
-		st = &step{rec: &record{At: now, Event: evTold}}
-		q.conclude(it, st)
+		st = q.telling(it, kind, now)
 	case it.ended != 0 && !it.has(failed) && n >= it.ended+int64(d.KeepFailed):
 		st = &step{rec: &record{}, remove: true}
 	case it.ended == 0 && (it.held == "" || it.giveUp != "") && len(over) > 0:
 		st = q.giveUpOn(it, over, now)
-	case it.ended == 0 && it.held == "" && it.giveUp == "" && !it.warned && d.Warn > 0 && n >= it.since+int64(d.Warn) && n >= it.noticeAt && it.msg.DSNOf == "":
+	case n >= it.noticeAt && q.overtime(it, n):
 		kind = kindDelayed
-		st = &step{rec: &record{At: now, Event: evWarn}}
-		for i := range it.rcpts {
-			if it.rcpts[i].status == waiting {
-				st.notify = append(st.notify, i)
-			}
-		}
+		st = q.telling(it, kind, now)
 	default:
 		return
 	}
@@ -200,6 +198,9 @@ func (q *Queue) doChore(it *item) {
 func (q *Queue) writeChore(it *item, st *step, kind string) bool {
 	if st.rec.Event == evTold || st.rec.Event == evWarn {
 		err := q.notify(it, st, kind)
+		if errors.Is(err, errGathered) {
+			return false
+		}
 		if err != nil {
 			q.mu.Lock()
 			it.noticeAt = time.Now().Add(noticeRetry).UnixNano()

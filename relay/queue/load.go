@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/printerrelay/printer-relay/relay/spool"
 	"github.com/printerrelay/printer-relay/relay/upstream"
@@ -14,6 +15,9 @@ import (
 // is logged.
 func (q *Queue) Load() error {
 	n, unreadable := 0, 0
+	now := time.Now()
+	told := heard{alone: make(map[*hearing][]int64), digest: make(map[*hearing]int64)}
+	digests := make(map[string]*covered)
 	err := q.store.Scan(func(e spool.Entry) error {
 		m, records, err := decode(e) // most of the work, and of several at once
 		q.mu.Lock()
@@ -23,7 +27,11 @@ func (q *Queue) Load() error {
 			q.log.Error("a spool entry cannot be read by this version; it is left as it is", "id", e.ID, "error", err)
 			return nil
 		}
+		if about := coversOf(m, e.Meta); about != nil {
+			digests[m.ID] = about
+		}
 		it := q.restore(m, records)
+		told.note(q, m, records, now)
 		q.recent.note(it, records)
 		q.items[it.msg.ID] = it
 		q.order.add(it)
@@ -34,6 +42,10 @@ func (q *Queue) Load() error {
 	if err != nil {
 		return fmt.Errorf("queue: %w", err)
 	}
+	for id, about := range digests {
+		q.finish(id, about, now)
+	}
+	told.count()
 	q.log.Info("queue loaded", "messages", n, "unreadable", unreadable)
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/dsn"
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/remedy"
@@ -19,6 +20,7 @@ import (
 const (
 	kindFailed  = "failed"
 	kindDelayed = "delayed"
+	kindDigest  = "digest" // of both, about one device
 )
 
 // Notice is what a delivery status notification has to say.
@@ -33,10 +35,14 @@ type Notice struct {
 	Message    *Message // what it is about
 	Recipients []NoticeRecipient
 	Until      time.Time // Delayed: tries go on until then; else: the message is kept until then
+	Subjects   bool      // subjects, and names of files, may be told
+	Console    string    // URL of the message's page; empty: none is known
 
 	// Body opens the message that it is about, from its header on. The caller
 	// closes it.
 	Body func() (io.ReadCloser, error)
+
+	head []byte // the message's header, where it was read already
 }
 
 // NoticeRecipient is one recipient that a notification is about.
@@ -57,24 +63,41 @@ type Content struct {
 }
 
 // notify writes the notification about the recipients in st.notify, if one is
-// due to anybody. Its ID follows from the parent's and from what it says, so
-// that after a crash between its commit and the parent's record it is not made
-// a second time while the first is still in the spool.
+// due to anybody, and notes it in the step; errGathered says that a digest will tell of
+// them. Its ID follows from the parent's and from what it says, so that after a crash
+// between its commit and the parent's record it is not made a second time while the
+// first is still in the spool.
 func (q *Queue) notify(it *item, st *step, kind string) error {
 	q.mu.Lock()
-	r := q.routing
-	to, ok := bounceTo(r.Delivery.Bounce, it.msg)
-	n := q.notice(it, st, kind, to)
+	_, ok := bounceTo(q.routing.Delivery.Bounce, it.msg)
 	q.mu.Unlock()
-	if !ok {
+	var head []byte
+	if ok {
+		head = q.headerOf(it.msg)
+	}
+	q.mu.Lock()
+	to, ok := bounceTo(q.routing.Delivery.Bounce, it.msg)
+	if !ok || dsn.Automatic(head, it.msg.Sender == q.routing.bounceFrom()) {
+		q.mu.Unlock()
 		q.log.Info("no notification is due", "id", it.msg.ID, "kind", kind, "recipients", len(st.notify), "sender", it.msg.ShownSender())
 		return nil
 	}
-	err := q.post(n)
-	if err != nil {
+	if !q.alone(it, to, st.rec.At.UnixNano()) {
+		q.mu.Unlock()
+		q.log.Info("gathered for a digest", "id", it.msg.ID, "kind", kind, "to", to.String(), "recipients", len(st.notify))
+		return errGathered
+	}
+	n := q.notice(it, st, kind, to)
+	q.mu.Unlock()
+	n.head = head
+	if err := q.post(n); err != nil {
 		q.log.Error("a notification cannot be written; it is tried again", "id", it.msg.ID, "kind", kind, "error", err)
+		q.mu.Lock()
+		q.notAlone(to, it.msg)
+		q.mu.Unlock()
 		return err
 	}
+	st.rec.Notice = n.ID
 	q.log.Info("notification", "id", it.msg.ID, "kind", kind, "notification", n.ID, "to", to.String(), "recipients", len(st.notify))
 	if q.o.Metrics != nil {
 		q.o.Metrics.Notifications.WithLabelValues(kind).Inc()
@@ -94,6 +117,14 @@ func bounceTo(b plan.Bounce, m *Message) (envelope.Address, bool) {
 	return b.Postmaster, !b.Postmaster.IsNull()
 }
 
+// bounceFrom is who notifications are from.
+func (r *routing) bounceFrom() envelope.Address {
+	if from := r.Delivery.Bounce.From; !from.IsNull() {
+		return from
+	}
+	return envelope.Address{Local: "MAILER-DAEMON", Domain: r.Hostname}
+}
+
 // lastedTooLong is what to do about trouble that passes by itself and did not in
 // time.
 const lastedTooLong = "it lasted too long: send the scan again when it has passed, or by another upstream (printer-relay queue reroute)"
@@ -101,13 +132,10 @@ const lastedTooLong = "it lasted too long: send the scan again when it has passe
 // notice wants q.mu held.
 func (q *Queue) notice(it *item, st *step, kind string, to envelope.Address) *Notice {
 	r := q.routing
-	from := r.Delivery.Bounce.From
-	if from.IsNull() {
-		from = envelope.Address{Local: "MAILER-DAEMON", Domain: r.Hostname}
-	}
 	n := &Notice{
 		ID: noticeID(it, kind, st.notify), At: st.rec.At, Delayed: kind == kindDelayed,
-		Relay: r.Relay, Hostname: r.Hostname, From: from, To: to, Message: it.msg,
+		Relay: r.Relay, Hostname: r.Hostname, From: r.bounceFrom(), To: to, Message: it.msg,
+		Subjects: r.Subjects, Console: r.PageOf(it.msg.ID),
 		Until: time.Unix(0, it.since).Add(r.Delivery.Expire),
 		Body:  func() (io.ReadCloser, error) { return q.store.Body(it.msg.ID) },
 	}
@@ -155,37 +183,35 @@ func noticeID(it *item, kind string, rcpts []int) string {
 
 // post commits a notification as a message of its own, and queues it.
 func (q *Queue) post(n *Notice) error {
-	w, err := q.store.Create(n.ID)
-	if errors.Is(err, spool.ErrExists) {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		if q.items[n.ID] == nil {
-			return err
-		}
+	m := &Message{ID: n.ID, Arrived: n.At, Origin: &Origin{Relay: n.Message.Relay}, Recipients: []Recipient{{Address: n.To}}, DSNOf: n.Message.ID}
+	err := q.put(m, nil, func(w io.Writer) (Content, error) { return q.o.Notice(w, n) })
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case errors.Is(err, spool.ErrExists) && q.items[n.ID] != nil:
 		return nil
+	case err != nil:
+		return err
 	}
+	q.arrived(q.add(m).it)
+	return nil
+}
+
+// put commits what the relay itself sends, with what it is a digest of; nil: it is none.
+func (q *Queue) put(m *Message, about *covered, write func(io.Writer) (Content, error)) error {
+	w, err := q.store.Create(m.ID)
 	if err != nil {
 		return err
 	}
 	defer w.Abort()
-	c, err := q.o.Notice(w, n)
+	c, err := write(w)
 	if err != nil {
 		return err
 	}
-	m := &Message{
-		ID: n.ID, Arrived: n.At, Origin: &Origin{Relay: n.Message.Relay}, Recipients: []Recipient{{Address: n.To}},
-		Size: w.Size(), HeaderSize: c.HeaderSize, EightBit: c.EightBit, UTF8: c.UTF8, MaxLine: c.MaxLine, MessageID: c.MessageID,
-		DSNOf: n.Message.ID,
-	}
-	meta, err := json.Marshal(m)
+	m.Size, m.HeaderSize, m.EightBit, m.UTF8, m.MaxLine, m.MessageID = w.Size(), c.HeaderSize, c.EightBit, c.UTF8, c.MaxLine, c.MessageID
+	meta, err := json.Marshal(digestMeta{m, about})
 	if err != nil {
 		return err
 	}
-	if err := w.Commit(meta); err != nil {
-		return err
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.arrived(q.add(m).it)
-	return nil
+	return w.Commit(meta)
 }

@@ -35,6 +35,9 @@ type Options struct {
 	// Notice writes a notification as a whole message to w; nil: WriteNotice.
 	Notice func(w io.Writer, n *Notice) (Content, error)
 
+	// Digest writes a digest as a whole message to w; nil: WriteDigest.
+	Digest func(w io.Writer, d *Digest) (Content, error)
+
 	// Permits says why the policy of now would not take a message in; nil: it would.
 	// Verbs that let mail go ask it. It may read the spool.
 	Permits func(m *Message) error
@@ -103,7 +106,8 @@ type Queue struct {
 	era       uint32                // grows with each Update: jobs that were made before are in no lane
 	snap      Snapshot              // the last one, for a second
 	followed  map[string]*following // by Message-ID
-	recent    recent                // between Load and Recall
+	hearings  map[hearer]*hearing
+	recent    recent // between Load and Recall
 }
 
 // New makes a queue over s. Load fills it and Run runs it.
@@ -125,6 +129,9 @@ func newQueue(s store, o Options) *Queue {
 	if o.Notice == nil {
 		o.Notice = WriteNotice
 	}
+	if o.Digest == nil {
+		o.Digest = WriteDigest
+	}
 	q := &Queue{
 		o:       o,
 		store:   s,
@@ -132,9 +139,12 @@ func newQueue(s store, o Options) *Queue {
 		routing: &routing{},
 		items:   make(map[string]*item),
 		lanes:   make(map[string]*lane),
-		alarm:   never,
-		poke:    make(chan struct{}, 1),
-		idle:    make(chan struct{}),
+
+		hearings: make(map[hearer]*hearing),
+
+		alarm: never,
+		poke:  make(chan struct{}, 1),
+		idle:  make(chan struct{}),
 	}
 	if q.log == nil {
 		q.log = slog.New(slog.DiscardHandler)
@@ -210,6 +220,7 @@ func (q *Queue) start() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.running = true
+	q.regather(time.Now().UnixNano())
 	for _, it := range q.order.all() {
 		q.again(it)
 	}

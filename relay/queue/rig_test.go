@@ -41,6 +41,7 @@ type rig struct {
 	cancel  context.CancelFunc
 	ran     chan struct{}
 	notices []*Notice
+	digests []*Digest
 }
 
 // upstreams is a Deliverer.
@@ -158,7 +159,7 @@ func settings() Settings {
 		Delivery: plan.Delivery{
 			Expire: 5 * 24 * time.Hour, Warn: 4 * time.Hour, KeepFailed: 7 * 24 * time.Hour, OnUnknown: "RetrySame",
 			RetryFirst: 30 * time.Second, RetryMax: time.Hour,
-			Bounce: plan.Bounce{To: "Postmaster", Postmaster: addr("it@corp.example"), From: addr("relay@copier.corp.example")},
+			Bounce: plan.Bounce{To: "Postmaster", Postmaster: addr("it@corp.example"), From: addr("relay@copier.corp.example"), PerHour: 1000},
 		},
 	}
 }
@@ -190,7 +191,7 @@ func (r *rig) start() {
 	}
 	r.sp = sp
 	o := Options{
-		Deliver: r.up, Settings: r.s, Notice: r.render,
+		Deliver: r.up, Settings: r.s, Notice: r.render, Digest: r.renderDigest,
 		Log: slog.New(slog.NewTextHandler(r, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if r.options != nil {
@@ -234,6 +235,17 @@ func (r *rig) render(w io.Writer, n *Notice) (Content, error) {
 	}
 	r.up.mu.Lock()
 	r.notices = append(r.notices, n)
+	r.up.mu.Unlock()
+	return Content{HeaderSize: int64(len(head))}, nil
+}
+
+func (r *rig) renderDigest(w io.Writer, d *Digest) (Content, error) {
+	head := fmt.Sprintf("From: %s\r\nTo: %s\r\n\r\n", d.From, d.To)
+	if _, err := io.WriteString(w, head); err != nil {
+		return Content{}, err
+	}
+	r.up.mu.Lock()
+	r.digests = append(r.digests, d)
 	r.up.mu.Unlock()
 	return Content{HeaderSize: int64(len(head))}, nil
 }

@@ -236,6 +236,12 @@ func (q *Queue) tick() (time.Duration, bool) {
 				q.sweep(now)
 			}
 			q.kick(t, now)
+		case *hearing:
+			if !t.busy && !q.stopping {
+				t.busy = true
+				q.workers++
+				go q.digest(t)
+			}
 		}
 	}
 	at, ok := q.timers.first()

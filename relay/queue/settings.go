@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"net/url"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/plan"
@@ -16,8 +17,35 @@ type Settings struct {
 	Upstreams map[string]*plan.Upstream
 	Delivery  plan.Delivery
 	Holds     []plan.Hold
+	Subjects  bool   // subjects of messages may be kept and told
+	Console   string // URL of the relay's pages, to its end; empty: it is not known
+	History   bool   // messages have a page of their history there
+
 	// HiddenClients are those whose address is known by now not to be their own.
 	HiddenClients plan.HiddenClients
+}
+
+// PageOfClient is the URL of a page with what is known of a client's messages; empty:
+// none is known.
+func (s *Settings) PageOfClient(addr string) string {
+	switch {
+	case s.Console == "":
+		return ""
+	case s.History:
+		return s.Console + "messages?" + url.Values{"client": {addr}}.Encode()
+	}
+	return s.Console + "queue"
+}
+
+// PageOf is the URL of a message's page; empty: none is known.
+func (s *Settings) PageOf(id string) string {
+	switch {
+	case s.Console == "":
+		return ""
+	case s.History:
+		return s.Console + "messages/" + id
+	}
+	return s.Console + "queue/" + id
 }
 
 // setDefaults fills in what must not be zero: mail would expire at once.
@@ -36,7 +64,7 @@ func (s *Settings) setDefaults() {
 
 // SettingsOf gives the settings that p holds.
 func SettingsOf(p *plan.Plan) Settings {
-	return Settings{
+	s := Settings{
 		Relay:     p.Namespace + "/" + p.Name,
 		Hostname:  p.Hostname,
 		Routes:    p.Routes,
@@ -44,7 +72,13 @@ func SettingsOf(p *plan.Plan) Settings {
 		Upstreams: p.Upstreams,
 		Delivery:  p.Delivery,
 		Holds:     p.Holds,
+		Subjects:  p.History.Subjects,
+		History:   p.History.Keep > 0,
 
 		HiddenClients: p.HiddenClients,
 	}
+	if p.Console != "" {
+		s.Console = p.Console + "/console/relays/" + p.Namespace + "/" + p.Name + "/"
+	}
+	return s
 }

@@ -111,7 +111,7 @@ type item struct {
 	past     string // names of the holds that it was released past, with commas between
 	override string // upstream set by hand
 	giveUp   string // set by bounce: what is tried now is not tried again
-	noticeAt int64  // no notification before (the last try to write one failed)
+	noticeAt int64  // no notification before (the last try to write one failed); never: a digest will tell of it
 	attempts int32  // of the whole message
 	trying   int16  // attempts that run now
 	heapPos  int32  // position + 1 in the timer heap; 0: not in it
@@ -136,7 +136,9 @@ type record struct {
 	Number   int32     `json:"number,omitempty"`   // of the attempt
 	Upstream string    `json:"upstream,omitempty"` // tried, or rerouted to
 	Results  []result  `json:"results,omitempty"`
-	Told     bool      `json:"told,omitempty"` // what failed so far needs no notification any more
+	Told     bool      `json:"told,omitempty"`     // what failed so far needs no notification any more
+	Notice   string    `json:"notice,omitempty"`   // queue ID of the notification that was made
+	Gathered bool      `json:"gathered,omitempty"` // and it is a digest
 	Held     string    `json:"held,omitempty"`
 	Past     string    `json:"past,omitempty"` // names of the holds that it is released past, with commas between
 	By       string    `json:"by,omitempty"`   // the person who did it

@@ -37,7 +37,7 @@ spec:
   upstreamRef: {name: out}
   senderPolicyRefs: [{name: all}]
   listeners: [{name: smtp, port: %d, tls: {mode: None}}]
-  delivery: {keepFailedSeconds: 0, bounce: {to: Postmaster, postmaster: it@example.test}, retry: {initialSeconds: 1, maximumSeconds: 1}}
+  delivery: {keepFailedSeconds: 0, bounce: {to: Postmaster, postmaster: it@example.test, maximumPerHour: 10000}, retry: {initialSeconds: 1, maximumSeconds: 1}}
 ---
 apiVersion: printerrelay.dev/v1alpha1
 kind: MailUpstream

@@ -29,7 +29,7 @@ const (
 
 // delivery is what the experiment adds to the configuration of the bench: it
 // does not wait half a minute for a retry, and has notifications too.
-const delivery = `  delivery: {keepFailedSeconds: 0, retry: {initialSeconds: 1, maximumSeconds: 1}, bounce: {to: Postmaster, postmaster: it@example.test}}`
+const delivery = `  delivery: {keepFailedSeconds: 0, retry: {initialSeconds: 1, maximumSeconds: 1}, bounce: {to: Postmaster, postmaster: it@example.test, maximumPerHour: 10000}}`
 
 // experiment is a relay whose state is on a volume of its own.
 type experiment struct {

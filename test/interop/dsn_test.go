@@ -42,3 +42,25 @@ func TestPythonReadsNotifications(t *testing.T) {
 		}
 	}
 }
+
+// readDigest prints what it reads in digests.
+const readDigest = `
+import email, email.policy, sys
+for path in sys.argv[1:]:
+    m = email.message_from_binary_file(open(path, 'rb'), policy=email.policy.default)
+    print(m.get_content_type(), m['Auto-Submitted'], m.is_multipart(), m['Bcc'], 'scan' in m['Subject'], 'For the administrator' in m.get_content(), m.defects, sep='|')
+`
+
+// TestPythonReadsDigests: so are those of digests, as plain text.
+func TestPythonReadsDigests(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(env.Root(t), "relay/dsn/testdata/digests/*.eml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no digests: %v", err)
+	}
+	lines := strings.Split(strings.TrimSpace(env.MustRun(t, "", "python3", append([]string{"-c", readDigest}, files...)...)), "\n")
+	for i, file := range files {
+		if want := "text/plain|auto-generated|False|None|True|True|[]"; lines[i] != want {
+			t.Errorf("%s: Python reads %s, want %s", filepath.Base(file), lines[i], want)
+		}
+	}
+}

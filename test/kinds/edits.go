@@ -74,6 +74,8 @@ var Edits = map[string]Edit{
 	"webhook with a user":                           {"  hostname: relay.example", "  hostname: relay.example\n  webhooks: [{name: tickets, url: \"https://user@hooks.example\", secretRef: {name: x}}]", "must be a URL without user, query and fragment"},
 	"webhook without a Secret":                      {"  hostname: relay.example", "  hostname: relay.example\n  webhooks: [{name: tickets, url: \"https://hooks.example\"}]", "spec.webhooks[0].secretRef: Required value"},
 	"volume of an Ephemeral spool":                  {"  hostname: relay.example", "  hostname: relay.example\n  acknowledge: Relayed\n  spool: {type: Ephemeral, persistentVolume: {size: 1Gi}}", "persistentVolume is for type PersistentVolume"},
+	"console in clear text":                         {"  hostname: relay.example", "  hostname: relay.example\n  console: {url: \"http://printers.corp.example\"}", "must be https:// and a host"},
+	"console with a path":                           {"  hostname: relay.example", "  hostname: relay.example\n  console: {url: \"https://printers.corp.example/console/\"}", "must be https:// and a host"},
 	"history without room":                          {"  hostname: relay.example", "  hostname: relay.example\n  history: {size: 4Mi}", "a history needs 8Mi at least"},
 	"SES Secret without a name":                     {"  type: SMTP\n  smtp: {host: mail.example}", "  type: SES\n  ses: {region: eu-west-1, credentials: {type: Secret}}", "secretRef is required when type is Secret"},
 	"SES configuration set that is none":            {"  type: SMTP\n  smtp: {host: mail.example}", "  type: SES\n  ses: {region: eu-west-1, configurationSet: a b}", "must be the name of a configuration set"},

@@ -68,7 +68,7 @@ spec:
   delivery:
     keepFailedSeconds: 0
     retry: {initialSeconds: 1, maximumSeconds: 5}
-    bounce: {to: Postmaster, postmaster: it@example.test}
+    bounce: {to: Postmaster, postmaster: it@example.test, maximumPerHour: 10000} # the account is by notification
   spool: {type: PersistentVolume, persistentVolume: {size: 5Gi, reclaimPolicy: Retain}}
   service: {type: LoadBalancer, externalTrafficPolicy: Local}
 ---

@@ -26,6 +26,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.CompatibilityApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CompatibilityOverride"):
 		return &apiv1alpha1.CompatibilityOverrideApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Console"):
+		return &apiv1alpha1.ConsoleApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CopierStatus"):
 		return &apiv1alpha1.CopierStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CopyRule"):

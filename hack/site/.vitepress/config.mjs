@@ -70,7 +70,7 @@ export default defineConfig({
       },
       {
         text: 'For the IT desk',
-        items: pages('', ['What a copier shows', 'replies'], ['Old devices', 'compatibility'], ['Copiers by family', 'copiers/'], ['Copiers seen', 'inventory'], ['History', 'history'], ['Failed sessions', 'sessions'], ['Console', 'console'], ['kubectl plugin', 'kubectl']),
+        items: pages('', ['What a copier shows', 'replies'], ['Old devices', 'compatibility'], ['Copiers by family', 'copiers/'], ['Copiers seen', 'inventory'], ['History', 'history'], ['Notices of failure', 'notices'], ['Failed sessions', 'sessions'], ['Console', 'console'], ['kubectl plugin', 'kubectl']),
       },
       {
         text: 'For the security officer',

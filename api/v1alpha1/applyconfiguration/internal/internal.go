@@ -47,6 +47,10 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: from
       type:
         namedType: com.github.printerrelay.printer-relay.api.v1alpha1.MailAddress
+    - name: maximumPerHour
+      type:
+        scalar: numeric
+      default: 6
     - name: postmaster
       type:
         namedType: com.github.printerrelay.printer-relay.api.v1alpha1.MailAddress
@@ -107,6 +111,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: lineEndings
       type:
         namedType: com.github.printerrelay.printer-relay.api.v1alpha1.LineEndings
+- name: com.github.printerrelay.printer-relay.api.v1alpha1.Console
+  map:
+    fields:
+    - name: url
+      type:
+        scalar: string
 - name: com.github.printerrelay.printer-relay.api.v1alpha1.CopierStatus
   map:
     fields:
@@ -741,6 +751,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: addresses
       type:
         namedType: com.github.printerrelay.printer-relay.api.v1alpha1.AddressRules
+    - name: console
+      type:
+        namedType: com.github.printerrelay.printer-relay.api.v1alpha1.Console
     - name: copies
       type:
         list:

@@ -20,6 +20,10 @@ type BounceApplyConfiguration struct {
 	From *apiv1alpha1.MailAddress `json:"from,omitempty"`
 	// upstreamRef sends notifications; the default is by the routes.
 	UpstreamRef *LocalReferenceApplyConfiguration `json:"upstreamRef,omitempty"`
+	// maximumPerHour is how many notifications about one device whoever hears of it
+	// gets in an hour on their own. What is more comes as one digest at the end of the
+	// hour; with 0 all comes so.
+	MaximumPerHour *int32 `json:"maximumPerHour,omitempty"`
 }
 
 // BounceApplyConfiguration constructs a declarative configuration of the Bounce type for use with
@@ -57,5 +61,13 @@ func (b *BounceApplyConfiguration) WithFrom(value apiv1alpha1.MailAddress) *Boun
 // If called multiple times, the UpstreamRef field is set to the value of the last call.
 func (b *BounceApplyConfiguration) WithUpstreamRef(value *LocalReferenceApplyConfiguration) *BounceApplyConfiguration {
 	b.UpstreamRef = value
+	return b
+}
+
+// WithMaximumPerHour sets the MaximumPerHour field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaximumPerHour field is set to the value of the last call.
+func (b *BounceApplyConfiguration) WithMaximumPerHour(value int32) *BounceApplyConfiguration {
+	b.MaximumPerHour = &value
 	return b
 }

@@ -47,6 +47,8 @@ type PrinterRelaySpecApplyConfiguration struct {
 	Spool *SpoolApplyConfiguration `json:"spool,omitempty"`
 	// history is what the relay keeps of mail that it took or refused.
 	History *HistoryApplyConfiguration `json:"history,omitempty"`
+	// console is where people reach the web pages about the relay.
+	Console *ConsoleApplyConfiguration `json:"console,omitempty"`
 	// webhooks are told what becomes of mail.
 	Webhooks []WebhookApplyConfiguration `json:"webhooks,omitempty"`
 	// service in front of the instances.
@@ -216,6 +218,14 @@ func (b *PrinterRelaySpecApplyConfiguration) WithSpool(value *SpoolApplyConfigur
 // If called multiple times, the History field is set to the value of the last call.
 func (b *PrinterRelaySpecApplyConfiguration) WithHistory(value *HistoryApplyConfiguration) *PrinterRelaySpecApplyConfiguration {
 	b.History = value
+	return b
+}
+
+// WithConsole sets the Console field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Console field is set to the value of the last call.
+func (b *PrinterRelaySpecApplyConfiguration) WithConsole(value *ConsoleApplyConfiguration) *PrinterRelaySpecApplyConfiguration {
+	b.Console = value
 	return b
 }
 

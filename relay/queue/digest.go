@@ -1,0 +1,346 @@
+package queue
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/printerrelay/printer-relay/relay/dsn"
+	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/spool"
+)
+
+const (
+	maxCovered  = 10_000 // messages that a digest tells of, and locks while it is written
+	markWorkers = 16     // that note it in their entries, to share the spool's syncs
+)
+
+// Digest is what a digest has to say.
+type Digest struct {
+	ID       string // queue ID of the digest itself
+	At       time.Time
+	Relay    string
+	Hostname string
+	From, To envelope.Address
+	Device   Client // that of the first message
+	Message  *Message
+	Since    time.Time // when the hour began
+	Alone    int       // notifications about the device on their own in it
+	Causes   []DigestCause
+	Console  string // URL of a page with the device's messages; empty: none is known
+}
+
+// DigestCause is why some messages failed, or are late.
+type DigestCause struct {
+	Delayed bool
+	Count   int
+	Notices []*Notice // what a notification would have said, of those that are listed
+}
+
+// covered is what a digest is about: the IDs of messages. It is in the Meta of its entry,
+// so that a restart does not tell of them again.
+type covered struct {
+	Failed  []string `json:"failed,omitempty"`
+	Delayed []string `json:"delayed,omitempty"`
+}
+
+// part is one message that a digest tells of.
+type part struct {
+	it *item
+	st *step
+}
+
+// digest tells of what is gathered for h in one mail, its hour being over. It owns
+// h while h.busy is set.
+func (q *Queue) digest(h *hearing) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	defer q.done()
+	now := time.Now()
+	parts := q.cover(h, now)
+	err := error(nil)
+	switch {
+	case len(parts) == 1 && q.routing.Delivery.Bounce.PerHour > 0: // it can say more on its own
+		h.from, h.alone = now.UnixNano(), 0
+		q.ungather(h, parts[0].it)
+		q.unlock(parts[0].it)
+	case len(parts) > 0:
+		if err = q.tellOf(h, parts, now); err == nil {
+			h.from, h.alone = now.UnixNano(), 0
+		}
+		for _, p := range parts {
+			q.unlock(p.it)
+		}
+	}
+	h.busy = false
+	switch {
+	case err != nil:
+		q.wake(h, now.Add(noticeRetry).UnixNano())
+	case len(parts) == maxCovered:
+		q.wake(h, now.UnixNano())
+	case len(h.more) > 0: // they were being changed: the next one tells
+		q.wake(h, h.from+int64(hour))
+	}
+}
+
+// cover locks the messages that a digest is about. Those of which there is nothing to
+// tell any more, or to somebody else, go their own way.
+func (q *Queue) cover(h *hearing, now time.Time) []*part {
+	var parts []*part
+	for _, it := range sorted(h.more) {
+		if it.locked || len(parts) == maxCovered {
+			continue
+		}
+		kind, _ := q.untold(it, now.UnixNano())
+		to, ok := bounceTo(q.routing.Delivery.Bounce, it.msg)
+		if kind == "" || !ok || to != h.to {
+			q.ungather(h, it)
+			q.again(it)
+			continue
+		}
+		it.locked = true
+		parts = append(parts, &part{it: it, st: q.telling(it, kind, now)})
+	}
+	return parts
+}
+
+func sorted(m map[*item]struct{}) []*item {
+	items := make([]*item, 0, len(m))
+	for it := range m {
+		items = append(items, it)
+	}
+	sortItems(items)
+	return items
+}
+
+// telling is the step that notes that somebody was told of it.
+func (q *Queue) telling(it *item, kind string, now time.Time) *step {
+	if kind == kindFailed {
+		st := &step{rec: &record{At: now, Event: evTold}}
+		q.conclude(it, st)
+		return st
+	}
+	st := &step{rec: &record{At: now, Event: evWarn}}
+	for i := range it.rcpts {
+		if it.rcpts[i].status == waiting {
+			st.notify = append(st.notify, i)
+		}
+	}
+	return st
+}
+
+// tellOf makes the digest of parts durable, then notes it in the entry of each, then
+// lets it go. A crash in between is mended by Load, which finds in the digest what it is
+// about. It wants q.mu held and the parts locked, and gives q.mu up while it writes.
+func (q *Queue) tellOf(h *hearing, parts []*part, now time.Time) error {
+	d, about := q.digestOf(h, parts, now)
+	q.mu.Unlock()
+	m := &Message{ID: d.ID, Arrived: now, Origin: &Origin{Relay: d.Relay}, Recipients: []Recipient{{Address: d.To}}, DSNOf: d.Message.ID}
+	if err := q.put(m, about, func(w io.Writer) (Content, error) { return q.o.Digest(w, d) }); err != nil {
+		q.log.Error("a digest cannot be written; it is tried again", "to", d.To.String(), "device", d.Device.name(), "messages", len(parts), "error", err)
+		q.mu.Lock()
+		return err
+	}
+	marked := q.mark(parts, d.ID)
+	q.log.Info("digest", "notification", d.ID, "to", d.To.String(), "device", d.Device.name(), "failed", len(about.Failed), "delayed", len(about.Delayed))
+	q.mu.Lock()
+	for _, p := range parts {
+		if p.st == nil {
+			continue
+		}
+		q.ungather(h, p.it)
+		q.commit(p.it, p.st)
+		q.witness(p.it, p.st, 0)
+	}
+	if marked { // else the queue is being stopped, and the next start finds the rest
+		q.arrived(q.add(m).it)
+		if q.o.Metrics != nil {
+			q.o.Metrics.Notifications.WithLabelValues(kindDigest).Inc()
+		}
+	}
+	return nil
+}
+
+// mark notes in the entries of parts that the digest tells of them; a part that could
+// not be written has no step any more.
+func (q *Queue) mark(parts []*part, digest string) bool {
+	var wg sync.WaitGroup
+	next := make(chan *part)
+	for range min(markWorkers, len(parts)) {
+		wg.Go(func() {
+			for p := range next {
+				rec := p.st.rec
+				rec.Told, rec.Notice, rec.Gathered, rec.Text = rec.Event == evTold, digest, true, "digest "+digest
+				p.st.notify = nil
+				if !q.write(p.it, p.st, func() {}) {
+					p.st = nil
+				}
+			}
+		})
+	}
+	for _, p := range parts {
+		next <- p
+	}
+	close(next)
+	wg.Wait()
+	return !slices.ContainsFunc(parts, func(p *part) bool { return p.st == nil })
+}
+
+// digestOf is what the digest says, and what it is about. It wants q.mu held.
+func (q *Queue) digestOf(h *hearing, parts []*part, now time.Time) (*Digest, *covered) {
+	r := q.routing
+	first := parts[0].it.msg
+	d := &Digest{
+		At: now, Relay: r.Relay, Hostname: r.Hostname, From: r.bounceFrom(), To: h.to, Device: first.Client, Message: first,
+		Since: time.Unix(0, h.from), Alone: h.alone, Console: r.PageOfClient(first.Client.text()),
+	}
+	id := fnv.New32a()
+	about := &covered{}
+	var c causes
+	for i, p := range parts {
+		if i%walkStep == walkStep-1 { // they are locked: others may go on meanwhile
+			q.mu.Unlock()
+			q.mu.Lock()
+		}
+		kind := kindDelayed
+		if p.st.rec.Event == evTold {
+			kind = kindFailed
+			about.Failed = append(about.Failed, p.it.msg.ID)
+		} else {
+			about.Delayed = append(about.Delayed, p.it.msg.ID)
+		}
+		n := q.notice(p.it, p.st, kind, h.to)
+		fmt.Fprint(id, kindDigest, n.ID)
+		c.add(n)
+	}
+	d.ID = fmt.Sprintf("%s-%08x", first.ID, id.Sum32())
+	d.Causes = c.listed()
+	return d, about
+}
+
+// causes puts messages with one cause together.
+type causes struct {
+	all   []DigestCause
+	index map[causeKey]int
+}
+
+type causeKey struct {
+	delayed bool
+	why     string
+}
+
+func (c *causes) add(n *Notice) {
+	k := causeKey{n.Delayed, n.why()}
+	i, ok := c.index[k]
+	if !ok && len(c.all) >= dsn.MaxCauses-2 { // the others together
+		k.why = ""
+		i, ok = c.index[k]
+	}
+	if !ok {
+		if c.index == nil {
+			c.index = make(map[causeKey]int)
+		}
+		i = len(c.all)
+		c.index[k] = i
+		c.all = append(c.all, DigestCause{Delayed: n.Delayed})
+	}
+	d := &c.all[i]
+	d.Count++
+	if len(d.Notices) < dsn.MaxScans {
+		d.Notices = append(d.Notices, n)
+	}
+}
+
+// listed gives those that failed before those that are late, the most frequent first,
+// with as many messages as a digest lists, of each cause some.
+func (c *causes) listed() []DigestCause {
+	slices.SortStableFunc(c.all, func(a, b DigestCause) int {
+		if a.Delayed != b.Delayed {
+			return map[bool]int{true: 1, false: -1}[a.Delayed]
+		}
+		return cmp.Compare(b.Count, a.Count)
+	})
+	each, spare := dsn.MaxScans/max(1, len(c.all)), dsn.MaxScans
+	for i := range c.all {
+		spare -= min(each, len(c.all[i].Notices))
+	}
+	for i := range c.all {
+		d := &c.all[i]
+		n := min(each, len(d.Notices))
+		more := min(spare, len(d.Notices)-n)
+		spare -= more
+		d.Notices = d.Notices[:n+more]
+	}
+	return c.all
+}
+
+// why is what messages of one cause have in common: the cause where it is known, else
+// the codes of the answer, else its words.
+func (n *Notice) why() string {
+	r := &n.Recipients[0]
+	switch {
+	case r.Advice.Cause != "":
+		return r.Advice.Cause
+	case r.Outcome.Code != 0:
+		return fmt.Sprint(r.Outcome.Code, " ", r.Outcome.Enhanced)
+	}
+	return r.Outcome.Text
+}
+
+// digestMeta is the Meta of a digest's entry.
+type digestMeta struct {
+	*Message
+	Covers *covered `json:"covers,omitempty"`
+}
+
+// coversOf reads what an entry is a digest of; nil: it is none.
+func coversOf(m *Message, meta []byte) *covered {
+	var d struct {
+		Covers *covered `json:"covers"`
+	}
+	if m.DSNOf == "" || json.Unmarshal(meta, &d) != nil {
+		return nil
+	}
+	return d.Covers
+}
+
+// finish notes in the entries of a loaded digest's messages that it tells of them, where
+// a crash came between. An entry that says so already has been told anew since, if
+// there is something to tell.
+func (q *Queue) finish(digest string, about *covered, now time.Time) {
+	todo := func(ids []string, kind string) {
+		for _, id := range ids {
+			it := q.items[id]
+			if it == nil || kind == kindFailed && !it.has(failed) || kind == kindDelayed && (it.warned || it.ended != 0) {
+				continue
+			}
+			if e, err := q.store.Read(id); err != nil || says(e.Records, digest) {
+				continue
+			}
+			rec := &record{At: now, Event: evWarn, Notice: digest, Gathered: true, Text: "digest " + digest}
+			if kind == kindFailed {
+				rec.Event, rec.Told = evTold, true
+			}
+			if err := q.store.Append(id, rec.encode()); err != nil && !errors.Is(err, spool.ErrNotFound) {
+				q.log.Error("what a digest tells of cannot be noted", "id", id, "notification", digest, "error", err)
+			}
+			it.apply(rec, &q.strs)
+		}
+	}
+	todo(about.Failed, kindFailed)
+	todo(about.Delayed, kindDelayed)
+}
+
+// says tells whether one of the records names a notification.
+func says(records [][]byte, notice string) bool {
+	return slices.ContainsFunc(records, func(b []byte) bool {
+		var r record
+		return json.Unmarshal(b, &r) == nil && r.Notice == notice
+	})
+}

@@ -1,0 +1,170 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/printerrelay/printer-relay/relay/upstream"
+)
+
+func TestARestartKeepsTheHour(t *testing.T) {
+	inBubble(t, perHour(3), func(r *rig) {
+		r.up.say(deadAddress)
+		send := func(n int) {
+			for range n {
+				r.send(message("gone@corp.example"))
+			}
+		}
+		send(2)
+		r.restart()
+		send(5)
+		r.restart()
+		send(5)
+		if n := len(r.noticed()); n != 3 {
+			t.Fatalf("%d on their own", n)
+		}
+		r.pass(50 * time.Minute)
+		r.restart()
+		r.wantDigests()
+		r.pass(10*time.Minute + time.Second)
+		r.wantDigests("it@corp.example: 9+0 of 9 after 3")
+		send(3) // a new hour
+		r.restart()
+		send(1)
+		if n := len(r.noticed()); n != 6 {
+			t.Errorf("%d on their own", n)
+		}
+		r.stop()
+		time.Sleep(5 * time.Hour)
+		r.start() // what was due meanwhile comes at once
+		r.pass(time.Second)
+		if n := len(r.noticed()); n != 7 || r.untold() != 0 {
+			t.Errorf("%d on their own, %d not told of", n, r.untold())
+		}
+		send(8)
+		r.stop()
+		time.Sleep(5 * time.Hour)
+		r.start()
+		r.pass(time.Second)
+		if n := r.untold(); n != 0 || len(r.digests) != 2 {
+			t.Errorf("%d not told of, %d digests", n, len(r.digests))
+		}
+	})
+}
+
+// TestCrashAroundADigest stops the queue dead at every write of an hour with a digest,
+// and starts it again: everybody is told of at least once, and by a digest twice only
+// where it had been given to the upstream when the crash came.
+func TestCrashAroundADigest(t *testing.T) {
+	s := perHour(1)
+	s.Delivery.KeepFailed, s.Delivery.Warn = 3*time.Hour, 30*time.Minute
+	s.Delivery.RetryMax = 10 * time.Minute
+	life := func(n int, half bool) (writes int) {
+		inBubble(t, s, func(r *rig) {
+			r.stop()
+			c := &crashing{n: n, half: half}
+			r.wrap = func(s store) store { c.store = s; return c }
+			r.start()
+			var mu sync.Mutex
+			got := map[string]int{} // digests and notifications that the postmaster has, by ID
+			late := true
+			r.up.sayAll(func(_ context.Context, a Attempt) []upstream.Outcome {
+				mu.Lock()
+				defer mu.Unlock()
+				o := noUser
+				switch {
+				case a.Message.DSNOf != "":
+					got[a.Message.ID]++
+					o = ok
+				case a.Recipients[0].Local == "late" && late:
+					o = greylisted
+				}
+				return upstream.All(len(a.Recipients), o)
+			})
+			var ids []string
+			for range 4 {
+				if m := message("gone@corp.example"); r.mayHave(m) {
+					ids = append(ids, m.ID)
+				}
+			}
+			m := message("late@corp.example")
+			m.Recipients = append(m.Recipients, Recipient{Address: addr("late2@corp.example")})
+			if r.mayHave(m) {
+				ids = append(ids, m.ID)
+			}
+			for range 70 {
+				if r.pass(time.Minute); c.left() < 0 {
+					break
+				}
+			}
+			writes = n - c.left()
+			r.wrap = nil
+			r.restart()
+			r.pass(2 * time.Hour)
+			mu.Lock()
+			late = false
+			mu.Unlock()
+			r.pass(2 * time.Hour)
+			what := fmt.Sprintf("crash at write %d (half: %v)", n, half)
+			told := map[string]map[string]bool{} // by message: the mails that reached the postmaster
+			reached := func(mail string, n *Notice) {
+				if got[mail] == 0 || n.Delayed {
+					return
+				}
+				if told[n.Message.ID] == nil {
+					told[n.Message.ID] = map[string]bool{}
+				}
+				told[n.Message.ID][mail] = true
+			}
+			for _, n := range r.noticed() {
+				reached(n.ID, n)
+			}
+			for _, d := range r.digests {
+				for _, cause := range d.Causes {
+					for _, n := range cause.Notices {
+						reached(d.ID, n)
+					}
+				}
+				if got[d.ID] > 2 { // a transaction was open
+					t.Errorf("%s: a digest was sent %d times", what, got[d.ID])
+				}
+			}
+			again := 0
+			for _, id := range ids {
+				if len(told[id]) == 0 {
+					t.Errorf("%s: nobody was told of %s", what, id)
+				}
+				again += max(0, len(told[id])-1)
+			}
+			if again > 1 {
+				t.Errorf("%s: %d told of again by another mail", what, again)
+			}
+			if n := r.untold(); n != 0 {
+				t.Errorf("%s: %d not told of", what, n)
+			}
+		})
+		return writes
+	}
+	writes := life(1<<20, false)
+	if writes < 20 {
+		t.Fatalf("only %d writes: the scenario is too short", writes)
+	}
+	for n := range writes {
+		life(n, false)
+		life(n, true)
+	}
+}
+
+// mayHave submits m to a spool that may not work any more.
+func (r *rig) mayHave(m *Message) bool {
+	_, err := r.trySubmit(m)
+	if err != nil && !errors.Is(err, errCrash) {
+		r.Fatal(err)
+	}
+	r.pass(time.Second)
+	return err == nil
+}
