@@ -45,6 +45,7 @@ func (in *instance) run(pl *plan.Plan, src secrets.Source) error {
 	in.began.update(pl)
 	in.queue.Update(queue.SettingsOf(pl))
 	in.history.Update(historySettings(pl))
+	in.webhooks.Update(webhookSettings(pl))
 	return in.server.Update(pl, src)
 }
 

@@ -62,6 +62,7 @@ func (in *instance) gauges(r prometheus.Registerer, pl *plan.Plan) {
 		metrics.HistoryOK:     func() float64 { return boolean(in.history.Problem() == "") },
 	})
 	metrics.Holds(r, key(pl), in.heldBy)
+	metrics.Webhooks(r, key(pl), in.webhookGauges)
 	metrics.Inventory(r, key(pl), func() ([]metrics.Copiers, int) {
 		kinds, strangers := in.copiers.Counts()
 		out := make([]metrics.Copiers, len(kinds))

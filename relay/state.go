@@ -71,6 +71,7 @@ func (in *instance) State() admin.RelayState {
 	if p := in.history.Problem(); p != "" {
 		st.Problems = append(st.Problems, p)
 	}
+	in.webhookStates(&st)
 	exposed(&st, in.probe)
 	if len(st.Listeners) == 0 {
 		st.Ready = false

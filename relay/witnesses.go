@@ -46,6 +46,7 @@ func (in *instance) remember(pl *plan.Plan) {
 func (in *instance) witness(p queue.Progress) {
 	in.history.Witness(p)
 	in.began.Witness(p)
+	in.webhooks.Witness(p)
 }
 
 // watch starts the count of a day and the inventory, which go on with what they had

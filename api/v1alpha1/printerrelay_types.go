@@ -149,6 +149,12 @@ type PrinterRelaySpec struct {
 	// +optional
 	// +kubebuilder:default={}
 	History History `json:"history,omitempty"`
+	// webhooks are told what becomes of mail.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=4
+	Webhooks []Webhook `json:"webhooks,omitempty"`
 	// service in front of the instances.
 	// +optional
 	// +kubebuilder:default={}

@@ -41,6 +41,10 @@ type Set struct {
 
 	HistoryDropped *prometheus.CounterVec // reason (busy, off, refusals)
 
+	WebhookRequests *prometheus.CounterVec // webhook, result (ok, failed)
+	WebhookSent     *prometheus.CounterVec // webhook
+	WebhookDropped  *prometheus.CounterVec // webhook, reason (busy, full, expired, refused, gone)
+
 	// Configuration.
 	Reloads       *prometheus.CounterVec // result (ok, failed)
 	ReloadOK      prometheus.Gauge       // 1: what stands in the manifests is what runs
@@ -75,6 +79,9 @@ func New(r prometheus.Registerer, relay string) *Set {
 		Notifications:       m.counters("notifications_total", "Notifications made: of failed and delayed mail (RFC 3464), and of a hold that begins.", "kind"),
 		TLSResults:          m.counters("mx_tls_results_total", "How TLS began with the mail servers of direct delivery, by policy and result type of RFC 8460, or success.", "upstream", "policy", "result"),
 		HistoryDropped:      m.counters("history_dropped_total", "What happened and is missing from the history: too much at once (busy), the database could not be written (off), more refusals of a client than are kept (refusals).", "reason"),
+		WebhookRequests:     m.counters("webhook_requests_total", "Requests to webhooks.", "webhook", "result"),
+		WebhookSent:         m.counters("webhook_events_sent_total", "Events that a webhook was told of.", "webhook"),
+		WebhookDropped:      m.counters("webhook_events_dropped_total", "Events that a webhook is not told of: too much at once (busy), too many waited (full), for too long (expired), it would not take them (refused), it wants no more (gone).", "webhook", "reason"),
 		Reloads:             m.counters("config_reloads_total", "Loads of the manifests.", "result"),
 		ReloadOK:            m.gauge("config_last_reload_successful", "1 if what stands in the manifests is what runs."),
 		ReloadTime:          m.gauge("config_last_reload_success_timestamp_seconds", "Unix time of the last good load."),

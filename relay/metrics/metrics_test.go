@@ -32,6 +32,7 @@ func all(up []Upstream) (*prometheus.Registry, *Set) {
 		QueuePending: zero, QueueDeferred: zero, QueueHeld: zero, QueueFailed: zero, QueueOldest: zero, QueueHeldFor: zero, SpoolBytes: zero, SpoolFree: zero, HistoryBytes: zero, HistoryOK: zero,
 	})
 	Holds(r, "ns/office", func() map[string]int { return map[string]int{"stolen": 3} })
+	Webhooks(r, "ns/office", func() []Webhook { return []Webhook{{"tickets", 3, true}} })
 	Upstreams(r, "ns/office", func() []Upstream { return up })
 	Inventory(r, "ns/office", func() ([]Copiers, int) {
 		return []Copiers{{"1.0", "LOGIN", true, 2}, {"1.0", "LOGIN", false, 3}, {"none", "none", true, 4}}, 5
@@ -59,6 +60,9 @@ func touched(t *testing.T) map[string]*dto.MetricFamily {
 	s.Notifications.WithLabelValues("failed").Inc()
 	s.TLSResults.WithLabelValues("out", "tlsa", "success").Inc()
 	s.HistoryDropped.WithLabelValues("busy").Inc()
+	s.WebhookRequests.WithLabelValues("tickets", "ok").Inc()
+	s.WebhookSent.WithLabelValues("tickets").Inc()
+	s.WebhookDropped.WithLabelValues("tickets", "full").Inc()
 	s.Reloads.WithLabelValues("ok").Inc()
 	families, err := r.Gather()
 	if err != nil {
@@ -96,7 +100,7 @@ func TestNamesFollowPrometheusConventions(t *testing.T) {
 // A label that a peer can fill would let it grow the series without end.
 func TestLabelsAreBounded(t *testing.T) {
 	// Named by the manifests, or one of a fixed set of words.
-	bounded := []string{"relay", "listener", "upstream", "policy", "rule", "reason", "version", "mechanism", "result", "action", "mode", "outcome", "scope", "kind", "state", "hold", "now", "would", "tls", "authentication"}
+	bounded := []string{"relay", "listener", "upstream", "policy", "rule", "reason", "version", "mechanism", "result", "action", "mode", "outcome", "scope", "kind", "state", "hold", "webhook", "now", "would", "tls", "authentication"}
 	for name, f := range touched(t) {
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {

@@ -115,6 +115,7 @@ func Compile(in Input) (*Plan, Diagnostics) {
 	c.spool(self)
 	c.holds(self)
 	c.history(self)
+	c.webhooks(self)
 	c.listeners(self)
 	c.hidden(self)
 	c.check(self)

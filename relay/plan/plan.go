@@ -35,6 +35,7 @@ type Plan struct {
 	Delivery   Delivery             `json:"delivery"`
 	Spool      Spool                `json:"spool"`
 	History    History              `json:"history"`
+	Webhooks   []Webhook            `json:"webhooks,omitempty"`
 	SecretRefs []string             `json:"secretRefs,omitempty"` // every Secret that the plan names, sorted
 
 	HiddenClients HiddenClients `json:"hiddenClients,omitzero"`

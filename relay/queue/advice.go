@@ -20,6 +20,16 @@ func Advise(up *plan.Upstream, o *upstream.Outcome) remedy.Advice {
 	return a
 }
 
+// AdviseFailed is Advise on what failed for good: trouble that passes by itself has
+// lasted too long then.
+func AdviseFailed(up *plan.Upstream, o *upstream.Outcome) remedy.Advice {
+	a := Advise(up, o)
+	if a.Passes() {
+		a.Remedy = lastedTooLong
+	}
+	return a
+}
+
 // adviceOf is advise for an upstream by its name. It wants q.mu held.
 func (q *Queue) adviceOf(name string, o *upstream.Outcome) remedy.Advice {
 	return Advise(q.routing.Upstreams[name], o)

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"slices"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/upstream"
@@ -23,7 +24,23 @@ type Progress struct {
 	Gone             Gone
 	Accepted, Failed int // recipients
 
+	// Standing is of the delay warning, and of what is given up without an attempt:
+	// the last answer to the recipients concerned, those with one answer at a time.
+	Standing []Standing
+
+	// Recalled: it happened before the start, and may have been told then (Recall).
+	Recalled bool
+
 	rec *record
+}
+
+// Standing is how recipients stand that share their last answer.
+type Standing struct {
+	Rcpts    []int  // positions in Message.Recipients
+	Upstream string // whose answer it is; empty: there was no attempt
+	Outcome  upstream.Outcome
+
+	last *answer
 }
 
 // Arrived is the Event of a message that was taken in.
@@ -65,18 +82,11 @@ func (q *Queue) arrived(it *item) {
 	q.o.Witness(Progress{Message: it.msg, At: it.msg.Arrived, Event: Arrived, Text: it.held, State: q.stateOf(it)})
 }
 
-// witness tells of a step that counts now. It wants q.mu held.
-func (q *Queue) witness(it *item, st *step, took time.Duration) {
-	if q.o.Witness == nil {
-		return
-	}
-	r := st.rec
+// progress is what r, which counts now, made of it.
+func (q *Queue) progress(it *item, r *record) Progress {
 	p := Progress{
-		Message: it.msg, At: r.At, Event: r.Event, Upstream: r.Upstream, Number: int(r.Number), Took: took, By: r.By,
+		Message: it.msg, At: r.At, Event: r.Event, Upstream: r.Upstream, Number: int(r.Number), By: r.By,
 		Text: first(r.Held, r.Text), State: q.stateOf(it), rec: r,
-	}
-	if p.At.IsZero() {
-		p.At = time.Now()
 	}
 	for i := range it.rcpts {
 		switch it.rcpts[i].status {
@@ -87,6 +97,26 @@ func (q *Queue) witness(it *item, st *step, took time.Duration) {
 		case waiting:
 		}
 	}
+	switch r.Event {
+	case evWarn:
+		p.Standing = it.standing(func(i int) bool { return it.rcpts[i].status == waiting })
+	case evExpire:
+		p.Standing = it.standing(func(i int) bool {
+			return slices.ContainsFunc(r.Results, func(x result) bool { return slices.Contains(x.Rcpts, i) })
+		})
+	}
+	return p
+}
+
+// witness tells of a step that counts now. It wants q.mu held.
+func (q *Queue) witness(it *item, st *step, took time.Duration) {
+	if q.o.Witness == nil {
+		return
+	}
+	p := q.progress(it, st.rec)
+	if p.Took = took; p.At.IsZero() {
+		p.At = time.Now()
+	}
 	if st.remove {
 		p.Gone = gone(it, st, p.Failed)
 	}
@@ -94,6 +124,26 @@ func (q *Queue) witness(it *item, st *step, took time.Duration) {
 		p.Accepted, p.Failed = len(it.rcpts), 0 // the last step is not applied to what is gone
 	}
 	q.o.Witness(p)
+}
+
+// standing is how the recipients stand that concerns is true of.
+func (it *item) standing(concerns func(i int) bool) (out []Standing) {
+	for i := range it.rcpts {
+		x := &it.rcpts[i]
+		if !concerns(i) {
+			continue
+		}
+		n := slices.IndexFunc(out, func(s Standing) bool { return s.last == x.last })
+		if n < 0 {
+			n = len(out)
+			out = append(out, Standing{Upstream: x.by(), last: x.last})
+			if x.last != nil {
+				out[n].Outcome = *x.outcome()
+			}
+		}
+		out[n].Rcpts = append(out[n].Rcpts, i)
+	}
+	return out
 }
 
 // gone tells why st takes it away.

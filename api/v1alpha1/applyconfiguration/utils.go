@@ -150,6 +150,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.UpstreamSenderApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("UsedBy"):
 		return &apiv1alpha1.UsedByApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Webhook"):
+		return &apiv1alpha1.WebhookApplyConfiguration{}
 
 	}
 	return nil

@@ -60,7 +60,7 @@ export default defineConfig({
       {
         text: 'For the platform engineer',
         items: pages('', ['Installing', 'install'], ['Without a cluster', 'standalone'], ['Upgrading', 'upgrading'], ['GitOps', 'gitops'], ['Sizing', 'sizing'], ['The operator', 'operator'], ['DNS', 'dns'], ['DKIM', 'dkim'],
-          ['Failures', 'failures'], ['Checks of upstreams', 'preflight'], ['Durability', 'durability'], ['Limits', 'limits'], ['Metrics', 'metrics'], ['Runbooks', 'runbooks/'], ['Performance', 'performance']),
+          ['Failures', 'failures'], ['Webhooks', 'webhooks'], ['Checks of upstreams', 'preflight'], ['Durability', 'durability'], ['Limits', 'limits'], ['Metrics', 'metrics'], ['Runbooks', 'runbooks/'], ['Performance', 'performance']),
       },
       {
         text: 'Where mail goes',

@@ -822,6 +822,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: upstreamRef
       type:
         namedType: com.github.printerrelay.printer-relay.api.v1alpha1.LocalReference
+    - name: webhooks
+      type:
+        list:
+          elementType:
+            namedType: com.github.printerrelay.printer-relay.api.v1alpha1.Webhook
+          elementRelationship: associative
+          keys:
+          - name
 - name: com.github.printerrelay.printer-relay.api.v1alpha1.PrinterRelayStatus
   map:
     fields:
@@ -1422,6 +1430,39 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+- name: com.github.printerrelay.printer-relay.api.v1alpha1.Webhook
+  map:
+    fields:
+    - name: allowPrivateHosts
+      type:
+        scalar: boolean
+    - name: caSecretRef
+      type:
+        namedType: com.github.printerrelay.printer-relay.api.v1alpha1.LocalReference
+    - name: events
+      type:
+        list:
+          elementType:
+            namedType: com.github.printerrelay.printer-relay.api.v1alpha1.WebhookEvent
+          elementRelationship: associative
+      default:
+      - MessageFailed
+      - MessageDelayed
+    - name: name
+      type:
+        scalar: string
+    - name: requestsPerMinute
+      type:
+        scalar: numeric
+      default: 30
+    - name: secretRef
+      type:
+        namedType: com.github.printerrelay.printer-relay.api.v1alpha1.LocalReference
+    - name: url
+      type:
+        namedType: com.github.printerrelay.printer-relay.api.v1alpha1.Endpoint
+- name: com.github.printerrelay.printer-relay.api.v1alpha1.WebhookEvent
+  scalar: string
 - name: io.k8s.api.core.v1.Affinity
   map:
     fields:

@@ -47,6 +47,8 @@ type PrinterRelaySpecApplyConfiguration struct {
 	Spool *SpoolApplyConfiguration `json:"spool,omitempty"`
 	// history is what the relay keeps of mail that it took or refused.
 	History *HistoryApplyConfiguration `json:"history,omitempty"`
+	// webhooks are told what becomes of mail.
+	Webhooks []WebhookApplyConfiguration `json:"webhooks,omitempty"`
 	// service in front of the instances.
 	Service *ServiceApplyConfiguration `json:"service,omitempty"`
 	// pod of each instance.
@@ -214,6 +216,19 @@ func (b *PrinterRelaySpecApplyConfiguration) WithSpool(value *SpoolApplyConfigur
 // If called multiple times, the History field is set to the value of the last call.
 func (b *PrinterRelaySpecApplyConfiguration) WithHistory(value *HistoryApplyConfiguration) *PrinterRelaySpecApplyConfiguration {
 	b.History = value
+	return b
+}
+
+// WithWebhooks adds the given value to the Webhooks field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Webhooks field.
+func (b *PrinterRelaySpecApplyConfiguration) WithWebhooks(values ...*WebhookApplyConfiguration) *PrinterRelaySpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithWebhooks")
+		}
+		b.Webhooks = append(b.Webhooks, *values[i])
+	}
 	return b
 }
 

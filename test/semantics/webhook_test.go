@@ -1,0 +1,176 @@
+package semantics
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	gosmtp "github.com/emersion/go-smtp"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/printerrelay/printer-relay/relay/webhook"
+	"github.com/printerrelay/printer-relay/test/rig"
+)
+
+// signer is a signing secret, made of one letter.
+func signer(letter string) string {
+	return "whsec_" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(letter, 32)))
+}
+
+// ticketing is a server of somebody's, with a library of Standard Webhooks.
+type ticketing struct {
+	*httptest.Server
+	mu     sync.Mutex
+	secret string
+	off    bool
+	told   []webhook.Payload
+	asked  int
+}
+
+func startTicketing(t *testing.T) *ticketing {
+	t.Helper()
+	s := &ticketing{secret: signer("a")}
+	s.Server = httptest.NewUnstartedServer(s)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
+}
+
+// ServeHTTP implements http.Handler.
+func (s *ticketing) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked++
+	b, err := io.ReadAll(q.Body)
+	var verifier *standardwebhooks.Webhook
+	if err == nil {
+		verifier, err = standardwebhooks.NewWebhook(s.secret)
+	}
+	if err == nil {
+		err = verifier.Verify(b, q.Header)
+	}
+	var p webhook.Payload
+	if err == nil {
+		err = json.Unmarshal(b, &p)
+	}
+	switch {
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusUnauthorized)
+	case s.off:
+		w.WriteHeader(http.StatusServiceUnavailable)
+	default:
+		s.told = append(s.told, p)
+	}
+}
+
+func (s *ticketing) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+// lines are a line a message that it was told of.
+func (s *ticketing) lines() (out []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.told {
+		for _, m := range s.told[i].Data.Messages {
+			for _, r := range m.Recipients {
+				out = append(out, fmt.Sprintf("%s %s %s %d %s", s.told[i].Type, r.Address, r.Status, r.Code, r.Text))
+			}
+		}
+	}
+	return out
+}
+
+// secrets is the YAML of its Secrets.
+func (s *ticketing) secrets(signing string) string {
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	return fmt.Sprintf("---\napiVersion: v1\nkind: Secret\nmetadata: {name: tickets}\ndata: {signingSecret: %s}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: ca}\ndata: {ca.crt: %s}\n",
+		base64.StdEncoding.EncodeToString([]byte(signing)), base64.StdEncoding.EncodeToString(ca))
+}
+
+// A scan that an upstream refuses is told to the webhook, signed, while mail goes on: a
+// receiver that is off, a restart and a rotated secret lose nothing, and no reload
+// restarts anything.
+func TestWebhook(t *testing.T) {
+	u := rig.StartUpstream(t, rig.Script{Rcpt: func(to string) error {
+		if strings.HasPrefix(to, "nobody") {
+			return &gosmtp.SMTPError{Code: 550, EnhancedCode: gosmtp.EnhancedCode{5, 1, 1}, Message: "No such user"}
+		}
+		return nil
+	}})
+	s := startTicketing(t)
+	const none = "  delivery: {bounce: {to: None}}\n"
+	hook := none + "  webhooks: [{name: tickets, url: '" + s.URL + "/x', secretRef: {name: tickets}, caSecretRef: {name: ca}, allowPrivateHosts: true, requestsPerMinute: 600}]\n"
+	manifest := func(spec string) string { return manifests(spec, ownSender, u.YAML("out", "")) }
+	r := rig.Start(t, manifest(none))
+	r.Write("secrets.yaml", s.secrets(signer("a")))
+	send := func(to string) {
+		c := r.Dial()
+		defer c.Close()
+		c.Want("250", "EHLO copier.test")
+		c.Want("250", "MAIL FROM:<mfp@copier.test>")
+		c.Want("250", "RCPT TO:<%s@corp.example>", to)
+		c.Want("354", "DATA")
+		rig.QueueID(t, c.Cmd("%s\r\n.", rig.Scan("mfp@copier.test", to+"@corp.example")))
+	}
+	told := func(lines ...string) {
+		t.Helper()
+		r.Eventually(fmt.Sprintf("told of %q", lines), func() bool { return fmt.Sprint(s.lines()) == fmt.Sprint(lines) })
+	}
+	in := func(path string, parts ...string) {
+		t.Helper()
+		r.Eventually(fmt.Sprintf("%s holds %q", path, parts), func() bool {
+			_, body := r.Get(path)
+			for _, p := range parts {
+				if !strings.Contains(body, p) {
+					return false
+				}
+			}
+			return true
+		})
+	}
+
+	r.Write("relay.yaml", manifest(hook)) // there was none
+	in("/state", `"name": "tickets"`)
+	send("anna")
+	send("nobody1")
+	first := "message.failed nobody1@corp.example failed 550 No such user"
+	told(first)
+	in("/metrics", `printer_relay_webhook_events_sent_total{relay="default/office",webhook="tickets"} 1`, `printer_relay_webhook_working{relay="default/office",webhook="tickets"} 1`)
+
+	s.set(func() { s.off = true })
+	send("nobody2")
+	in("/readyz", "webhook tickets cannot be told", "answers 503")
+	in("/metrics", `printer_relay_webhook_waiting_events{relay="default/office",webhook="tickets"} 1`, `printer_relay_webhook_working{relay="default/office",webhook="tickets"} 0`)
+	if code, body := r.Get("/readyz"); code != 200 {
+		t.Errorf("the relay is not ready: %s", body)
+	}
+	r.Restart()
+	s.set(func() { s.off, s.secret = false, signer("b") })
+	in("/readyz", "answers 401", "signing secret")
+	r.Write("secrets.yaml", s.secrets(signer("b")))
+	told(first, "message.failed nobody2@corp.example failed 550 No such user")
+
+	r.Write("relay.yaml", manifest(none))
+	r.Eventually("the webhook is gone", func() bool { _, body := r.Get("/state"); return !strings.Contains(body, `"tickets"`) })
+	send("nobody3")
+	idle(r)
+	r.Stop()
+	if got := s.lines(); len(got) != 2 {
+		t.Errorf("%q", got)
+	}
+	if strings.Contains(r.Log.String(), "whsec_") {
+		t.Error("the log shows a secret")
+	}
+}
