@@ -139,6 +139,12 @@ func (e *KeptError) Error() string {
 	return b.String()
 }
 
+// stillKept is how Kept.Why begins where a hold of the manifests keeps a message.
+func stillKept(hold string) string { return "hold " + hold + " still keeps it" }
+
+// KeptBy tells whether it is the hold of that name that keeps a message.
+func KeptBy(k Kept, hold string) bool { return strings.HasPrefix(k.Why, stillKept(hold)) }
+
 // question is what a verb asks before it changes a message: whether the policy of
 // now, and the upstream that is named, have something against it.
 type question struct {
@@ -151,7 +157,7 @@ type question struct {
 // and it locked, and gives q.mu up while it asks.
 func (q *Queue) forbids(it *item, ask *question) string {
 	if h := q.routing.holdOf(it.msg, it.past); h != nil && ask.holds {
-		return "hold " + h.Name + " still keeps it: take it out of spec.holds first"
+		return stillKept(h.Name) + ": take it out of spec.holds first"
 	}
 	if up := q.routing.Upstreams[ask.to]; up != nil {
 		if domain, ok := up.SendsAs(it.msg.Sender); !ok && !it.msg.ForceIdentity {
