@@ -120,7 +120,7 @@ func (p *Process) anew(ctx context.Context, in *instance) (*plan.Plan, secrets.S
 	defer tick.Stop()
 	for {
 		before, err := p.fingerprint()
-		c, drained, _ := p.load()
+		c, drained, _ := p.load() //nolint:errcheck // what is wrong is said by the next look
 		after, aerr := p.fingerprint()
 		switch {
 		case err != nil || aerr != nil: // a look later it is said

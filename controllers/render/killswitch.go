@@ -47,7 +47,7 @@ func withoutFaultyHolds(spec *v1alpha1.PrinterRelaySpec, found plan.Diagnostics)
 	faulty := map[int]bool{}
 	for _, d := range found {
 		var i int
-		if n, _ := fmt.Sscanf(d.Field, "spec.holds[%d]", &i); n == 1 && d.Severity == plan.Error {
+		if _, err := fmt.Sscanf(d.Field, "spec.holds[%d]", &i); err == nil && d.Severity == plan.Error {
 			faulty[i] = true
 		}
 	}
