@@ -46,6 +46,7 @@ IMAGE ?= printer-relay:$(VERSION)
 ##@ Try
 .PHONY: build
 build: ## Build bin/printer-relay
+	@[[ -e $(BIN) || $(BIN) != bin/printer-relay ]] || echo 'Building. The first time this downloads modules and then says nothing for some minutes.'
 	CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) .
 
 .PHONY: run
@@ -60,11 +61,11 @@ test: test-deps control-plane ## Install and build what the tests need, and run 
 
 .PHONY: test-unit
 test-unit: control-plane ## Run the tests that need nothing but Go and a C compiler
-	go test $(TESTFLAGS) $$(go list ./... | grep -vE '/test/(console|differential|disk|interop|judges|mailreaders|migrate|mx|postfix|vendorapi)$$')
+	go test $(TESTFLAGS) $$(go list ./... | grep -vE '/test/(console|differential|disk|interop|judges|mailreaders|migrate|mx|postfix|start|vendorapi)$$')
 
 .PHONY: test-interop
 test-interop: test-deps ## Run the tests with other people's mail clients and servers
-	go test $(TESTFLAGS) ./test/postfix ./test/differential ./test/interop ./test/judges ./test/mailreaders ./test/migrate ./test/mx ./test/vendorapi ./test/console
+	go test $(TESTFLAGS) ./test/postfix ./test/differential ./test/interop ./test/judges ./test/mailreaders ./test/migrate ./test/mx ./test/start ./test/vendorapi ./test/console
 
 .PHONY: test-crash
 test-crash: ## Kill the relay CRASH_KILLS times under load and look for lost mail

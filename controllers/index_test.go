@@ -9,7 +9,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
@@ -90,6 +92,56 @@ func TestRelayOf(t *testing.T) {
 	} {
 		if got := relayOf(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: c.labels}}); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// BenchmarkLists is what the lists of one look cost with as many relays in its namespace,
+// by the index and by labels, in the store that the cache is made of. Copies that are
+// handed out are not among it: they are the same.
+func BenchmarkLists(b *testing.B) {
+	for _, n := range []int{20, 200, 2000} {
+		key := func(name string) string { return "office/" + name }
+		x := toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, toolscache.Indexers{
+			toolscache.NamespaceIndex: toolscache.MetaNamespaceIndexFunc,
+			indexRelay: func(o any) (out []string, _ error) {
+				for _, name := range relayOf(o.(client.Object)) {
+					out = append(out, key(name))
+				}
+				return out, nil
+			},
+		})
+		for i := range n {
+			name := fmt.Sprint("copiers-", i)
+			o := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: "office", Name: name, Labels: render.Selector(name)}}
+			if err := x.Add(o); err != nil {
+				b.Fatal(err)
+			}
+		}
+		selector := labels.SelectorFromSet(render.Selector("copiers-7"))
+		for how, list := range map[string]func() ([]any, error){
+			"index":  func() ([]any, error) { return x.ByIndex(indexRelay, key("copiers-7")) },
+			"labels": func() ([]any, error) { return x.ByIndex(toolscache.NamespaceIndex, "office") },
+		} {
+			b.Run(fmt.Sprintf("%s/relays=%d", how, n), func(b *testing.B) {
+				for b.Loop() {
+					found := 0
+					for range indexed() {
+						all, err := list()
+						if err != nil {
+							b.Fatal(err)
+						}
+						for _, o := range all {
+							if selector.Matches(labels.Set(o.(client.Object).GetLabels())) {
+								found++
+							}
+						}
+					}
+					if found != len(indexed()) {
+						b.Fatal(found)
+					}
+				}
+			})
 		}
 	}
 }

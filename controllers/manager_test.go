@@ -7,8 +7,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/controllers/status"
@@ -62,23 +60,5 @@ func TestStrip(t *testing.T) {
 	pod := &corev1.Pod{Spec: corev1.PodSpec{NodeName: "a"}, Status: corev1.PodStatus{PodIP: "10.0.0.1"}}
 	if _, err := strip(pod); err != nil || pod.Spec.NodeName != "" || pod.Status.PodIP == "" {
 		t.Errorf("%v, %v", pod, err)
-	}
-}
-
-// TestBacksOff: what fails for hours is tried again within half a minute of its
-// mending, and no more often than that.
-func TestBacksOff(t *testing.T) {
-	limit := backsOff().RateLimiter
-	key := reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "a", Name: "b"}}
-	last := time.Duration(0)
-	for n := range 1000 {
-		wait := limit.When(key)
-		if wait < last || wait > 30*time.Second {
-			t.Fatalf("try %d is after %s, the one before after %s", n, wait, last)
-		}
-		last = wait
-	}
-	if last != 30*time.Second {
-		t.Errorf("it is tried every %s at last", last)
 	}
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -20,24 +19,19 @@ import (
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/reply"
-	"github.com/printerrelay/printer-relay/relay/spool"
 )
 
 // copierFlags are the flags that all copiers commands share, and suggest.
 type copierFlags struct {
-	addr, state, relay string
-	network, since     string
-	filter             inventory.Filter
+	whichRelay
+	network, since string
+	filter         inventory.Filter
 
-	open func(*cobra.Command, func(kubectl.Copiers) error) error // in place of addr and state; nil: those
+	open func(*cobra.Command, func(kubectl.Copiers) error) error // in place of whichRelay; nil: that
 }
 
 func (f *copierFlags) where(c *cobra.Command) {
-	p := c.PersistentFlags()
-	p.StringVar(&f.addr, "admin", "127.0.0.1:8080", "admin port of a relay that runs")
-	p.StringVar(&f.state, "state", "", "state folder of a relay, as `relay --state` has it: what it wrote down last")
-	p.StringVar(&f.relay, "relay", "", "namespace/name, where there is more than one relay")
-	c.MarkFlagsMutuallyExclusive("admin", "state")
+	f.add(c, "state folder of a relay, as `relay --state` has it: what it wrote down last")
 }
 
 func newCopiers() *cobra.Command {
@@ -116,7 +110,7 @@ func (f *copierFlags) with(c *cobra.Command, do func(kubectl.Copiers) error) err
 		return f.open(c, do)
 	}
 	if f.state == "" {
-		return do(admin.NewClient(c.Context(), f.addr, f.relay))
+		return do(f.client(c.Context()))
 	}
 	s, err := relay.StoredCopiers(f.state, f.relay)
 	if err != nil {
@@ -345,11 +339,7 @@ func (f *copierFlags) forgetStored(c *cobra.Command, a netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	err = relay.ForgetStoredCopier(f.state, f.relay, a, log)
-	if errors.Is(err, spool.ErrLocked) {
-		return fmt.Errorf("a relay that runs has %s: ask it at its admin port, with --admin in place of --state, or stop it first (%w)", f.state, err)
-	}
-	return err
+	return f.locked(relay.ForgetStoredCopier(f.state, f.relay, a, log))
 }
 
 // printCopier writes all that is known of a device, for people.

@@ -21,23 +21,19 @@ import (
 
 // messageFlags are the flags that all messages commands share.
 type messageFlags struct {
-	addr, state, relay string
-	json, yaml, wide   bool
-	filter             history.Filter
-	since, until       string
-	limit              int
+	whichRelay
+	json, yaml, wide bool
+	filter           history.Filter
+	since, until     string
+	limit            int
 
-	open func(*cobra.Command, func(admin.Messages) error) error // in place of addr and state; nil: those
+	open func(*cobra.Command, func(admin.Messages) error) error // in place of whichRelay; nil: that
 }
 
 func newMessages() *cobra.Command {
 	f := &messageFlags{}
 	c := f.command()
-	p := c.PersistentFlags()
-	p.StringVar(&f.addr, "admin", "127.0.0.1:8080", "admin port of a relay that runs")
-	p.StringVar(&f.state, "state", "", "state folder of a relay that does not run, as `relay --state` has it")
-	p.StringVar(&f.relay, "relay", "", "namespace/name, where there is more than one relay")
-	c.MarkFlagsMutuallyExclusive("admin", "state")
+	f.add(c, stoppedState)
 	return c
 }
 
@@ -108,7 +104,7 @@ func (f *messageFlags) with(c *cobra.Command, readOnly bool, do func(admin.Messa
 		return f.open(c, do)
 	}
 	if f.state == "" {
-		return do(admin.NewClient(c.Context(), f.addr, f.relay).History())
+		return do(f.client(c.Context()).History())
 	}
 	h, err := relay.OpenHistory(f.state, f.relay, readOnly)
 	if err != nil {

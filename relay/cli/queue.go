@@ -18,26 +18,21 @@ import (
 	"github.com/printerrelay/printer-relay/relay"
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/queue"
-	"github.com/printerrelay/printer-relay/relay/spool"
 )
 
 // queueFlags are the flags that all queue commands share.
 type queueFlags struct {
-	addr, state, relay string
-	json               bool
-	override           bool
-	open               func(*cobra.Command, func(admin.Queue) error) error // in place of admin and state; nil: those
-	filter             queue.Filter
+	whichRelay
+	json     bool
+	override bool
+	open     func(*cobra.Command, func(admin.Queue) error) error // in place of whichRelay; nil: that
+	filter   queue.Filter
 }
 
 func newQueue() *cobra.Command {
 	f := &queueFlags{}
 	c := f.command()
-	p := c.PersistentFlags()
-	p.StringVar(&f.addr, "admin", "127.0.0.1:8080", "admin port of a relay that runs")
-	p.StringVar(&f.state, "state", "", "state folder of a relay that does not run, as `relay --state` has it")
-	p.StringVar(&f.relay, "relay", "", "namespace/name, where there is more than one relay")
-	c.MarkFlagsMutuallyExclusive("admin", "state")
+	f.add(c, stoppedState)
 	return c
 }
 
@@ -117,18 +112,15 @@ func (f *queueFlags) with(c *cobra.Command, do func(admin.Queue) error) error {
 		return f.open(c, do)
 	}
 	if f.state == "" {
-		return do(admin.NewClient(c.Context(), f.addr, f.relay))
+		return do(f.client(c.Context()))
 	}
 	log, err := (&logFlags{format: "text", level: "error"}).logger(c.ErrOrStderr())
 	if err != nil {
 		return err
 	}
 	q, err := relay.OpenQueue(f.state, f.relay, log)
-	if errors.Is(err, spool.ErrLocked) {
-		return fmt.Errorf("a relay that runs has %s: ask it at its admin port, with --admin in place of --state, or stop it first (%w)", f.state, err)
-	}
 	if err != nil {
-		return err
+		return f.locked(err)
 	}
 	return errors.Join(do(q), q.Close())
 }

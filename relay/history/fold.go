@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"crypto/tls"
 	"slices"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/reply"
+	"github.com/printerrelay/printer-relay/relay/transcript"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
@@ -19,6 +21,9 @@ func newMessage(m *queue.Message, subjects bool) *entry {
 		kind: position(kinds, Message), state: position(States, Waiting), at: m.Arrived.UnixNano(), changed: m.Arrived.UnixNano(),
 		addr: m.Client.Addr.Unmap().WithZone(""), hidden: m.Client.Hidden, tls: m.Client.TLS, size: m.Size, sender: m.Sender, count: len(m.Recipients),
 		listener: m.Listener, user: m.Client.User, helo: m.Client.HELO, rule: rule(m.Policy, m.Rule), messageID: m.MessageID, notificationOf: m.DSNOf,
+	}
+	if m.SenderSecret {
+		e.sender = envelope.Address{Local: transcript.NotShown}
 	}
 	if subjects {
 		e.subject = m.Subject
@@ -144,6 +149,11 @@ func stateOf(p *queue.Progress) State {
 	case queue.Pending:
 	}
 	return Waiting
+}
+
+// mentions tells whether an event of e has a text in it.
+func (e *entry) mentions(text string) bool {
+	return slices.ContainsFunc(e.events, func(b []byte) bool { return bytes.Contains(b, []byte(text)) })
 }
 
 // notified is the event of a message about which a notification was made.

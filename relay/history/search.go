@@ -37,11 +37,13 @@ type matcher struct {
 	null        bool
 	sender, to  *envelope.Pattern
 	text        []byte // lower case
+	at          bool   // there is an @ in text
 	from, until string // IDs; empty: no bound
 }
 
 func (f Filter) compile() (*matcher, error) {
 	m := &matcher{Filter: f, anyState: f.State == "", anyKind: f.Kind == "", text: []byte(strings.ToLower(f.Text)), client: []byte(f.Client)}
+	m.at = bytes.IndexByte(m.text, '@') >= 0
 	if !m.anyState {
 		if !slices.Contains(States, f.State) {
 			return nil, fmt.Errorf("state %q does not exist: use one of %v", f.State, States)
@@ -100,12 +102,14 @@ func pattern(field, s string) (*envelope.Pattern, error) {
 
 // matches looks at a record. What costs least comes first.
 func (m *matcher) matches(id, v []byte, h *head) bool {
-	if len(m.text) > 0 && !containsFold(v, m.text) && !containsFold(id, m.text) {
+	text := len(m.text) == 0 || containsFold(v, m.text) || containsFold(id, m.text)
+	if !text && !m.at {
 		return false
 	}
 	r := reader{b: v}
 	switch {
 	case !r.head(h),
+		!text && !h.names(m.text),
 		!m.anyState && h.state != m.state,
 		!m.anyKind && h.kind != m.kind,
 		m.null && (len(h.sender[1]) != 0 || name(kinds, h.kind) == Refusal),
@@ -118,6 +122,35 @@ func (m *matcher) matches(id, v []byte, h *head) bool {
 		return false
 	}
 	return true
+}
+
+// names tells whether an address holds lower, in which there is an @. A record has the
+// halves of an address apart.
+func (h *head) names(lower []byte) bool {
+	if across(h.sender, lower) {
+		return true
+	}
+	for i := range h.kept {
+		if x := &h.recipients[i]; across(x.address, lower) || across(x.original, lower) {
+			return true
+		}
+	}
+	return false
+}
+
+// across tells whether an address, as it is written, holds lower over its @.
+func across(a [2][]byte, lower []byte) bool {
+	if len(a[1]) == 0 {
+		return false
+	}
+	for i, c := range lower {
+		before, behind := lower[:i], lower[min(i+1, len(lower)):]
+		if c == '@' && len(before) <= len(a[0]) && len(behind) <= len(a[1]) &&
+			equalFold(a[0][len(a[0])-len(before):], before) && equalFold(a[1][:len(behind)], behind) {
+			return true
+		}
+	}
+	return false
 }
 
 func tried(h *head, upstream string) bool {

@@ -7,7 +7,8 @@
 // volume (file.go). What a device says is hostile text: it is bounded and printable
 // once it is in here, and never holds a password that the relay knows.
 //
-// It may import relay/envelope and atomicfile.
+// It may import relay/envelope, relay/atomicfile, and relay/transcript for what stands
+// in place of a password.
 package inventory
 
 import (

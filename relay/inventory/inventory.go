@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
 // Bounds of what is kept of a device.
@@ -268,7 +269,7 @@ func (d *device) scrub(v *Visit) {
 	hide := func(texts ...*string) {
 		for _, t := range texts {
 			if *t != "" && v.Guard.Hides(*t) {
-				*t = hiddenText
+				*t = transcript.NotShown
 			}
 		}
 	}
@@ -456,16 +457,13 @@ func (s *Store) word(w string) string {
 	return w
 }
 
-// hiddenText stands for a text with a password in it.
-const hiddenText = "[not shown: a password is in it]"
-
 // text is what is kept of a text that the device may have chosen.
 func (v *Visit) text(s string, n int) string {
 	if s == "" {
 		return ""
 	}
 	if v.Guard != nil && v.Guard.Hides(s) {
-		return hiddenText
+		return transcript.NotShown
 	}
 	return clean(s, n)
 }
@@ -473,11 +471,7 @@ func (v *Visit) text(s string, n int) string {
 // reply is what is kept of a reply: its codes are the relay's.
 func (v *Visit) reply(s string) string {
 	if v.Guard != nil && s != "" && v.Guard.Hides(s) {
-		codes := s[:min(len(s), 3)]
-		if i := strings.Index(s, " PR-"); i >= 0 && len(s) >= i+7 {
-			codes = s[:i+7]
-		}
-		return clean(codes+" "+hiddenText, maxText)
+		return clean(transcript.CodesOnly(s), maxText)
 	}
 	return clean(s, maxText)
 }

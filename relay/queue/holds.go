@@ -46,7 +46,10 @@ func (r *routing) holdOf(m *Message, past string) *plan.Hold {
 	if len(r.Holds) == 0 || m.DSNOf != "" {
 		return nil
 	}
-	c := policy.Client{Addr: m.Client.Addr, Hidden: m.Client.Hidden, User: m.Client.User}
+	// Whoever's address hides others by now may have been any of them then: what is held
+	// is not lost. One that was hidden then stays unknown.
+	hidden := m.Client.Hidden || r.HiddenClients.Hides(m.Client.Addr)
+	c := policy.Client{Addr: m.Client.Addr, Hidden: hidden, User: m.Client.User}
 	for i := range r.Holds {
 		if h := &r.Holds[i]; h.Matches(c, m.Sender) && !isPast(past, h.Name) {
 			return h
@@ -77,7 +80,7 @@ func (q *Queue) keepBack(it *item) {
 	it.hold(q.strs.get(holdText(h)), time.Now())
 	it.unkept = true
 	q.withdraw(it)
-	q.log.Warn("held", "id", it.msg.ID, "hold", h.Name, "client", it.msg.Client.text(), "user", it.msg.Client.User, "sender", it.msg.Sender.String())
+	q.log.Warn("held", "id", it.msg.ID, "hold", h.Name, "client", it.msg.Client.text(), "user", it.msg.Client.User, "sender", it.msg.shownSender())
 }
 
 // isPast tells whether past, as item has it, names a hold.

@@ -106,6 +106,30 @@ func TestWhomAHoldKeeps(t *testing.T) {
 	}
 }
 
+// Whose address is known by now to hide others may have been the device that is meant,
+// whatever was known when the mail came.
+func TestAHoldGoesByWhoIsHiddenNow(t *testing.T) {
+	inBubble(t, settings(), func(r *rig) {
+		r.up.say(always(greylisted))
+		node, other := message("node@corp.example"), message("other@corp.example")
+		node.Client.Addr, other.Client.Addr = netip.MustParseAddr("10.0.0.5"), netip.MustParseAddr("10.20.3.8")
+		r.send(node)
+		r.send(other)
+		s := holding()
+		r.update(s)
+		r.wantState(node.ID, Deferred)
+		s.HiddenClients.Networks = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}
+		r.update(s)
+		r.wantReason(node.ID, stolen)
+		r.wantState(other.ID, Deferred)
+		r.wantKept(node.ID, "hold stolen still keeps it")(r.q.Release(r.Context(), Filter{IDs: []string{node.ID}}))
+		comes := message("comes@corp.example")
+		comes.Client.Addr = node.Client.Addr
+		r.send(comes)
+		r.wantState(comes.ID, Held)
+	})
+}
+
 func TestAHoldKeepsWhatComesAndWhatWaits(t *testing.T) {
 	inBubble(t, settings(), func(r *rig) {
 		r.up.say(always(greylisted))

@@ -45,6 +45,7 @@ type Origin struct {
 	Rule           string           `json:"rule,omitempty"`
 	Sender         envelope.Address `json:"sender"`                   // after address completion; null: a bounce
 	SenderCovered  bool             `json:"senderCovered,omitempty"`  // the rule's allowed senders name it: it may hear of a failure
+	SenderSecret   bool             `json:"senderSecret,omitempty"`   // a password is in it: logs and the history do not show it
 	ForceIdentity  bool             `json:"forceIdentity,omitempty"`  // the rule wants the upstream's identity in place of the sender
 	Identity       policy.Identity  `json:"identity,omitzero"`        // the rule's, under the upstream's domain
 	ReplyToAllowed bool             `json:"replyToAllowed,omitempty"` // the original From may become Reply-To

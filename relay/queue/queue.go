@@ -4,8 +4,8 @@
 // the spool before it counts, and tries again, falls back, gives up or notifies.
 // It knows no SMTP and no headers.
 //
-// It may import relay/spool, share, envelope, upstream, plan, policy (its names), dsn
-// and metrics.
+// It may import relay/spool, share, envelope, upstream, plan, policy (its names), dsn,
+// transcript (what stands in place of a password) and metrics.
 package queue
 
 import (
@@ -103,6 +103,7 @@ type Queue struct {
 	era       uint32                // grows with each Update: jobs that were made before are in no lane
 	snap      Snapshot              // the last one, for a second
 	followed  map[string]*following // by Message-ID
+	recent    recent                // between Load and Recall
 }
 
 // New makes a queue over s. Load fills it and Run runs it.

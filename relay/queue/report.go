@@ -7,6 +7,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/dsn"
 	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
 // maxHeaderBack bounds what of a message's header its notification gives back.
@@ -71,6 +72,14 @@ func (c *Client) name() string {
 		s += " [" + a + "]"
 	}
 	return s
+}
+
+// shownSender is the sender as the log may have it.
+func (m *Message) shownSender() string {
+	if m.SenderSecret {
+		return transcript.NotShown
+	}
+	return m.Sender.String()
 }
 
 // text is the address; empty for what the relay wrote itself.

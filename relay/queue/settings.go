@@ -16,6 +16,8 @@ type Settings struct {
 	Upstreams map[string]*plan.Upstream
 	Delivery  plan.Delivery
 	Holds     []plan.Hold
+	// HiddenClients are those whose address is known by now not to be their own.
+	HiddenClients plan.HiddenClients
 }
 
 // setDefaults fills in what must not be zero: mail would expire at once.
@@ -42,5 +44,7 @@ func SettingsOf(p *plan.Plan) Settings {
 		Upstreams: p.Upstreams,
 		Delivery:  p.Delivery,
 		Holds:     p.Holds,
+
+		HiddenClients: p.HiddenClients,
 	}
 }

@@ -103,7 +103,7 @@ func (s *session) noteRefusal(step string, r *reply.Reply, cause string) {
 	s.srv.Copiers.Refused(&v, &inventory.Attempt{
 		Kind: inventory.Refused, Reply: r.String(), Code: code(r), Step: step, Why: cause, Sender: s.tried.from(), Domain: s.tried.domain,
 		Follows: step == "DATA" && *r == *reply.NoRecipients(),
-		Ours:    *r == *reply.AuthFailed() || *r == *reply.AuthTooMany(),
+		Ours:    ours(r),
 	})
 	s.conn.Record((*transcript.Recorder).Noted)
 	if step == "MAIL" {
@@ -112,6 +112,9 @@ func (s *session) noteRefusal(step string, r *reply.Reply, cause string) {
 		s.mu.Unlock()
 	}
 }
+
+// ours tells a reply in which, and in whose cause, no word is the device's.
+func ours(r *reply.Reply) bool { return *r == *reply.AuthFailed() || *r == *reply.AuthTooMany() }
 
 // trying notes what the client tries.
 func (s *session) trying(t tried) {

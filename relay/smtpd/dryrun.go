@@ -17,17 +17,21 @@ import (
 // force, but for what the message holds (content.attachmentTypes).
 type rehearsal struct {
 	rule    *policy.Rule
-	hold    bool         // by its action, or by the relay's intake, which no policy changes
+	hold    bool         // by its action, or by the relay's intake or holds, which no policy changes
 	refusal *reply.Reply // nil: none so far
 	told    bool         // that it would have let something pass that was refused
 }
 
 // rehearse begins with what the policies in DryRun say at MAIL.
 func (s *session) rehearse(p *plan.Plan, d *policy.Decision, sender envelope.Address, size int64) (all []rehearsal) {
+	if len(d.DryRun) == 0 {
+		return nil
+	}
+	kept := p.Intake == plan.IntakeHold || plan.FirstHold(p.Holds, s.client(), sender) != nil
 	for i := range d.DryRun {
 		dry := &d.DryRun[i]
 		s.srv.Metrics.PolicyDecisions.WithLabelValues(dry.Rule.Policy, dry.Rule.Name, string(dry.Action), "dryrun").Inc()
-		r := rehearsal{rule: dry.Rule, hold: dry.Action == policy.Hold || p.Intake == plan.IntakeHold, refusal: dry.Reply}
+		r := rehearsal{rule: dry.Rule, hold: dry.Action == policy.Hold || kept, refusal: dry.Reply}
 		if domain, ok := p.SendsAs(sender); r.refusal == nil && !ok && !dry.Force {
 			r.refusal = reply.SenderDomain(domain)
 		}

@@ -50,6 +50,8 @@ func TestWhatAPolicyInDryRunWouldChange(t *testing.T) {
 		"a sender in From more":   {func(r *policy.Rule) { r.Senders.EnvelopeOnly = true }, header, "Refuse > Accept 1 PR-034"},
 		"a recipient, held":       {func(r *policy.Rule) { r.Recipients.Allowed, r.Action = nil, policy.Hold }, stranger, "Refuse > Hold 1 PR-032"},
 		"the intake holds all":    {func(*policy.Rule) {}, scan, ""},
+		"a hold keeps it":         {func(*policy.Rule) {}, scan, ""},
+		"a hold would keep it":    {func(r *policy.Rule) { r.Recipients.Allowed = nil }, stranger, "Refuse > Hold 1 PR-032"},
 		"it holds":                {func(r *policy.Rule) { r.Action = policy.Hold }, scan, "Accept > Hold 1 PR-"},
 		"the second of a rate of one": {func(r *policy.Rule) {
 			r.Rate = &policy.Rate{RecipientsPerDay: 1, Per: policy.PerClient, Exceeded: policy.Refuse}
@@ -61,7 +63,10 @@ func TestWhatAPolicyInDryRunWouldChange(t *testing.T) {
 			dry.Rules[0].Policy = "trial"
 			tc.rule(&dry.Rules[0])
 			st.plan.Policies = policy.Set{dry, inForce}
-			st.plan.Intake = plan.IntakeAccept
+			st.plan.Intake, st.plan.Holds = plan.IntakeAccept, nil
+			if strings.HasPrefix(name, "a hold ") {
+				st.plan.Holds = []plan.Hold{{Name: "stolen", Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32")}}}
+			}
 			if name == "the intake holds all" {
 				st.plan.Intake = plan.IntakeHold
 			}

@@ -113,6 +113,7 @@ type loginCache struct {
 	mu        sync.Mutex
 	read      map[string]*logins // nil values: not to be had
 	passwords map[string]*transcript.Secrets
+	harmless  map[string]bool // texts in which no password is that is known
 }
 
 func (c *loginCache) get(secret string) *logins {

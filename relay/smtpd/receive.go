@@ -135,8 +135,8 @@ func (s *session) message(tx *transaction, id string, f message.Facts, force boo
 		ID: id, Arrived: time.Now(),
 		Origin: &queue.Origin{
 			Relay: tx.plan.Namespace + "/" + tx.plan.Name, Listener: s.listener.Name,
-			Client: queue.Client{Addr: c.Addr, Hidden: c.Hidden, HELO: reply.Line(s.gs.Hostname(), 128), User: c.User, TLS: c.TLSVersion, Redacted: s.listener.RedactReceived},
-			Policy: rule.Policy, Rule: rule.Name, Sender: tx.sender,
+			Client: queue.Client{Addr: c.Addr, Hidden: c.Hidden, HELO: s.name(), User: c.User, TLS: c.TLSVersion, Redacted: s.listener.RedactReceived},
+			Policy: rule.Policy, Rule: rule.Name, Sender: tx.sender, SenderSecret: s.hides(s.tried.sender),
 			SenderCovered: tx.decision.Covered, ForceIdentity: force, Identity: rule.Identity, ReplyToAllowed: !force,
 		},
 		Recipients: tx.recipients, Size: f.Size, HeaderSize: f.HeaderSize, EightBit: f.EightBit, UTF8: f.UTF8 || tx.needsUTF8(),
@@ -190,7 +190,9 @@ func (s *session) submit(tx *transaction, w *spool.Writer, m *queue.Message) err
 	if err != nil {
 		return s.notStored(err)
 	}
-	s.srv.senders.saw(m.Arrived, m.Client.Addr)
+	if !s.conn.Placed() {
+		s.srv.senders.saw(m.Arrived, m.Client.Addr)
+	}
 	s.srv.Metrics.MessagesReceived.WithLabelValues(s.listener.Name).Inc()
 	s.srv.Metrics.BytesReceived.WithLabelValues(s.listener.Name).Add(float64(m.Size))
 	s.srv.Metrics.MessageSize.Observe(float64(m.Size))
@@ -198,7 +200,7 @@ func (s *session) submit(tx *transaction, w *spool.Writer, m *queue.Message) err
 	sender := s.tried.sender
 	s.noteAccepted(tx, m)
 	s.acceptedAll(tx, m)
-	s.log.Info("received", "id", m.ID, "session", s.conn.ID, "listener", m.Listener, "client", m.Client.Addr, "user", m.Client.User, "sender", sender,
+	s.log.Info("received", "id", m.ID, "session", s.conn.ID, "listener", m.Listener, "client", m.Client.Addr, "user", m.Client.User, "sender", s.shown(sender),
 		"recipients", len(m.Recipients), "size", m.Size, "policy", m.Policy, "rule", m.Rule, "held", m.Held)
 	if !m.Relayed || m.Held != "" || !m.NotBefore.IsZero() {
 		return s.queued(tx, m)
@@ -275,7 +277,7 @@ func (s *session) received(tx *transaction, id string) string {
 	if s.listener.RedactReceived {
 		b.WriteString("Received: from copier")
 	} else {
-		fmt.Fprintf(&b, "Received: from %s (%s)", heloAtom(s.gs.Hostname()), literal(s.conn.Addr.Addr()))
+		fmt.Fprintf(&b, "Received: from %s (%s)", heloAtom(s.name()), literal(s.conn.Addr.Addr()))
 	}
 	fmt.Fprintf(&b, "%s\r\n\tby %s (Printer Relay) with %s id %s;\r\n\t%s\r\n", cipher, tx.plan.Hostname, with, id, time.Now().Format(time.RFC1123Z))
 	return b.String()

@@ -19,6 +19,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/policy"
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/reply"
+	"github.com/printerrelay/printer-relay/relay/selfprobe"
 	"github.com/printerrelay/printer-relay/relay/smtpd/wire"
 	"github.com/printerrelay/printer-relay/relay/transcript"
 )
@@ -89,25 +90,32 @@ func (s *session) refuse(step string, r *reply.Reply, cause string) error {
 	s.conn.Because(cause)
 	s.conn.Answer(r)
 	s.srv.Metrics.Refusals.WithLabelValues(s.listener.Name, code(r)).Inc()
-	s.log.Warn("refused", "session", s.conn.ID, "listener", s.listener.Name, "client", s.conn.Addr.Addr(), "helo", reply.Line(s.gs.Hostname(), 128),
-		"user", s.user, "step", step, "reply", r.String(), "cause", cause)
-	s.tell(step, r, cause)
+	x := s.refusal(step, r, cause)
+	s.log.Warn("refused", "session", s.conn.ID, "listener", s.listener.Name, "client", s.conn.Addr.Addr(), "helo", x.Client.HELO,
+		"user", s.user, "step", step, "reply", x.Reply, "cause", x.Cause)
+	if s.srv.Refused != nil && s.gs.Hostname() != selfprobe.Name { // the relay's own question is nobody's mail
+		s.srv.Refused(x)
+	}
 	s.noteRefusal(step, r, cause)
 	return &gosmtp.SMTPError{Code: r.Code, EnhancedCode: gosmtp.EnhancedCode(r.Enhanced), Message: r.Text}
 }
 
-// tell hands a refusal to who keeps them.
-func (s *session) tell(step string, r *reply.Reply, cause string) {
-	if s.srv.Refused == nil {
-		return
-	}
+// refusal is what is told of a refusal, in the log and to who keeps them: without
+// passwords. A reply to AUTH is the relay's own words.
+func (s *session) refusal(step string, r *reply.Reply, cause string) history.RefusedCommand {
 	c := s.client()
 	x := history.RefusedCommand{
 		At: time.Now(), Listener: s.listener.Name, Step: step, Reply: r.String(), Cause: cause,
-		Client: queue.Client{Addr: c.Addr, Hidden: c.Hidden, HELO: reply.Line(s.gs.Hostname(), 128), User: c.User, TLS: c.TLSVersion},
+		Client: queue.Client{Addr: c.Addr, Hidden: c.Hidden, HELO: s.name(), User: c.User, TLS: c.TLSVersion},
 	}
 	if step != "AUTH" {
-		x.Sender, x.Recipient = s.from, s.to
+		x.Sender, x.Recipient = s.shownAddress(s.from), s.shownAddress(s.to)
+	}
+	if !ours(r) {
+		if s.hides(x.Reply) {
+			x.Reply = transcript.CodesOnly(x.Reply)
+		}
+		x.Cause = s.shown(x.Cause)
 	}
 	if tx := s.current(); tx != nil {
 		x.Size = tx.declared
@@ -115,7 +123,7 @@ func (s *session) tell(step string, r *reply.Reply, cause string) {
 			x.Rule = rule.Policy + "/" + rule.Name
 		}
 	}
-	s.srv.Refused(x)
+	return x
 }
 
 // client is who sends, as policies see it. A transaction has one view of it: what

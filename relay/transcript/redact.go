@@ -210,23 +210,31 @@ func (n *needles) entry(k kind, text string) string {
 		return text
 	case k == command:
 		verb, _, _ := strings.Cut(text, " ")
-		return verb + " [not shown: a password is in it]"
+		return verb + " " + NotShown
 	case k == echo:
 		return n.reply(text)
 	}
-	return "[not shown: a password is in it]"
+	return NotShown
 }
 
-// reply gives a refusal as it may be shown: its codes are ours.
+// NotShown stands for a text with a password in it, wherever one is kept or logged.
+const NotShown = "[not shown: a password is in it]"
+
+// CodesOnly is a refusal with a password in it as it may be shown: its codes are ours.
+func CodesOnly(refusal string) string {
+	codes := refusal[:min(len(refusal), 3)]
+	if i := strings.Index(refusal, " PR-"); i >= 0 && len(refusal) >= i+7 {
+		codes = refusal[:i+7]
+	}
+	return codes + " " + NotShown
+}
+
+// reply gives a refusal as it may be shown.
 func (n *needles) reply(text string) string {
 	if text == "" || !n.hides(text) {
 		return text
 	}
-	codes := text[:min(len(text), 3)]
-	if i := strings.Index(text, " PR-"); i >= 0 && len(text) >= i+7 {
-		codes = text[:i+7]
-	}
-	return codes + " [not shown: a password is in it]"
+	return CodesOnly(text)
 }
 
 // name gives a name for a field of a Session.
@@ -248,6 +256,12 @@ func (r *Recorder) Hides(a *About, text string) bool {
 	}
 	return r.needles(a).hides(text)
 }
+
+// Heard tells whether something was sent in the session that Hides takes for a password.
+func (r *Recorder) Heard() bool { return r != nil && (r.blind || len(r.secrets) > 0) }
+
+// Holds tells whether a text holds one of them.
+func (s *Secrets) Holds(text string) bool { return s.in(text, fold(text)) }
 
 // Finish gives the transcript of a session that failed. r takes no more.
 func (r *Recorder) Finish(a About) Session {

@@ -19,10 +19,11 @@ func text(t *testing.T, name ...string) string {
 	return string(b)
 }
 
-// TestPagesAreFound: each page is in the site's navigation, or in a page that is.
+// TestPagesAreFound: each page is in the site's navigation and in docs/README.md, which
+// is that of a reader on GitHub, or in a page that is.
 func TestPagesAreFound(t *testing.T) {
 	t.Parallel()
-	config := text(t, "hack", "site", ".vitepress", "config.mjs")
+	config, list := text(t, "hack", "site", ".vitepress", "config.mjs"), text(t, "docs", "README.md")
 	docs := filepath.Join(env.Root(t), "docs")
 	for _, file := range markdown(t) {
 		name, err := filepath.Rel(docs, file)
@@ -37,6 +38,9 @@ func TestPagesAreFound(t *testing.T) {
 		listed := strings.Contains(config, "'"+short+"'") || strings.Contains(config, "'"+strings.TrimSuffix(name, ".md")+"'") || strings.Contains(index, "("+filepath.Base(name)+")")
 		if !listed && name != "README.md" && name != "TODO.md" && short != "README" {
 			t.Errorf("docs/%s is neither in hack/site/.vitepress/config.mjs nor in the index of its folder", name)
+		}
+		if index == "" && name != "README.md" && !strings.Contains(list, "]("+filepath.ToSlash(name)+")") {
+			t.Errorf("docs/README.md does not lead to docs/%s", name)
 		}
 	}
 }
@@ -105,5 +109,47 @@ func TestCopierPages(t *testing.T) {
 		if !on[dialogue] && !anyOf {
 			t.Errorf("docs/copiers has no page with %s (%s)", dialogue, cells[2])
 		}
+	}
+}
+
+// TestOperatorsFaultsHaveTests: each row of what the operator does when names a test, and
+// the tests are there.
+func TestOperatorsFaultsHaveTests(t *testing.T) {
+	t.Parallel()
+	var code strings.Builder
+	for _, dir := range []string{"controllers", "controllers/instances", "test/operator"} {
+		files, err := filepath.Glob(filepath.Join(env.Root(t), dir, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			code.Write(b)
+		}
+	}
+	_, section, _ := strings.Cut(text(t, "docs", "operator.md"), "\n## What it does when\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	rows := 0
+	for line := range strings.Lines(section) {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| what happens") {
+			continue
+		}
+		rows++
+		cells := strings.Split(line, " | ")
+		named := regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(cells[len(cells)-1], -1)
+		if len(named) == 0 {
+			t.Errorf("no test: %s", line)
+		}
+		for _, m := range named {
+			if !strings.Contains(code.String(), "\nfunc "+m[1]+"(") {
+				t.Errorf("%s is not there: %s", m[1], line)
+			}
+		}
+	}
+	if rows < 15 {
+		t.Errorf("%d rows", rows)
 	}
 }

@@ -14,74 +14,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 )
-
-// TestFairness: API priority and fairness leaves the operator no seat. It goes on
-// when it has some.
-func TestFairness(t *testing.T) {
-	r := newRig(t)
-	op, f := r.runFaulty()
-	r.copiersReady("replicas: 2")
-	heal := []func(){r.make(fmt.Sprintf(`
-apiVersion: flowcontrol.apiserver.k8s.io/v1
-kind: PriorityLevelConfiguration
-metadata: {name: %s}
-spec: {type: Limited, limited: {nominalConcurrencyShares: 0, lendablePercent: 0, borrowingLimitPercent: 0, limitResponse: {type: Reject}}}
-`, r.ns)), r.make(fmt.Sprintf(`
-apiVersion: flowcontrol.apiserver.k8s.io/v1
-kind: FlowSchema
-metadata: {name: %[1]s}
-spec:
-  priorityLevelConfiguration: {name: %[1]s}
-  matchingPrecedence: 2
-  rules:
-  - subjects: [{kind: ServiceAccount, serviceAccount: {name: %[2]s, namespace: %[1]s}}]
-    resourceRules: [{verbs: ["*"], apiGroups: ["*"], resources: ["*"], namespaces: ["*"], clusterScope: true}]
-`, r.ns, account))}
-	// It takes both up in its own time: what the operator does before is not refused.
-	r.eventually("the API server has no seat for the operator", func() string { return r.hasSeat(account) })
-	f.cut()
-	before := r.meanwhile()
-	r.eventually("the API server has refused for too many requests", func() string {
-		if n := f.answered(http.StatusTooManyRequests); n < 10 {
-			return fmt.Sprint(n)
-		}
-		return ""
-	})
-	for _, do := range slices.Backward(heal) {
-		do()
-	}
-	r.caughtUp(before)
-	r.rests(op, func() { r.nudge("copiers") })
-}
-
-// hasSeat says what the API server answers to a service account, or nothing if it has
-// no seat for it.
-func (r *rig) hasSeat(account string) string {
-	r.Helper()
-	cfg := rest.CopyConfig(r.server.Config)
-	cfg.Impersonate.UserName = "system:serviceaccount:" + r.ns + ":" + account
-	c, err := rest.HTTPClientFor(cfg)
-	if err != nil {
-		r.Fatal(err)
-	}
-	ask, err := http.NewRequestWithContext(r.ctx(), http.MethodGet, cfg.Host+"/api/v1/namespaces/"+r.ns+"/configmaps?limit=1", nil)
-	if err != nil {
-		r.Fatal(err)
-	}
-	resp, err := c.Do(ask)
-	if err != nil {
-		r.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusTooManyRequests {
-		return resp.Status
-	}
-	return ""
-}
 
 // TestRightsGone: all rights are taken away and given back.
 func TestRightsGone(t *testing.T) {

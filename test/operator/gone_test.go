@@ -9,17 +9,14 @@ import (
 	"strings"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
-
-	"github.com/printerrelay/printer-relay/controllers/render"
 	"github.com/printerrelay/printer-relay/relay"
 	relayrig "github.com/printerrelay/printer-relay/test/rig"
 )
 
 // TestOperatorGoneForGood: a relay runs on what the operator left, its ConfigMap,
 // and with Secrets and a volume that nobody but the kubelet sees to: mail goes
-// through when its Pod is made anew, when a password changes, and what was queued
-// before is delivered.
+// through while the operator ends, when its Pod is made anew, when a password changes, and
+// what was queued before is delivered.
 func TestOperatorGoneForGood(t *testing.T) {
 	r := newRig(t)
 	op := r.run()
@@ -30,9 +27,7 @@ func TestOperatorGoneForGood(t *testing.T) {
 	r.kubectl(strings.Replace(copiers(), "port: 25, tls: {mode: None}",
 		"port: 2525, tls: {mode: None}, authentication: {mode: Required, mechanisms: [Plain], plaintext: Allow, secretRef: {name: copier-logins}}", 1))
 	r.ready("copiers")
-	manifests := must[corev1.ConfigMap](r, "copiers-relay").Data[render.ManifestsKey]
-	op.stop()
-
+	manifests := r.manifests("copiers")
 	text := strings.Replace(manifests, "port: 2525", "port: {{PORT}}", 1)
 	if text == manifests {
 		t.Fatalf("no listener in\n%s", manifests)
@@ -81,6 +76,19 @@ func TestOperatorGoneForGood(t *testing.T) {
 			}
 			return ""
 		})
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		op.stop()
+	}()
+	for here := true; here; {
+		send("first")
+		select {
+		case <-ended:
+			here = false
+		default:
+		}
 	}
 	send("first")
 	arrive()

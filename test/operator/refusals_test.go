@@ -235,25 +235,11 @@ spec: {policyName: %[1]s, validationActions: [Deny]}
 // webhook denies Deployments in the rig's namespace, or is not there.
 func webhook(answers bool) func(*rig) func() {
 	return func(r *rig) func() {
-		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-			var review admissionv1.AdmissionReview
-			if err := json.NewDecoder(req.Body).Decode(&review); err != nil {
-				http.Error(w, err.Error(), http.StatusBadRequest)
-				return
-			}
-			review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Result: &metav1.Status{Code: http.StatusForbidden, Message: "no tag, no image"}}
-			w.Header().Set("Content-Type", "application/json")
-			_ = json.NewEncoder(w).Encode(review) //nolint:errcheck // the API server says so
-		}))
-		s.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-		s.StartTLS()
-		r.Cleanup(s.Close)
-		bundle, err := json.Marshal(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
-		if err != nil {
-			r.Fatal(err)
-		}
+		url, bundle, end := r.reviews(func(context.Context) *admissionv1.AdmissionResponse {
+			return &admissionv1.AdmissionResponse{Result: &metav1.Status{Code: http.StatusForbidden, Message: "no tag, no image"}}
+		})
 		if !answers {
-			s.Close()
+			end()
 		}
 		return r.make(fmt.Sprintf(`
 apiVersion: admissionregistration.k8s.io/v1
@@ -268,8 +254,33 @@ webhooks:
   namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %[1]s}}
   rules: [{apiGroups: [apps], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [deployments]}]
   clientConfig: {url: "%[2]s/deny", caBundle: %[3]s}
-`, r.ns, s.URL, bundle))
+`, r.ns, url, bundle))
 	}
+}
+
+// reviews serves a webhook: where, and with which authority as a webhook's configuration
+// has it.
+func (r *rig) reviews(judge func(context.Context) *admissionv1.AdmissionResponse) (url, bundle string, end func()) {
+	r.Helper()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		var review admissionv1.AdmissionReview
+		if err := json.NewDecoder(req.Body).Decode(&review); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		review.Response = judge(req.Context())
+		review.Response.UID = review.Request.UID
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(review) //nolint:errcheck // the API server says so
+	}))
+	s.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	s.StartTLS()
+	r.Cleanup(s.Close)
+	b, err := json.Marshal(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
+	if err != nil {
+		r.Fatal(err)
+	}
+	return s.URL, string(b), s.Close
 }
 
 // quota lets nothing of a resource be made. The controller that counts is played.

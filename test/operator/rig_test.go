@@ -406,21 +406,16 @@ func containsAll(s string, words []string) bool {
 	return true
 }
 
-// rests waits until a look of the operator writes nothing, and fails the test if
-// the next then does.
+// rests waits until the operator writes nothing, and fails the test if it then does.
 func (r *rig) rests(op *operator, look func()) {
 	r.Helper()
-	r.eventually("the operator comes to rest", func() string {
-		op.writes.Reset()
-		look()
-		return op.writes.String()
-	})
-	r.quiet(op, look)
+	r.settles(op, look)
+	r.quiet(op, func() { look(); look() })
 }
 
-// settles waits until two looks, one after the other, write nothing. After a fault that is
-// all that can be asked for: an event that could not be sent is tried again ten seconds
-// later.
+// settles waits until a look writes nothing. What a look writes comes after it has asked
+// the instances: it is over when the next one asks. After a crash this is all that can be
+// wanted: an event that could not be sent is tried again ten seconds later.
 func (r *rig) settles(op *operator, look func()) {
 	r.Helper()
 	r.eventually("the operator comes to rest", func() string {

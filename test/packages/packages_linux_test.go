@@ -42,6 +42,7 @@ func TestLifeOfThePackages(t *testing.T) {
 		filepath.Join(life, "new", file+".deb"):                 "new.deb",
 		filepath.Join(life, "new", file+".rpm"):                 "new.rpm",
 		filepath.Join(root, "test/packages/testdata/inside.sh"): "inside.sh",
+		filepath.Join(root, "docs/standalone.md"):               "standalone.md",
 	} {
 		if err := os.Link(from, filepath.Join(life, to)); err != nil {
 			octets, err := os.ReadFile(from)

@@ -22,6 +22,11 @@ func TestSelfProbe(t *testing.T) {
 	if _, body := r.Get("/metrics"); !strings.Contains(body, `printer_relay_open_relay_listeners{relay="default/office"} 0`) {
 		t.Error("no metric")
 	}
+	for path, nothing := range map[string]string{"/messages": `"entries": []`, "/copiers": `"copiers": []`} {
+		if code, body := r.Get(path); code != 200 || !strings.Contains(body, nothing) {
+			t.Errorf("%s has its own questions: %d %s", path, code, body)
+		}
+	}
 	if code, body := r.Get("/readyz"); code != 200 {
 		t.Errorf("%d %s", code, body)
 	}

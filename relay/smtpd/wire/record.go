@@ -41,6 +41,13 @@ func (c *Conn) Record(f func(*transcript.Recorder)) {
 	f(c.recorder())
 }
 
+// Heard tells whether the client sent something to log in.
+func (c *Conn) Heard() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rec.Heard()
+}
+
 // Because says why the refusal that comes next is given; what is said first
 // counts.
 func (c *Conn) Because(cause string) {

@@ -10,7 +10,7 @@ mkdir "$folder/boot/upper" "$folder/boot/work" "$folder/boot/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$folder/boot/upper,workdir=$folder/boot/work" "$folder/boot/root"
 root=$folder/boot/root
 mkdir -p "$root"/{proc,sys,dev,run,tmp} "$root/packages"
-cp "$folder"/*.deb "$folder"/*.rpm "$folder/inside.sh" "$root/packages"
+cp "$folder"/*.deb "$folder"/*.rpm "$folder/inside.sh" "$folder/standalone.md" "$root/packages"
 cat >"$root/etc/systemd/system/packages-test.service" <<'UNIT'
 [Unit]
 SuccessAction=exit-force

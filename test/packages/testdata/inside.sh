@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The life of the packages on a machine that systemd runs: installed, configured,
-# upgraded, hardened, removed. /packages holds old.deb, new.deb and new.rpm.
+# upgraded, hardened, removed. /packages holds old.deb, new.deb, new.rpm and the page
+# docs/standalone.md, whose commands an administrator types.
 set -euo pipefail
 cd /packages
 export HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
@@ -34,12 +35,15 @@ dpkg --install old.deb
 [[ $(state ActiveState) == inactive ]]
 [[ $(stat -c '%U:%G %a' /etc/printer-relay) == "root:printer-relay 750" ]]
 
-echo "deb: manifests, port 25, a scan"
-sed -e 's/port: 2525/port: 25/' /usr/share/doc/printer-relay/examples/relay.yaml >/etc/printer-relay/relay.yaml
-chown root:printer-relay /etc/printer-relay/relay.yaml
-chmod 640 /etc/printer-relay/relay.yaml
-systemctl start printer-relay.service
-within 30 ready
+echo "deb: the commands of docs/standalone.md, and a test scan"
+page=$(awk '/^```/ {inside = !inside; blocks += inside; next} inside && blocks == 2' standalone.md)
+grep -q '^printer-relay send ' <<<"$page"
+timeout 120 bash -euo pipefail -c "$page"
+[[ $(stat -c '%U:%G %a' /etc/printer-relay/relay.yaml) == "root:printer-relay 640" ]]
+
+echo "deb: port 25, a scan"
+sed -i 's/port: 2525/port: 25/' /etc/printer-relay/relay.yaml
+within 30 scan zeroth
 [[ $(stat -c '%U %a' /var/lib/printer-relay) == "printer-relay 700" ]]
 [[ $(ps -o user= -p "$(state MainPID)") == printer* ]]
 scan first
