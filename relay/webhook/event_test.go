@@ -246,8 +246,9 @@ func TestEventID(t *testing.T) {
 	for _, e := range types {
 		for _, n := range []int{1, 2} {
 			p.Number = n
-			if eventID(&p, e.name) != eventID(&p, e.name) {
-				t.Error("it differs")
+			again := p
+			if one, other := eventID(&p, e.name), eventID(&again, e.name); one != other {
+				t.Errorf("%s, and then %s", one, other)
 			}
 			seen[eventID(&p, e.name)] = true
 		}
