@@ -24,12 +24,12 @@ type Progress struct {
 	Gone             Gone
 	Accepted, Failed int // recipients
 
+	// Recalled: it happened before the start, and may have been told then (Recall).
+	Recalled bool
+
 	// Standing is of the delay warning, and of what is given up without an attempt:
 	// the last answer to the recipients concerned, those with one answer at a time.
 	Standing []Standing
-
-	// Recalled: it happened before the start, and may have been told then (Recall).
-	Recalled bool
 
 	rec *record
 }
@@ -97,14 +97,6 @@ func (q *Queue) progress(it *item, r *record) Progress {
 		case waiting:
 		}
 	}
-	switch r.Event {
-	case evWarn:
-		p.Standing = it.standing(func(i int) bool { return it.rcpts[i].status == waiting })
-	case evExpire:
-		p.Standing = it.standing(func(i int) bool {
-			return slices.ContainsFunc(r.Results, func(x result) bool { return slices.Contains(x.Rcpts, i) })
-		})
-	}
 	return p
 }
 
@@ -113,9 +105,18 @@ func (q *Queue) witness(it *item, st *step, took time.Duration) {
 	if q.o.Witness == nil {
 		return
 	}
-	p := q.progress(it, st.rec)
+	r := st.rec
+	p := q.progress(it, r)
 	if p.Took = took; p.At.IsZero() {
 		p.At = time.Now()
+	}
+	switch r.Event {
+	case evWarn:
+		p.Standing = it.standing(func(i int) bool { return it.rcpts[i].status == waiting })
+	case evExpire:
+		p.Standing = it.standing(func(i int) bool {
+			return slices.ContainsFunc(r.Results, func(x result) bool { return slices.Contains(x.Rcpts, i) })
+		})
 	}
 	if st.remove {
 		p.Gone = gone(it, st, p.Failed)

@@ -238,6 +238,16 @@ func TestHostileEvent(t *testing.T) {
 	}
 }
 
+// A password that was typed as the sender goes to nobody.
+func TestASenderWithAPassword(t *testing.T) {
+	s := newStage(t)
+	p := s.failure("m0")
+	p.Message.SenderSecret = true
+	if e, b := one(t, p, failed, true); strings.Contains(string(b), scans.String()) || e.Sender == "" {
+		t.Errorf("sender %q in %s", e.Sender, b)
+	}
+}
+
 // The ID of an event is its own, and the same each time.
 func TestEventID(t *testing.T) {
 	s := newStage(t)
