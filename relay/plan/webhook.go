@@ -96,11 +96,14 @@ func CheckWebhookURL(address string, private bool) error {
 	case u.Scheme != "https" && u.Scheme != "http":
 		return fmt.Errorf("%q is no way to post to: use https", u.Scheme)
 	}
-	a, err := netip.ParseAddr(u.Hostname())
-	if err != nil {
-		return nil // a name
+	if a, err := netip.ParseAddr(u.Hostname()); err == nil {
+		return checkWebhookAddress(a.Unmap().WithZone(""), private)
 	}
-	switch a = a.Unmap().WithZone(""); {
+	return nil // a name
+}
+
+func checkWebhookAddress(a netip.Addr, private bool) error {
+	switch {
 	case a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified():
 		return fmt.Errorf("%s is link-local or no address of a host, and no webhook is there: correct the host", a)
 	case (a.IsPrivate() || a.IsLoopback()) && !private:

@@ -172,21 +172,21 @@ func (h *hook) event(p *queue.Progress, t mask, name plan.WebhookEvent, subjects
 func (h *hook) recipients(e *Message, p *queue.Progress, t mask) {
 	e.Recipients = []Recipient{}
 	answered := map[int]Recipient{} // without the address
-	up := map[int]string{}
 	for i := range p.Standing {
-		for _, r := range p.Standing[i].Rcpts {
-			up[r] = p.Standing[i].Upstream
-			answered[r] = h.answer(p.Standing[i].Upstream, &p.Standing[i].Outcome, "pending", t)
+		s := &p.Standing[i]
+		r := h.answer(s.Upstream, &s.Outcome, "pending", t)
+		for _, i := range s.Rcpts {
+			answered[i] = r
 		}
 	}
 	p.Results(func(o *upstream.Outcome, rcpts []int, status string, next time.Time) {
+		by := p.Upstream
+		if by == "" && len(rcpts) > 0 {
+			by = answered[rcpts[0]].Upstream
+		}
+		r := h.answer(by, o, status, t)
+		r.Next = next
 		for _, i := range rcpts {
-			by := p.Upstream
-			if by == "" {
-				by = up[i]
-			}
-			r := h.answer(by, o, status, t)
-			r.Next = next
 			answered[i] = r
 		}
 	})

@@ -275,8 +275,8 @@ func (h *hook) took(r result, now time.Time) {
 		h.o.Metrics.WebhookRequests.WithLabelValues(h.name, r.outcome()).Inc()
 	}
 	b := &h.box
-	switch {
-	case r.kind == taken:
+	switch r.kind {
+	case taken:
 		if h.o.Metrics != nil {
 			h.o.Metrics.WebhookSent.WithLabelValues(h.name).Add(float64(b.Current.Events))
 		}
@@ -287,13 +287,13 @@ func (h *hook) took(r result, now time.Time) {
 		s.Last = now
 		h.state.Store(&s)
 		return
-	case r.kind == gone:
+	case gone:
 		b.Gone = r.address
 		n := b.abandon() + len(b.Waiting)
 		b.drop(len(b.Waiting))
 		b.Dropped = 0 // there is nobody to be told
 		h.lost("gone", n)
-	case r.kind == refused:
+	case refused:
 		if b.Current.Refusals++; b.Current.Refusals == maxRefusals {
 			h.lost("refused", b.abandon())
 		}

@@ -134,7 +134,7 @@ func (h *hook) post(ctx context.Context, c *config, d *delivery) result {
 		Body: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(d.Body)), nil },
 	})
 	if err != nil {
-		return lost(ctx, c, t, err)
+		return lost(ctx, t, err)
 	}
 	r := judge(resp, t.host(), c.Secret)
 	r.address = t.digestOfAddress()
@@ -196,7 +196,7 @@ func retryAfter(field string, now time.Time) time.Duration {
 }
 
 // lost is the result of a request without a reply.
-func lost(ctx context.Context, c *config, t *target, err error) result {
+func lost(ctx context.Context, t *target, err error) result {
 	r := result{problem: reply.Line(err.Error(), 300), remedy: "see that it runs, and that the relay may connect to it: firewalls, and NetworkPolicies for egress"}
 	var address *egress.AddressError
 	switch {

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -247,6 +248,7 @@ type world struct {
 	got    []told
 	at     []time.Time
 	answer func(t told, n int) result
+	hooks  atomic.Pointer[Hooks] // h, for the queue
 }
 
 var (
@@ -320,7 +322,7 @@ func inWorld(t *testing.T, w plan.Webhook, settings queue.Settings, f func(w *wo
 		if x.spool, err = spool.Open(dir, spool.Options{}); err != nil {
 			t.Fatal(err)
 		}
-		x.q = queue.New(x.spool, queue.Options{Deliver: x, Settings: settings, Witness: func(p queue.Progress) { x.h.Witness(p) }})
+		x.q = queue.New(x.spool, queue.Options{Deliver: x, Settings: settings, Witness: func(p queue.Progress) { x.hooks.Load().Witness(p) }})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); x.q.Run(ctx) }() //nolint:errcheck // always nil
@@ -339,6 +341,7 @@ func (w *world) begin(hook plan.Webhook) {
 	}
 	w.o.send = w.send
 	w.h = New(w.o)
+	w.hooks.Store(w.h)
 	w.h.Update(Settings{Webhooks: []plan.Webhook{hook}})
 }
 

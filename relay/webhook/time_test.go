@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -290,15 +291,15 @@ func TestWhatIsOnTheVolume(t *testing.T) {
 			t.Error(f)
 		}
 		w.happens(1)
-		free := int64(0)
-		w.o.Free, w.o.Reserve = func() int64 { return free }, 1<<20
+		var free atomic.Int64
+		w.o.Free, w.o.Reserve = free.Load, 1<<20
 		w.begin(tickets)
 		w.happens(1)
 		time.Sleep(time.Minute)
 		if f := files(); strings.Contains(f, "tickets") || w.state().Waiting != 1 {
 			t.Errorf("%s %+v", f, w.state())
 		}
-		free = 1 << 30
+		free.Store(1 << 30)
 		time.Sleep(time.Minute)
 		if f := files(); !strings.Contains(f, "tickets.json") {
 			t.Error(f)
