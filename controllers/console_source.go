@@ -56,7 +56,7 @@ func (s *consoleSource) Relays(ctx context.Context) ([]console.Relay, error) {
 	for i := range list.Items {
 		r := &list.Items[i]
 		k := client.ObjectKeyFromObject(r)
-		relay := console.Relay{Namespace: r.Namespace, Name: r.Name}
+		relay := console.Relay{Namespace: r.Namespace, Name: r.Name, Findings: findingsOf(r)}
 		for _, a := range r.Status.Addresses {
 			relay.Addresses = append(relay.Addresses, a.Value)
 		}
@@ -135,16 +135,29 @@ func (s *consoleSource) Fill(ctx context.Context, out *console.Relay) error {
 	if p, found := plan.Compile(in); !found.Failed() {
 		out.Plan = p
 	}
+	return nil
+}
+
+// findingsOf is what a relay's status says against it.
+func findingsOf(r *v1alpha1.PrinterRelay) (out []console.Finding) {
 	for _, c := range r.Status.Conditions {
-		// What the console asks itself, Ready says too; Reconciling passes.
-		if c.Status == metav1.ConditionFalse && c.Type != v1alpha1.ConditionReady || c.Status == metav1.ConditionTrue && c.Type == v1alpha1.ConditionStalled {
-			out.Findings = append(out.Findings, console.Finding{What: c.Type, Text: c.Message})
+		bad := metav1.ConditionFalse
+		switch c.Type {
+		case v1alpha1.ConditionReady, // says what the console asks itself
+			v1alpha1.ConditionHolding,     // is as somebody wants it
+			v1alpha1.ConditionReconciling: // passes
+			continue
+		case v1alpha1.ConditionStalled:
+			bad = metav1.ConditionTrue
+		}
+		if c.Status == bad {
+			out = append(out, console.Finding{What: c.Type, Text: c.Message})
 		}
 	}
-	if ready := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionReady); len(out.Findings) == 0 && ready != nil && ready.Status == metav1.ConditionFalse {
-		out.Findings = append(out.Findings, console.Finding{What: ready.Type, Text: ready.Message})
+	if ready := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionReady); len(out) == 0 && ready != nil && ready.Status == metav1.ConditionFalse {
+		out = append(out, console.Finding{What: ready.Type, Text: ready.Message})
 	}
-	return nil
+	return out
 }
 
 // domainOf is what the status says of the records of an upstream.

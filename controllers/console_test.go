@@ -1,8 +1,11 @@
 package controllers
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 )
@@ -47,6 +50,36 @@ func TestPurposeOf(t *testing.T) {
 	} {
 		if got := purposeOf(&r); got != want {
 			t.Errorf("%+v: %s, want %s", r, got, want)
+		}
+	}
+}
+
+func TestFindingsOf(t *testing.T) {
+	condition := func(kind string, status metav1.ConditionStatus) metav1.Condition {
+		return metav1.Condition{Type: kind, Status: status, Message: "why"}
+	}
+	for name, tc := range map[string]struct {
+		conditions []metav1.Condition
+		want       []string
+	}{
+		"a new one": {},
+		"all is well": {conditions: []metav1.Condition{
+			condition(v1alpha1.ConditionReady, metav1.ConditionTrue), condition(v1alpha1.ConditionDurable, metav1.ConditionTrue), condition(v1alpha1.ConditionHolding, metav1.ConditionFalse),
+		}},
+		"not ready, and nobody says why": {conditions: []metav1.Condition{condition(v1alpha1.ConditionReady, metav1.ConditionFalse)}, want: []string{v1alpha1.ConditionReady}},
+		"not ready, and why": {conditions: []metav1.Condition{
+			condition(v1alpha1.ConditionReady, metav1.ConditionFalse), condition(v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse),
+		}, want: []string{v1alpha1.ConditionResolvedRefs}},
+		"stalled": {conditions: []metav1.Condition{condition(v1alpha1.ConditionStalled, metav1.ConditionTrue)}, want: []string{v1alpha1.ConditionStalled}},
+	} {
+		r := &v1alpha1.PrinterRelay{}
+		r.Status.Conditions = tc.conditions
+		var got []string
+		for _, f := range findingsOf(r) {
+			got = append(got, f.What)
+		}
+		if !slices.Equal(got, tc.want) {
+			t.Errorf("%s: %v, want %v", name, got, tc.want)
 		}
 	}
 }

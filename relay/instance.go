@@ -87,9 +87,19 @@ func (in *instance) open(ctx context.Context, p *Process, pl *plan.Plan, src sec
 	if err := os.MkdirAll(in.dir, 0o700); err != nil {
 		return fmt.Errorf("state folder: %w: name another with --state", err)
 	}
-	err := in.openSpool(ctx, p.predecessor, spool.Options{MaxBytes: pl.Spool.Size, Log: in.log, Corrupt: in.metrics.SpoolCorrupt.Inc})
+	waited, err := in.openSpool(ctx, p.predecessor, spool.Options{MaxBytes: pl.Spool.Size, Log: in.log, Corrupt: in.metrics.SpoolCorrupt.Inc})
 	if err != nil {
 		return err
+	}
+	if waited { // a minute, maybe: what was revoked or stopped meanwhile must not run first
+		if pl, src, err = p.anew(ctx, in); err != nil {
+			return err
+		}
+		in.log.Info("the spool is free: the relay begins with what the manifests say now", "hash", pl.Hash, "intake", pl.Intake)
+		in.plan.Store(pl)
+		in.judge.Store(pl)
+		in.secrets.Store(&src)
+		in.spool.Resize(pl.Spool.Size)
 	}
 	if err := in.loadLimits(); err != nil { // which who had the spool before has written
 		return err
@@ -118,6 +128,7 @@ func (in *instance) open(ctx context.Context, p *Process, pl *plan.Plan, src sec
 	if err := in.queue.Load(); err != nil {
 		return err
 	}
+	in.queue.Recall(in.history.Witness) // what it may not have written when the relay was killed
 	in.gauges(in.registry, pl)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	in.cancel = cancel
@@ -153,11 +164,11 @@ const lockedRetry = 100 * time.Millisecond
 // openSpool opens it when the process that has it now has ended, for which it waits
 // at most so long: where a Pod is deleted, the next one is there at once and the
 // first still drains. To exit instead would have the kubelet back off, and nobody
-// take scans when the spool is free.
-func (in *instance) openSpool(ctx context.Context, most time.Duration, o spool.Options) (err error) {
+// take scans when the spool is free. It tells whether it waited.
+func (in *instance) openSpool(ctx context.Context, most time.Duration, o spool.Options) (waited bool, err error) {
 	dir := filepath.Join(in.dir, "spool")
 	if in.spool, err = spool.Open(dir, o); !errors.Is(err, spool.ErrLocked) || most == 0 {
-		return err
+		return false, err
 	}
 	in.log.Info("waiting for another process that uses the spool to end", "folder", dir, "at most", most)
 	ctx, cancel := context.WithTimeout(ctx, most)
@@ -167,12 +178,12 @@ func (in *instance) openSpool(ctx context.Context, most time.Duration, o spool.O
 	for errors.Is(err, spool.ErrLocked) {
 		select {
 		case <-ctx.Done():
-			return err
+			return true, err
 		case <-tick.C:
 			in.spool, err = spool.Open(dir, o)
 		}
 	}
-	return err
+	return true, err
 }
 
 // openListeners are those that can be asked.

@@ -111,6 +111,55 @@ func (p *Process) reload(ctx context.Context, c *Configuration, drained bool) er
 	return errors.Join(errs...)
 }
 
+// anew gives what the manifests say by now of a relay that waited before it began: its
+// plan and Secrets. What cannot be had anew stays as it was, and stops what it stops,
+// as in a reload; the next look says what is wrong.
+func (p *Process) anew(ctx context.Context, in *instance) (*plan.Plan, secrets.Source, error) {
+	pl, src := in.plan.Load(), *in.secrets.Load()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		before, err := p.fingerprint()
+		c, drained, _ := p.load()
+		after, aerr := p.fingerprint()
+		switch {
+		case err != nil || aerr != nil: // a look later it is said
+			return pl, src, nil
+		case before == after: // else it is being written
+			pl, src = p.startsWith(c, in, drained)
+			return pl, src, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return pl, src, ctx.Err()
+		}
+	}
+}
+
+// startsWith is what in begins with, of what was loaded; c is nil where nothing could be.
+func (p *Process) startsWith(c *Configuration, in *instance, drained bool) (*plan.Plan, secrets.Source) {
+	pl, src := in.plan.Load(), *in.secrets.Load()
+	if c != nil {
+		k, self := key(pl), "PrinterRelay "+key(pl)
+		src = p.secretsFor(c, in, p.where)
+		for _, is := range c.Plans {
+			if key(is) == k {
+				return is, src
+			}
+		}
+		missing, faulty := c.Faulty[k]
+		if faulty {
+			pl = stopping(pl, c.stops[k])
+		}
+		drained = drained || !faulty && !c.inDoubt(self, p.where) || len(c.gone(pl, missing, p.where)) > 0
+	}
+	if drained {
+		pl = refusing(pl)
+	}
+	return pl, src
+}
+
 // remember keeps where each object stood when its file could last be read.
 func (p *Process) remember(c *Configuration) {
 	next := maps.Clone(c.where)

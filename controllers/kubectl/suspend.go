@@ -70,14 +70,44 @@ func (f *flags) resume() *cobra.Command {
 				return nil
 			}
 			return f.queue(cmd, func(q admin.Queue) error {
-				ids, err := q.Release(cmd.Context(), queue.Filter{HeldBy: name})
-				fmt.Fprintf(out, "%d messages released\n", len(ids))
+				n, err := letGo(cmd.Context(), q, name, newProgress(cmd.ErrOrStderr()))
+				fmt.Fprintf(out, "%d messages released\n", n)
 				return err
 			})
 		},
 	}
 	c.Flags().BoolVar(&release, "release", false, "let go what was held, as far as the policy of now allows it")
 	return c
+}
+
+// The instances hear that a hold has ended from the operator, seconds later.
+const (
+	endTime = 2 * time.Minute
+	endLook = time.Second
+)
+
+// letGo releases what a hold that has ended kept, as soon as the instances know that it
+// has, and gives how many messages.
+func letGo(ctx context.Context, q admin.Queue, hold string, p *progress) (n int, err error) {
+	defer p.done()
+	ctx, cancel := context.WithTimeout(ctx, endTime)
+	defer cancel()
+	look := time.NewTicker(endLook)
+	defer look.Stop()
+	for {
+		ids, err := q.Release(ctx, queue.Filter{HeldBy: hold})
+		n += len(ids)
+		var kept *queue.KeptError
+		if !errors.As(err, &kept) || !slices.ContainsFunc(kept.Messages, func(k queue.Kept) bool { return queue.KeptBy(k, hold) }) {
+			return n, err
+		}
+		p.say("waiting until the instances know that the hold has ended ...")
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return n, err
+		}
+	}
 }
 
 // change changes the object that a subject stands for, unless somebody else did

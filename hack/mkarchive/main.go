@@ -39,7 +39,7 @@ func run(args []string) error {
 		return err
 	}
 	if flags.NArg() == 0 || *out == "" {
-		return errors.New("usage: mkarchive -o FILE [-created SECONDS] NAME=FILE...")
+		return errors.New("usage: mkarchive -o FILE [-created SECONDS] NAME=FILE... (-h lists the flags)")
 	}
 	var files []file
 	for _, arg := range flags.Args() {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -150,7 +152,7 @@ const office = "/console/relays/printers/office/"
 func pages(s string) []string {
 	e := url.QueryEscape(s)
 	return []string{
-		"/console/", office, office + "setup", office + "upstreams", office + "queue", office + "queue/" + url.PathEscape(s), office + "messages?text=" + e, office + "messages/" + url.PathEscape(s), office + "copiers?who=" + e, office + "sessions?client=" + e,
+		"/console/", office, office + "setup", office + "upstreams", office + "queue", office + "queue/" + url.PathEscape(s), office + "messages?text=" + e, office + "messages/" + url.PathEscape(s), office + "copiers", office + "copiers?who=" + e + "~", office + "sessions?client=" + e,
 		office + "sessions/" + url.PathEscape(s), office + "why", office + "why?client=10.1.1.1&from=a%40b.example&to=c%40d.example",
 		office + "why?client=" + e + "&from=" + e + "&to=" + e + "&user=" + e, office + "why?client=10.1.1.1&from=" + e, "/console/" + url.PathEscape(s), office + "queue?state=" + e,
 	}
@@ -386,5 +388,29 @@ func TestPlot(t *testing.T) {
 	}
 	if got := plotOf([]traffic.Day{{Steps: make([]traffic.Counts, 10000)}}, now); got.Top != 5 {
 		t.Errorf("nothing, and too much of it: %+v", got)
+	}
+}
+
+// The relays that something is to be said against are on the first page.
+func TestRelaysWithAProblemComeFirst(t *testing.T) {
+	var w world
+	for i := range perPage + 10 {
+		r := Relay{Namespace: "a", Name: fmt.Sprintf("r%03d", i)}
+		if i == 3 || i == perPage+5 {
+			r.Findings = []Finding{{"Durable", "x"}}
+		}
+		w.relays = append(w.relays, r)
+	}
+	c := consoleOf(w)
+	name := regexp.MustCompile(`r\d{3}`)
+	order := func(query string) []string {
+		return slices.Compact(name.FindAllString(get(c, "GET", "/console/"+query).Body.String(), -1))
+	}
+	first, second := order(""), order("?page=2")
+	if len(first) != perPage || !slices.Equal(first[:4], []string{"r003", "r055", "r000", "r001"}) {
+		t.Errorf("the first page: %v", first)
+	}
+	if len(second) != 10 || second[0] != "r049" && second[0] != "r048" {
+		t.Errorf("the second page: %v", second)
 	}
 }

@@ -1,24 +1,23 @@
 package console
 
 import (
-	"cmp"
+	"context"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/inventory"
 )
 
 // copierRow is a device as all instances have seen it.
 type copierRow struct {
 	inventory.Copier
-	Health   health
-	Old      bool // clear text, or a TLS that nobody should use
-	Instance string
+	Health health
+	Old    bool // clear text, or a TLS that nobody should use
 }
 
 // copiersPage is the inventory of devices.
@@ -27,6 +26,7 @@ type copiersPage struct {
 	Who             string
 	Refused, Legacy bool
 	Next            string
+	Cut             int // so many devices of an instance were looked at, the newest; 0: all
 }
 
 // copiers is the page of the devices that a relay has seen.
@@ -37,35 +37,67 @@ func (c *Console) copiers(r *http.Request, v *view) error {
 	}
 	in := r.URL.Query()
 	out := copiersPage{Who: strings.TrimSpace(in.Get("who")), Refused: in.Get("refused") != "", Legacy: in.Get("legacy") != ""}
-	q := url.Values{"limit": {strconv.Itoa(perPage)}}
-	if out.Refused {
-		q.Set("refused", "true")
+	f, err := admin.CopierFilter(out.query(in.Get("after")))
+	if err != nil {
+		return badRequest{err}
 	}
-	if out.Legacy {
-		q.Set("legacy", "true")
+	page, err := c.copiersOf(r.Context(), v, f, &out)
+	if err != nil {
+		return badRequest{err}
 	}
-	if out.Who != "" {
-		q.Set(whoIsMeant(out.Who), out.Who)
+	for i := range page.Copiers {
+		d := page.Copiers[i]
+		out.Rows = append(out.Rows, copierRow{Copier: d, Health: copierHealth(&d), Old: d.Legacy()})
 	}
-	if after := in.Get("after"); after != "" {
-		q.Set("cursor", after)
-	}
-	more := false
-	var all []answerOf[inventory.Copier]
-	for _, a := range answered(v, ask[inventory.Page](r.Context(), []Relay{*v.Relay}, "/copiers", q)) {
-		more = more || a.value.Next != ""
-		for _, d := range a.value.Copiers {
-			all = append(all, answerOf[inventory.Copier]{instance: a.instance, value: d})
-		}
-	}
-	out.Rows = together(all)
-	if len(out.Rows) > perPage || more && len(out.Rows) > 0 { // what an instance says need not be so
-		out.Rows = out.Rows[:min(len(out.Rows), perPage)]
-		last := &out.Rows[len(out.Rows)-1]
-		out.Next = strconv.FormatInt(last.Last.UnixNano(), 10) + "-" + last.Device
-	}
+	out.Next = page.Next
 	v.Body = out
 	return nil
+}
+
+// query is what chooses the rows behind a cursor, as an admin port takes it.
+func (p *copiersPage) query(after string) url.Values {
+	q := url.Values{"limit": {strconv.Itoa(perPage)}}
+	if p.Refused {
+		q.Set("refused", "true")
+	}
+	if p.Legacy {
+		q.Set("legacy", "true")
+	}
+	if p.Who != "" {
+		q.Set(whoIsMeant(p.Who), p.Who)
+	}
+	if after != "" {
+		q.Set("cursor", after)
+	}
+	return q
+}
+
+// maxCopiers bounds the devices that are put together for a page, those of all instances
+// counted. One instance knows no more.
+const maxCopiers = inventory.MaxPage
+
+// copiersOf gives a page of the devices that f chooses. Where there are several instances
+// their lists are put together first: a device that one has refused another may have
+// taken a scan from since, and one that all of them saw has one place in the list.
+func (c *Console) copiersOf(ctx context.Context, v *view, f inventory.Filter, out *copiersPage) (inventory.Page, error) {
+	relays := []Relay{*v.Relay}
+	asked, most := f, f.Limit
+	if n := len(v.Relay.Instances); n > 1 {
+		most = maxCopiers / n
+		asked = inventory.Filter{Network: f.Network, Limit: most}
+	}
+	var lists [][]inventory.Copier
+	for _, a := range answered(v, ask[inventory.Page](ctx, relays, "/copiers", admin.CopierQuery(asked))) {
+		if len(v.Relay.Instances) == 1 { // it has done all that follows
+			a.value.Copiers = a.value.Copiers[:min(len(a.value.Copiers), most)]
+			return a.value, nil
+		}
+		if a.value.Next != "" {
+			out.Cut = most
+		}
+		lists = append(lists, a.value.Copiers[:min(len(a.value.Copiers), most)]) // what an instance says need not be so
+	}
+	return inventory.PageOf(inventory.Together(f, lists...), f)
 }
 
 // whoIsMeant is the parameter for an address or network, or for a name.
@@ -77,29 +109,6 @@ func whoIsMeant(who string) string {
 		return "network"
 	}
 	return "name"
-}
-
-// together makes one row of what several instances saw of a device: the newest of
-// what happened, and the sums of what is counted.
-func together(all []answerOf[inventory.Copier]) (out []copierRow) {
-	slices.SortStableFunc(all, func(a, b answerOf[inventory.Copier]) int {
-		return cmp.Or(b.value.Last.Compare(a.value.Last), strings.Compare(a.value.Device, b.value.Device))
-	})
-	at := map[string]int{}
-	for _, a := range all {
-		d := a.value
-		i, known := at[d.Device]
-		if !known {
-			at[d.Device] = len(out)
-			out = append(out, copierRow{Copier: d, Instance: a.instance})
-			continue
-		}
-		out[i].Join(&d)
-	}
-	for i := range out {
-		out[i].Health, out[i].Old = copierHealth(&out[i].Copier), out[i].Legacy()
-	}
-	return out
 }
 
 func copierHealth(c *inventory.Copier) health {

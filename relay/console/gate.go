@@ -13,8 +13,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // User is who looks at the pages, as the cluster knows them.
@@ -51,25 +49,17 @@ type Gate struct {
 	VerifiedProxies bool
 
 	sessions sessions
-	tries    *rate.Limiter
-	once     sync.Once
+	tries    tries
 }
 
 // Bounds of logging in.
 const (
 	maxToken     = 16 << 10
-	triesPerSec  = 5
-	triesAtOnce  = 20
 	recheckAfter = time.Minute // how long a session goes on without its token being looked at
 )
 
 // errLogIn says that nobody is logged in.
 var errLogIn = errors.New("log in with a token of the cluster")
-
-func (g *Gate) limiter() *rate.Limiter {
-	g.once.Do(func() { g.tries = rate.NewLimiter(triesPerSec, triesAtOnce) })
-	return g.tries
-}
 
 // user finds out who asks: by a proxy's word, a token, or a session.
 func (g *Gate) user(r *http.Request) (*User, error) {
@@ -77,7 +67,7 @@ func (g *Gate) user(r *http.Request) (*User, error) {
 		return forwarded(r)
 	}
 	if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") && token != "" {
-		return g.identify(r.Context(), strings.TrimSpace(token))
+		return g.identify(r.Context(), r, strings.TrimSpace(token))
 	}
 	c, err := r.Cookie(cookieName)
 	if err != nil {
@@ -88,7 +78,7 @@ func (g *Gate) user(r *http.Request) (*User, error) {
 		return nil, errLogIn
 	}
 	if !fresh {
-		u, err := g.identify(r.Context(), s.token)
+		u, err := g.identify(r.Context(), r, s.token)
 		switch {
 		case errors.Is(err, ErrNobody):
 			g.sessions.drop(c.Value)
@@ -104,13 +94,13 @@ func (g *Gate) user(r *http.Request) (*User, error) {
 	return &u, nil
 }
 
-// identify asks the authority, not more often than it should be.
-func (g *Gate) identify(ctx context.Context, token string) (*User, error) {
+// identify asks the authority for who made r, not more often than it should be.
+func (g *Gate) identify(ctx context.Context, r *http.Request, token string) (*User, error) {
 	if len(token) > maxToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, ErrNobody
 	}
-	if err := g.limiter().Wait(ctx); err != nil {
-		return nil, errors.New("too many log in at once: try again")
+	if err := g.tries.wait(ctx, clientOf(r)); err != nil {
+		return nil, err
 	}
 	return g.Authority.User(ctx, token)
 }
@@ -216,7 +206,7 @@ func (g *Gate) login(c *Console, w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), pageTime)
 	defer cancel()
 	token := strings.TrimSpace(r.PostForm.Get("token"))
-	u, err := g.identify(ctx, token)
+	u, err := g.identify(ctx, r, token)
 	switch {
 	case errors.Is(err, ErrNobody) || token == "":
 		c.write(w, g.loginPage(c, to, "This token is not valid, or no longer. Make a new one, and paste it whole.", http.StatusUnauthorized))

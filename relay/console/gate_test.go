@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,11 +21,15 @@ import (
 type authority struct {
 	people map[string]string // by token
 	down   bool
-	asked  int
+
+	mu    sync.Mutex
+	asked int
 }
 
 func (a *authority) User(_ context.Context, token string) (*User, error) {
+	a.mu.Lock()
 	a.asked++
+	a.mu.Unlock()
 	switch {
 	case a.down:
 		return nil, errors.New("no API server")

@@ -114,6 +114,7 @@ func (c *Console) relays(r *http.Request, v *view) error {
 	if err != nil || page < 1 || page > maxPages {
 		return badRequest{errors.New("there is no such page of the list")}
 	}
+	slices.SortStableFunc(relays, func(a, b Relay) int { return cmp.Compare(min(1, len(b.Findings)), min(1, len(a.Findings))) }) // those with a problem first
 	out.All, out.Before = len(relays), page-1
 	relays = relays[min((page-1)*perPage, len(relays)):]
 	if len(relays) > perPage {

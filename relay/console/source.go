@@ -15,9 +15,9 @@ import (
 
 // Source tells which relays there are. It is safe for concurrent use.
 type Source interface {
-	// Relays are all of them, sorted by namespace and name.
+	// Relays are all of them, sorted by namespace and name, with their Findings.
 	Relays(ctx context.Context) ([]Relay, error)
-	// Fill completes one of them with its Plan, Findings and DNS.
+	// Fill completes one of them with its Plan and DNS.
 	Fill(ctx context.Context, r *Relay) error
 }
 

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"crypto/tls"
 	"slices"
 	"strconv"
@@ -148,6 +149,11 @@ func stateOf(p *queue.Progress) State {
 	case queue.Pending:
 	}
 	return Waiting
+}
+
+// mentions tells whether an event of e has a text in it.
+func (e *entry) mentions(text string) bool {
+	return slices.ContainsFunc(e.events, func(b []byte) bool { return bytes.Contains(b, []byte(text)) })
 }
 
 // notified is the event of a message about which a notification was made.

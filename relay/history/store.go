@@ -241,8 +241,11 @@ func (s *Store) request(ctx context.Context, do func() error) error {
 // happened folds p into its message's entry.
 func (s *Store) happened(p *queue.Progress) {
 	var e *entry
-	if p.Event != queue.Arrived {
+	if p.Event != queue.Arrived || p.Recalled {
 		e = s.entryOf(p.Message.ID)
+	}
+	if p.Recalled && (s.db.Load() == nil || e != nil && p.At.UnixNano() <= e.changed) {
+		return // it is known; or it cannot be told whether it is
 	}
 	if e == nil {
 		e = newMessage(p.Message, s.settings.Load().Subjects)
@@ -250,7 +253,7 @@ func (s *Store) happened(p *queue.Progress) {
 	e.fold(p)
 	s.pending.put(p.Message.ID, e)
 	if of := p.Message.DSNOf; of != "" && p.Event == queue.Arrived {
-		if parent := s.entryOf(of); parent != nil {
+		if parent := s.entryOf(of); parent != nil && !(p.Recalled && parent.mentions(p.Message.ID)) {
 			parent.add(notified(p.Message))
 			s.pending.put(of, parent)
 		}

@@ -53,7 +53,12 @@ func (f *Filter) takes(c *Copier, key netip.Prefix) bool {
 
 // List gives a page of the devices that f chooses.
 func (s *Store) List(f Filter) (Page, error) {
-	all := s.chosen(f)
+	return PageOf(s.chosen(f), f)
+}
+
+// PageOf gives the part of all that Limit and Cursor of f choose. all is in the order
+// of a list.
+func PageOf(all []Copier, f Filter) (Page, error) {
 	page := Page{Total: len(all), Copiers: all}
 	if f.Cursor != "" {
 		at, device, err := parseCursor(f.Cursor)

@@ -346,7 +346,7 @@ func (q *Queue) tellOutcome(m *Message, rec *record, at *plan.Upstream, took tim
 		}
 		attrs := []slog.Attr{
 			slog.String("id", m.ID), slog.String("event", rec.Event), slog.String("outcome", r.Kind.String()), slog.String("status", r.Status.String()),
-			slog.String("client", m.Client.text()), slog.String("user", m.Client.User), slog.String("sender", m.shownSender()),
+			slog.String("client", m.Client.text()), slog.String("user", m.Client.User), slog.String("sender", m.ShownSender()),
 			slog.Int("recipients", len(r.Rcpts)), slog.String("rule", m.ruleName()),
 			slog.String("upstream", up), slog.String("reply", replyText(r.outcome())), slog.String("remoteID", r.RemoteID),
 			slog.Duration("duration", took), slog.Int("attempt", int(rec.Number)),

@@ -80,7 +80,7 @@ func (q *Queue) keepBack(it *item) {
 	it.hold(q.strs.get(holdText(h)), time.Now())
 	it.unkept = true
 	q.withdraw(it)
-	q.log.Warn("held", "id", it.msg.ID, "hold", h.Name, "client", it.msg.Client.text(), "user", it.msg.Client.User, "sender", it.msg.shownSender())
+	q.log.Warn("held", "id", it.msg.ID, "hold", h.Name, "client", it.msg.Client.text(), "user", it.msg.Client.User, "sender", it.msg.ShownSender())
 }
 
 // isPast tells whether past, as item has it, names a hold.
@@ -139,6 +139,12 @@ func (e *KeptError) Error() string {
 	return b.String()
 }
 
+// stillKept is how Kept.Why begins where a hold of the manifests keeps a message.
+func stillKept(hold string) string { return "hold " + hold + " still keeps it" }
+
+// KeptBy tells whether it is the hold of that name that keeps a message.
+func KeptBy(k Kept, hold string) bool { return strings.HasPrefix(k.Why, stillKept(hold)) }
+
 // question is what a verb asks before it changes a message: whether the policy of
 // now, and the upstream that is named, have something against it.
 type question struct {
@@ -151,7 +157,7 @@ type question struct {
 // and it locked, and gives q.mu up while it asks.
 func (q *Queue) forbids(it *item, ask *question) string {
 	if h := q.routing.holdOf(it.msg, it.past); h != nil && ask.holds {
-		return "hold " + h.Name + " still keeps it: take it out of spec.holds first"
+		return stillKept(h.Name) + ": take it out of spec.holds first"
 	}
 	if up := q.routing.Upstreams[ask.to]; up != nil {
 		if domain, ok := up.SendsAs(it.msg.Sender); !ok && !it.msg.ForceIdentity {

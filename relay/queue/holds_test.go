@@ -128,9 +128,6 @@ func TestAHoldGoesByWhoIsHiddenNow(t *testing.T) {
 		r.send(comes)
 		r.wantState(comes.ID, Held)
 	})
-	if got := SettingsOf(&plan.Plan{HiddenClients: plan.HiddenClients{All: true}}); !got.HiddenClients.All {
-		t.Error("the queue is not told who is hidden")
-	}
 }
 
 func TestAHoldKeepsWhatComesAndWhatWaits(t *testing.T) {

@@ -24,6 +24,7 @@ func (q *Queue) Load() error {
 			return nil
 		}
 		it := q.restore(m, records)
+		q.recent.note(it, records)
 		q.items[it.msg.ID] = it
 		q.order.add(it)
 		q.shares.hold(it.msg)

@@ -67,7 +67,7 @@ func (q *Queue) notify(it *item, st *step, kind string) error {
 	n := q.notice(it, st, kind, to)
 	q.mu.Unlock()
 	if !ok {
-		q.log.Info("no notification is due", "id", it.msg.ID, "kind", kind, "recipients", len(st.notify), "sender", it.msg.shownSender())
+		q.log.Info("no notification is due", "id", it.msg.ID, "kind", kind, "recipients", len(st.notify), "sender", it.msg.ShownSender())
 		return nil
 	}
 	err := q.post(n)

@@ -103,6 +103,7 @@ type Queue struct {
 	era       uint32                // grows with each Update: jobs that were made before are in no lane
 	snap      Snapshot              // the last one, for a second
 	followed  map[string]*following // by Message-ID
+	recent    recent                // between Load and Recall
 }
 
 // New makes a queue over s. Load fills it and Run runs it.

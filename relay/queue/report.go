@@ -74,8 +74,8 @@ func (c *Client) name() string {
 	return s
 }
 
-// shownSender is the sender as the log may have it.
-func (m *Message) shownSender() string {
+// ShownSender is the sender as logs, and others that keep it, may have it.
+func (m *Message) ShownSender() string {
 	if m.SenderSecret {
 		return transcript.NotShown
 	}

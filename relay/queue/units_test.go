@@ -86,6 +86,7 @@ func TestSettingsOfAPlan(t *testing.T) {
 	p := &plan.Plan{
 		Namespace: "ns", Name: "office", Hostname: "relay.corp.example", Routes: []plan.Route{{Upstream: "a"}}, Fallbacks: []string{"b"},
 		Upstreams: map[string]*plan.Upstream{"a": {}}, Delivery: plan.Delivery{Expire: time.Hour}, Holds: []plan.Hold{{Name: "h"}},
+		HiddenClients: plan.HiddenClients{All: true},
 	}
 	v := reflect.ValueOf(SettingsOf(p))
 	for i := range v.NumField() {

@@ -24,6 +24,9 @@ type Progress struct {
 	Gone             Gone
 	Accepted, Failed int // recipients
 
+	// Recalled: it happened before the start, and may have been told then (Recall).
+	Recalled bool
+
 	// Standing is of the delay warning, and of what is given up without an attempt:
 	// the last answer to the recipients concerned, those with one answer at a time.
 	Standing []Standing
@@ -79,18 +82,11 @@ func (q *Queue) arrived(it *item) {
 	q.o.Witness(Progress{Message: it.msg, At: it.msg.Arrived, Event: Arrived, Text: it.held, State: q.stateOf(it)})
 }
 
-// witness tells of a step that counts now. It wants q.mu held.
-func (q *Queue) witness(it *item, st *step, took time.Duration) {
-	if q.o.Witness == nil {
-		return
-	}
-	r := st.rec
+// progress is what r, which counts now, made of it.
+func (q *Queue) progress(it *item, r *record) Progress {
 	p := Progress{
-		Message: it.msg, At: r.At, Event: r.Event, Upstream: r.Upstream, Number: int(r.Number), Took: took, By: r.By,
+		Message: it.msg, At: r.At, Event: r.Event, Upstream: r.Upstream, Number: int(r.Number), By: r.By,
 		Text: first(r.Held, r.Text), State: q.stateOf(it), rec: r,
-	}
-	if p.At.IsZero() {
-		p.At = time.Now()
 	}
 	for i := range it.rcpts {
 		switch it.rcpts[i].status {
@@ -100,6 +96,19 @@ func (q *Queue) witness(it *item, st *step, took time.Duration) {
 			p.Failed++
 		case waiting:
 		}
+	}
+	return p
+}
+
+// witness tells of a step that counts now. It wants q.mu held.
+func (q *Queue) witness(it *item, st *step, took time.Duration) {
+	if q.o.Witness == nil {
+		return
+	}
+	r := st.rec
+	p := q.progress(it, r)
+	if p.Took = took; p.At.IsZero() {
+		p.At = time.Now()
 	}
 	switch r.Event {
 	case evWarn:

@@ -146,7 +146,7 @@ func (h *hook) event(p *queue.Progress, t mask, name plan.WebhookEvent, subjects
 	m := p.Message
 	e := Message{
 		Event: eventID(p, name), At: p.At, ID: m.ID, Arrived: m.Arrived, Device: device(m), Listener: m.Listener, Rule: rule(m),
-		Sender: m.Sender.String(), Size: m.Size, MessageID: reply.Line(m.MessageID, maxWords), NotificationOf: m.DSNOf,
+		Sender: m.ShownSender(), Size: m.Size, MessageID: reply.Line(m.MessageID, maxWords), NotificationOf: m.DSNOf,
 		Attempt: p.Number, Reason: reply.Line(p.Text, maxWords), By: p.By,
 	}
 	if subjects {

@@ -171,8 +171,9 @@ func TestManifestsHaveSuchFields(t *testing.T) {
 	}
 }
 
-// other is what looks like a path of fields: files, keys of Secrets, hosts, a Node's field, a resource of a Pod.
-var other = regexp.MustCompile(`\.(crt|key|json|damaged|go|com|net|org)$|^spec\.podCIDRs$|\bresources\.limits\.memory$`)
+// other is what looks like a path of fields: files, keys of Secrets, hosts, events,
+// a Node's field, a resource of a Pod.
+var other = regexp.MustCompile(`\.(crt|key|json|damaged|go|com|net|org)$|^spec\.podCIDRs$|^message\.|\bresources\.limits\.memory$`)
 
 // TestFieldsInTextExist: where a page names a path of fields, it is there.
 func TestFieldsInTextExist(t *testing.T) {

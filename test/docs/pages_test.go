@@ -19,10 +19,11 @@ func text(t *testing.T, name ...string) string {
 	return string(b)
 }
 
-// TestPagesAreFound: each page is in the site's navigation, or in a page that is.
+// TestPagesAreFound: each page is in the site's navigation and in docs/README.md, which
+// is that of a reader on GitHub, or in a page that is.
 func TestPagesAreFound(t *testing.T) {
 	t.Parallel()
-	config := text(t, "hack", "site", ".vitepress", "config.mjs")
+	config, list := text(t, "hack", "site", ".vitepress", "config.mjs"), text(t, "docs", "README.md")
 	docs := filepath.Join(env.Root(t), "docs")
 	for _, file := range markdown(t) {
 		name, err := filepath.Rel(docs, file)
@@ -37,6 +38,9 @@ func TestPagesAreFound(t *testing.T) {
 		listed := strings.Contains(config, "'"+short+"'") || strings.Contains(config, "'"+strings.TrimSuffix(name, ".md")+"'") || strings.Contains(index, "("+filepath.Base(name)+")")
 		if !listed && name != "README.md" && name != "TODO.md" && short != "README" {
 			t.Errorf("docs/%s is neither in hack/site/.vitepress/config.mjs nor in the index of its folder", name)
+		}
+		if index == "" && name != "README.md" && !strings.Contains(list, "]("+filepath.ToSlash(name)+")") {
+			t.Errorf("docs/README.md does not lead to docs/%s", name)
 		}
 	}
 }

@@ -63,6 +63,7 @@ func TestStory(t *testing.T) {
 		{"a policy is edited and applies", s.editPolicy},
 		{"clients that the cluster hides are in no network", s.hidden},
 		{"the password in a Secret is changed and applies", s.changeSecret},
+		{"what a person asks and does by the kubectl plugin", s.plugin},
 		{"one instance, three, one, under load", s.scale},
 		{"a new image, under load", s.roll},
 		{"kill -9 under load", s.kill},

@@ -1,12 +1,18 @@
 package reload
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/printerrelay/printer-relay/relay"
+	"github.com/printerrelay/printer-relay/relay/spool"
 	"github.com/printerrelay/printer-relay/test/env"
 	"github.com/printerrelay/printer-relay/test/rig"
 )
@@ -127,6 +133,68 @@ func TestAWaitForTheSpoolEnds(t *testing.T) {
 	if code, _ := r.Get("/readyz"); code != 200 {
 		t.Errorf("the first is not ready: %d", code)
 	}
+}
+
+// Who waited for the spool begins with what the manifests say then: what was taken away
+// or stopped meanwhile does not run for a moment.
+func TestWhoWaitedBeginsWithTheManifestsOfNow(t *testing.T) {
+	u := rig.StartUpstream(t, rig.Script{})
+	for name, tc := range map[string]struct {
+		change  func(yaml string) string
+		begins  string // with this intake
+		problem string // at /readyz, when it has looked again
+	}{
+		"another plan": {func(s string) string { return strings.Replace(s, "spec:\n", "spec:\n  intake: Hold\n", 1) }, "Hold", "ready\n"},
+		"a policy is gone": {func(s string) string {
+			return strings.Replace(s, "{name: office}\nspec:\n  rules:", "{name: other}\nspec:\n  rules:", 1)
+		}, "Refuse", "SenderPolicy default/office is missing"},
+		"no relay": {func(s string) string { return s[strings.Index(s, "---"):] }, "Refuse", "PrinterRelay default/office is missing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := &rig.Log{}
+			changed := make(chan error, 8)
+			r := rig.StartWith(t, setup{upstreams: []string{u.YAML("out", "")}}.yaml(), func(o *relay.Options) {
+				o.Grace, o.Log = rig.Wait, slog.New(slog.NewTextHandler(log, nil))
+				sp, err := spool.Open(filepath.Join(o.State, "default", "office", "spool"), spool.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				go func() { changed <- changeWhileItWaits(o.Manifests, log, sp, tc.change) }()
+			})
+			if err := <-changed; err != nil {
+				t.Fatal(err)
+			}
+			r.Eventually("the manifests were looked at again", func() bool {
+				_, body := r.Get("/readyz")
+				return strings.Contains(body, tc.problem) && strings.Contains(log.String(), "manifests")
+			})
+			if _, state := r.Get("/state"); !strings.Contains(state, `"intake": "`+tc.begins+`"`) {
+				t.Errorf("it runs with another intake than %s: %s", tc.begins, state)
+			}
+			if text := log.String(); strings.Contains(text, "plan applied") || !strings.Contains(text, "begins with what the manifests say now") || !strings.Contains(text, " intake="+tc.begins+"\n") {
+				t.Errorf("it did not begin with what it runs:\n%s", text)
+			}
+		})
+	}
+}
+
+// changeWhileItWaits changes the manifests while a relay waits for sp, and lets it go on.
+func changeWhileItWaits(manifests string, log *rig.Log, sp *spool.Spool, change func(string) string) error {
+	defer sp.Close() //nolint:errcheck // it is empty
+	for deadline := time.Now().Add(rig.Wait); !strings.Contains(log.String(), "waiting for another process"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return errors.New("it does not wait")
+		}
+	}
+	path := filepath.Join(manifests, "relay.yaml")
+	text, err := os.ReadFile(path) //nolint:gosec // a folder of the test's
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".new", []byte(change(string(text))), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 // A client that never ends its transaction does not keep the relay.

@@ -4,6 +4,7 @@
 package start
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/printerrelay/printer-relay/test/env"
 	"github.com/printerrelay/printer-relay/test/netns"
@@ -22,6 +24,9 @@ import (
 // What the reader writes in the place of the page's own.
 const user, password = "printer-relay", "correct-horse"
 
+// enough for a program that was never compiled here, on a slow machine.
+const enough = 20 * time.Minute
+
 func TestFiveMinutes(t *testing.T) {
 	env.NeedRoot(t)
 	blocks := page(t)
@@ -29,7 +34,9 @@ func TestFiveMinutes(t *testing.T) {
 		t.Fatalf("docs/start.md does not begin with make run: %q", blocks)
 	}
 	dir := checkout(t)
-	build := exec.CommandContext(t.Context(), "make", "-s", "build") // here, where modules can be had
+	ctx, cancel := context.WithTimeout(t.Context(), enough)
+	defer cancel()
+	build := exec.CommandContext(ctx, "make", "-s", "build") // here, where modules can be had
 	build.Dir = dir
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

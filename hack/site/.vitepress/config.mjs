@@ -59,7 +59,7 @@ export default defineConfig({
       { text: 'Begin', items: pages('', ['Five minutes', 'start'], ['Concepts', 'concepts'], ['Moving', 'moving']) },
       {
         text: 'For the platform engineer',
-        items: pages('', ['Installing', 'install'], ['Without a cluster', 'standalone'], ['GitOps', 'gitops'], ['Sizing', 'sizing'], ['The operator', 'operator'], ['DNS', 'dns'], ['DKIM', 'dkim'],
+        items: pages('', ['Installing', 'install'], ['Without a cluster', 'standalone'], ['Upgrading', 'upgrading'], ['GitOps', 'gitops'], ['Sizing', 'sizing'], ['The operator', 'operator'], ['DNS', 'dns'], ['DKIM', 'dkim'],
           ['Failures', 'failures'], ['Webhooks', 'webhooks'], ['Checks of upstreams', 'preflight'], ['Durability', 'durability'], ['Limits', 'limits'], ['Metrics', 'metrics'], ['Runbooks', 'runbooks/'], ['Performance', 'performance']),
       },
       {
