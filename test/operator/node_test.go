@@ -67,6 +67,7 @@ type instance struct {
 	pod   types.UID // that took it up
 	asked int
 	block chan struct{} // it answers when that is closed
+	waits int           // who waits for that
 }
 
 // addresses of Pods, over all namespaces.
@@ -179,6 +180,18 @@ func (n *node) asked() map[string]int {
 	return out
 }
 
+// notWaitedFor names an instance that nobody waits for.
+func (n *node) notWaitedFor(names []string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, name := range names {
+		if n.instance(name).waits == 0 {
+			return "nobody waits for " + name
+		}
+	}
+	return ""
+}
+
 // notAskedSince names an instance that was asked before, and was not again.
 func (n *node) notAskedSince(before map[string]int) string {
 	now := n.asked()
@@ -222,16 +235,20 @@ func (n *node) Report(ctx context.Context, key types.NamespacedName, ip string) 
 	i := n.instance(pod.Labels[render.LabelInstance])
 	i.asked++
 	block := i.block
+	i.waits++
 	n.mu.Unlock()
 	if block != nil {
 		select {
 		case <-block:
 		case <-ctx.Done():
-			return nil, ctx.Err()
 		}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	i.waits--
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if i.silent != "" {
 		return nil, errors.New(i.silent)
 	}

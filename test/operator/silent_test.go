@@ -16,7 +16,7 @@ func TestSilentPods(t *testing.T) {
 	r.run()
 	r.copiersReady()
 	const more = 12
-	var silent []string
+	var silent, blocked []string
 	answer := make(chan struct{})
 	for n := range more {
 		name := fmt.Sprint("silent-", n)
@@ -25,14 +25,15 @@ func TestSilentPods(t *testing.T) {
 	}
 	for _, name := range silent {
 		r.ready(name)
-		r.node.set(name+"-0", func(i *instance) { i.block = answer })
+		blocked = append(blocked, name+"-0")
 	}
-	before := r.node.asked()
-	delete(before, "copiers-0")
+	for _, name := range blocked {
+		r.node.set(name, func(i *instance) { i.block = answer })
+	}
 	for _, name := range silent {
 		r.annotate(name, "example.com/nudge", "1")
 	}
-	r.eventually("all are waited for at once", func() string { return r.node.notAskedSince(before) })
+	r.eventually("all are waited for at once", func() string { return r.node.notWaitedFor(blocked) })
 	edit(r, "office", func(p *v1alpha1.SenderPolicy) { p.Spec.Rules[0].Name = "floor-4" })
 	r.eventually("the other relay has the policy", func() string { return r.rule("floor-4") })
 	r.ready("copiers")
