@@ -97,7 +97,7 @@ func (n *Notice) files(limit int64) dsn.Files {
 	if err != nil {
 		return dsn.Files{}
 	}
-	defer b.Close()
+	defer b.Close() //nolint:errcheck // it was read only
 	return dsn.FilesOf(b, limit)
 }
 
