@@ -97,7 +97,7 @@ func (n *Notice) files(limit int64) dsn.Files {
 	if err != nil {
 		return dsn.Files{}
 	}
-	defer b.Close() //nolint:errcheck // it was read only
+	defer b.Close()
 	return dsn.FilesOf(b, limit)
 }
 
@@ -121,7 +121,7 @@ func (q *Queue) headerOf(m *Message) []byte {
 	if err != nil {
 		return nil
 	}
-	defer b.Close()
+	defer b.Close() //nolint:errcheck // it was read only
 	return headerIn(b, m)
 }
 
