@@ -56,7 +56,7 @@ func (q *Queue) nextChore(it *item, now int64) int64 {
 		return now
 	}
 	at := int64(0)
-	untold := it.has(failed)
+	untold := it.hasFailed()
 	if untold && it.ticket == nil && it.noticeAt != never {
 		at = max(now, it.noticeAt)
 	}
@@ -87,9 +87,9 @@ func (q *Queue) nextChore(it *item, now int64) int64 {
 	return earlier(at, end)
 }
 
-func (it *item) has(s status) bool {
+func (it *item) hasFailed() bool {
 	for i := range it.rcpts {
-		if it.rcpts[i].status == s {
+		if it.rcpts[i].status == failed {
 			return true
 		}
 	}
@@ -171,9 +171,9 @@ func (q *Queue) doChore(it *item) {
 		st = &step{rec: &record{At: now, Event: evHold, Held: it.held}}
 	case it.removed && it.trying == 0, it.ended != 0 && it.allAccepted():
 		st = &step{rec: &record{}, remove: true}
-	case it.ticket == nil && it.has(failed) && n >= it.noticeAt:
+	case it.ticket == nil && it.hasFailed() && n >= it.noticeAt:
 		st = q.telling(it, kind, now)
-	case it.ended != 0 && !it.has(failed) && n >= it.ended+int64(d.KeepFailed):
+	case it.ended != 0 && !it.hasFailed() && n >= it.ended+int64(d.KeepFailed):
 		st = &step{rec: &record{}, remove: true}
 	case it.ended == 0 && (it.held == "" || it.giveUp != "") && len(over) > 0:
 		st = q.giveUpOn(it, over, now)

@@ -317,7 +317,7 @@ func (q *Queue) finish(digest string, about *covered, now time.Time) {
 	todo := func(ids []string, kind string) {
 		for _, id := range ids {
 			it := q.items[id]
-			if it == nil || kind == kindFailed && !it.has(failed) || kind == kindDelayed && (it.warned || it.ended != 0) {
+			if it == nil || kind == kindFailed && !it.hasFailed() || kind == kindDelayed && (it.warned || it.ended != 0) {
 				continue
 			}
 			if e, err := q.store.Read(id); err != nil || says(e.Records, digest) {

@@ -122,7 +122,7 @@ func (q *Queue) ungather(h *hearing, it *item) {
 func (q *Queue) untold(it *item, now int64) (kind string, since int64) {
 	switch {
 	case it.gone || it.removed || it.ticket != nil && it.ticket.undecided:
-	case it.has(failed):
+	case it.hasFailed():
 		if it.ended != 0 {
 			return kindFailed, it.ended
 		}

@@ -121,7 +121,7 @@ func (q *Queue) headerOf(m *Message) []byte {
 	if err != nil {
 		return nil
 	}
-	defer b.Close()
+	defer b.Close() //nolint:errcheck // it was read only
 	return headerIn(b, m)
 }
 
