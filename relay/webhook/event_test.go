@@ -97,11 +97,11 @@ func TestEvents(t *testing.T) {
 					return left[0]
 				}
 				id := w.submit(c.to...)
-				time.Sleep(time.Minute)
+				w.pass(time.Minute)
 				if c.do != nil {
 					c.do(w, id)
 				}
-				time.Sleep(48 * time.Hour)
+				w.pass(48 * time.Hour)
 				all, _ := w.all()
 				if got := short(all); fmt.Sprint(got) != fmt.Sprint(c.want) {
 					t.Errorf("got  %q\nwant %q", got, c.want)
@@ -119,7 +119,7 @@ func TestRemedies(t *testing.T) {
 	inWorld(t, tickets, settings, func(w *world) {
 		w.outcome = func(envelope.Address) upstream.Outcome { return tarry }
 		w.submit(anna)
-		time.Sleep(24 * time.Hour)
+		w.pass(24 * time.Hour)
 		all, _ := w.all()
 		if len(all) != 2 {
 			t.Fatal(short(all))
@@ -138,7 +138,7 @@ func TestOnlyWhatWasAskedFor(t *testing.T) {
 	inWorld(t, hook, onlyWay, func(w *world) {
 		w.outcome = func(envelope.Address) upstream.Outcome { return good }
 		w.submit(anna)
-		time.Sleep(time.Hour)
+		w.pass(time.Hour)
 		if all, _ := w.all(); len(all) != 0 {
 			t.Error(short(all))
 		}
@@ -152,7 +152,7 @@ func TestAFailedNotification(t *testing.T) {
 	settings.Delivery = plan.Delivery{Bounce: plan.Bounce{To: "Postmaster", Postmaster: bert}}
 	inWorld(t, tickets, settings, func(w *world) {
 		id := w.submit(anna)
-		time.Sleep(time.Hour)
+		w.pass(time.Hour)
 		all, _ := w.all()
 		if got := short(all); len(got) != 2 {
 			t.Fatal(got)

@@ -334,6 +334,12 @@ func inWorld(t *testing.T, w plan.Webhook, settings queue.Settings, f func(w *wo
 	})
 }
 
+// pass lets time go by, and all that it brings happen.
+func (w *world) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // begin starts the hooks with requests that go to w.
 func (w *world) begin(hook plan.Webhook) {
 	if w.h != nil {
