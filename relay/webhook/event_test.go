@@ -149,7 +149,7 @@ func TestOnlyWhatWasAskedFor(t *testing.T) {
 func TestAFailedNotification(t *testing.T) {
 	settings := onlyWay
 	settings.Hostname = "relay.test"
-	settings.Delivery = plan.Delivery{Bounce: plan.Bounce{To: "Postmaster", Postmaster: bert}}
+	settings.Delivery = plan.Delivery{Bounce: plan.Bounce{To: "Postmaster", Postmaster: bert, PerHour: 6}}
 	inWorld(t, tickets, settings, func(w *world) {
 		id := w.submit(anna)
 		w.pass(time.Hour)
