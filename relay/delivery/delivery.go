@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/netip"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -398,7 +397,7 @@ func device(c *queue.Client) string {
 	helo, address := c.HELO, c.Addr.String()
 	if c.Redacted {
 		address = "a device"
-		if _, err := netip.ParseAddr(strings.TrimPrefix(strings.Trim(helo, "[]"), "IPv6:")); err == nil {
+		if envelope.IsAddress(helo) {
 			helo = ""
 		}
 	}

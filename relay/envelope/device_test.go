@@ -17,3 +17,14 @@ func TestDevice(t *testing.T) {
 		t.Error("no address is a device")
 	}
 }
+
+func TestIsAddress(t *testing.T) {
+	for helo, want := range map[string]bool{
+		"[10.20.3.7]": true, "10.20.3.7": true, "[IPv6:fd00::7]": true, "[ipv6:fd00::7]": true, "fd00::7": true, "[fe80::7%eth0]": true,
+		"": false, "[]": false, "IPv6:": false, "mfp-1": false, "10.20.3": false, "mfp.10.20.3.7": false,
+	} {
+		if got := IsAddress(helo); got != want {
+			t.Errorf("%q: %v", helo, got)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/reply"
@@ -243,8 +244,11 @@ func device(m *queue.Message) Device {
 	if name := m.Identity.DisplayName; !strings.Contains(name, "{") {
 		d.Name = reply.Line(name, maxWords)
 	}
-	if c.Addr.IsValid() && !c.Redacted {
+	switch {
+	case !c.Redacted && c.Addr.IsValid():
 		d.Address = c.Addr.Unmap().WithZone("").String()
+	case c.Redacted && envelope.IsAddress(c.HELO):
+		d.HELO = ""
 	}
 	if c.TLS != 0 {
 		d.TLS = strings.TrimPrefix(tls.VersionName(c.TLS), "TLS ")

@@ -201,9 +201,19 @@ func TestWhatIsNotTold(t *testing.T) {
 	if m, _ := one(t, p, failed, false); m.Device.Address != "10.20.3.7" || m.Device.Name != "Finance MFP" || m.Device.TLS != "1.2" || m.Device.User != "mfp" {
 		t.Errorf("%+v", m.Device)
 	}
-	p.Message.Client.Redacted = true
-	if _, b := one(t, p, failed, false); strings.Contains(string(b), "10.20.3.7") {
-		t.Errorf("the address is told: %s", b)
+	for _, helo := range []string{"[10.20.3.7]", "10.20.3.7"} {
+		p.Message.Client.Redacted, p.Message.Client.HELO = false, helo
+		if m, _ := one(t, p, failed, false); m.Device.HELO != helo {
+			t.Errorf("%+v", m.Device)
+		}
+		p.Message.Client.Redacted = true
+		if _, b := one(t, p, failed, false); strings.Contains(string(b), "10.20.3.7") {
+			t.Errorf("the address is told: %s", b)
+		}
+	}
+	p.Message.Client.HELO = "mfp-fin-1"
+	if m, _ := one(t, p, failed, false); m.Device.HELO != "mfp-fin-1" {
+		t.Errorf("%+v", m.Device)
 	}
 	p.Message.Identity.DisplayName = "{device}"
 	if m, _ := one(t, p, failed, false); m.Device.Name != "" {

@@ -5,8 +5,8 @@
 // goroutine for each webhook keeps what waits, in bounds and on the volume, and makes
 // one request at a time; what happens faster than it may ask goes together in one.
 //
-// It may import relay/atomicfile, plan, queue, secrets, metrics, remedy, reply and
-// upstream, upstream/egress and upstream/httpapi.
+// It may import relay/atomicfile, envelope, plan, queue, secrets, metrics, remedy,
+// reply and upstream, upstream/egress and upstream/httpapi.
 package webhook
 
 import (
