@@ -275,8 +275,8 @@ func (h *hook) took(r result, now time.Time) {
 		h.o.Metrics.WebhookRequests.WithLabelValues(h.name, r.outcome()).Inc()
 	}
 	b := &h.box
-	switch r.kind {
-	case taken:
+	switch {
+	case r.kind == taken:
 		if h.o.Metrics != nil {
 			h.o.Metrics.WebhookSent.WithLabelValues(h.name).Add(float64(b.Current.Events))
 		}
@@ -287,13 +287,16 @@ func (h *hook) took(r result, now time.Time) {
 		s.Last = now
 		h.state.Store(&s)
 		return
-	case gone:
+	case h.elsewhere(&r):
+		h.wait, h.next = 0, time.Time{} // what the old address wants does not count for the new one
+		return
+	case r.kind == gone:
 		b.Gone = r.address
 		n := b.abandon() + len(b.Waiting)
 		b.drop(len(b.Waiting))
 		b.Dropped = 0 // there is nobody to be told
 		h.lost("gone", n)
-	case refused:
+	case r.kind == refused:
 		if b.Current.Refusals++; b.Current.Refusals == maxRefusals {
 			h.lost("refused", b.abandon())
 		}
@@ -302,6 +305,15 @@ func (h *hook) took(r result, now time.Time) {
 	spread := 0.8 + 0.4*rand.Float64() //nolint:gosec // jitter
 	h.next = now.Add(max(time.Duration(float64(h.wait)*spread), min(r.retryAfter, maxRetryAfter)))
 	h.says(r.problem, r.remedy)
+}
+
+// elsewhere tells whether r is of another address than the webhook has now.
+func (h *hook) elsewhere(r *result) bool {
+	if r.address == "" {
+		return false // it was made nowhere
+	}
+	t, _ := h.target(h.config.Load()) //nolint:errcheck // the address may be known all the same; look says what is wrong
+	return t.url == nil || r.address != t.digestOfAddress()
 }
 
 // says tells of a problem, or that there is none any more.

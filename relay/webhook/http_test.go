@@ -193,6 +193,44 @@ func TestGone(t *testing.T) {
 	}
 }
 
+// What an address says that the webhook does not have any more is nothing against the
+// one that it has now.
+func TestTheAddressChangesWhileItAnswers(t *testing.T) {
+	for name, answer := range map[string]func(http.ResponseWriter, told, int){
+		"gone": status(http.StatusGone),
+		"wait": func(w http.ResponseWriter, _ told, _ int) {
+			w.Header().Set("Retry-After", "36000")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked, changed := make(chan struct{}), make(chan struct{})
+			r := receive(t, func(w http.ResponseWriter, q told, n int) {
+				if n > 1 {
+					w.WriteHeader(http.StatusNoContent)
+					return
+				}
+				close(asked)
+				<-changed
+				answer(w, q, n)
+			})
+			s := newStage(t)
+			w := s.hook(r)
+			s.start(w)
+			s.happens(1)
+			<-asked
+			w.URL += "/new"
+			s.h.Update(Settings{Webhooks: []plan.Webhook{w}})
+			close(changed)
+			got := r.wait(2)
+			if got[1].id != got[0].id || !bytes.Equal(got[1].body, got[0].body) {
+				t.Errorf("%s, and then %s", got[0].body, got[1].body)
+			}
+			eventually(t, "it is told", func() bool { x := s.state(); return !x.Disabled && x.Problem == "" && x.Waiting == 0 })
+		})
+	}
+}
+
 // A receiver that takes the request and never answers holds nothing up: neither who
 // tells of mail, nor the end of the relay, nor the other webhooks.
 func TestAReceiverThatNeverAnswers(t *testing.T) {

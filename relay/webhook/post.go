@@ -133,10 +133,12 @@ func (h *hook) post(ctx context.Context, c *config, d *delivery) result {
 		To: &httpapi.Target{URL: t.url}, Header: header, Length: int64(len(d.Body)),
 		Body: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(d.Body)), nil },
 	})
+	var r result
 	if err != nil {
-		return lost(ctx, t, err)
+		r = lost(ctx, t, err)
+	} else {
+		r = judge(resp, t.host(), c.Secret)
 	}
-	r := judge(resp, t.host(), c.Secret)
 	r.address = t.digestOfAddress()
 	return r
 }
