@@ -2,8 +2,11 @@ package webhook
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -361,7 +364,8 @@ func (h *hook) look() {
 }
 
 // save writes what waits, if it changed and the last time is long enough ago, or at
-// once.
+// once. Where it cannot, what was written before goes too: else each start would tell
+// of that anew.
 func (h *hook) save(now time.Time, atOnce bool) {
 	if !h.dirty || !atOnce && now.Sub(h.saved) < h.saveAfter() {
 		return
@@ -372,6 +376,11 @@ func (h *hook) save(now time.Time, atOnce bool) {
 		problem = "the volume has no room to spare"
 	} else if err := h.box.save(h.path()); err != nil {
 		problem = err.Error()
+	}
+	if problem != "" {
+		if err := os.Remove(h.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			problem += ", and what was written before stays: " + err.Error()
+		}
 	}
 	h.dirty = problem != ""
 	if problem != "" && problem != h.unsaved {

@@ -272,6 +272,32 @@ func TestDamagedFile(t *testing.T) {
 	}
 }
 
+// What was told after the volume had no room any more is not told again by a restart.
+func TestAFullVolumeTellsNothingTwice(t *testing.T) {
+	inWorld(t, tickets, onlyWay, func(w *world) {
+		var free atomic.Int64
+		free.Store(1 << 30)
+		w.o.Free, w.o.Reserve = free.Load, 1<<20
+		w.answer = off
+		w.begin(tickets)
+		w.happens(3)
+		time.Sleep(time.Minute)
+		if _, err := os.Stat(w.o.Dir + "/tickets.json"); err != nil {
+			t.Fatal(err)
+		}
+		free.Store(0)
+		w.mu.Lock()
+		w.answer, w.got = nil, nil
+		w.mu.Unlock()
+		time.Sleep(time.Hour)
+		w.begin(tickets)
+		time.Sleep(time.Hour)
+		if all, _ := w.all(); len(all) != 1 || len(all[0].Data.Messages) != 3 {
+			t.Errorf("%d requests: %v", len(all), short(all))
+		}
+	})
+}
+
 // A webhook that is no more leaves nothing; a volume without room is not written.
 func TestWhatIsOnTheVolume(t *testing.T) {
 	inWorld(t, tickets, onlyWay, func(w *world) {
