@@ -153,8 +153,8 @@ func (h *hook) event(p *queue.Progress, t mask, name plan.WebhookEvent, subjects
 	if subjects {
 		e.Subject = reply.Line(m.Subject, maxWords)
 	}
-	if t == failed && p.Event == "attempt" {
-		e.Reason = "" // it is about those that are held
+	if t == failed && p.Event == "attempt" || t == delayed {
+		e.Reason = "" // it is about those that are held, or names the digest
 	}
 	h.recipients(&e, p, t)
 	for {

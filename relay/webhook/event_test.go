@@ -111,6 +111,33 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// Whether a digest or a notice of its own tells of a scan is no reason for what became
+// of it.
+func TestNoticesAreNoReason(t *testing.T) {
+	for name, perHour := range map[string]int{"digest": 0, "notice": 6} {
+		t.Run(name, func(t *testing.T) {
+			settings := onlyWay
+			settings.Hostname = "relay.test"
+			settings.Delivery = plan.Delivery{Warn: 4 * time.Hour, Expire: 24 * time.Hour, Bounce: plan.Bounce{To: "Postmaster", Postmaster: bert, PerHour: perHour}}
+			inWorld(t, tickets, settings, func(w *world) {
+				w.outcome = func(to envelope.Address) upstream.Outcome {
+					if to == anna {
+						return tarry
+					}
+					return good
+				}
+				w.submit(anna)
+				w.pass(48 * time.Hour)
+				all, _ := w.all()
+				want := []string{"message.delayed anna@corp.example=pending/451/out", "message.failed anna@corp.example=failed/451/out"}
+				if got := short(all); fmt.Sprint(got) != fmt.Sprint(want) {
+					t.Errorf("got  %q\nwant %q", got, want)
+				}
+			})
+		})
+	}
+}
+
 // Of what fails for good because trouble that passes lasted too long, the remedy is
 // not to wait.
 func TestRemedies(t *testing.T) {
