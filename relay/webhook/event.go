@@ -158,10 +158,7 @@ func (h *hook) event(p *queue.Progress, t mask, name plan.WebhookEvent, subjects
 	}
 	h.recipients(&e, p, t)
 	for {
-		b, err := json.Marshal(&e)
-		if err != nil {
-			panic(err) // plain data
-		}
+		b := mustJSON(&e)
 		if len(b) <= maxEvent || len(e.Recipients) <= 1 {
 			return b
 		}

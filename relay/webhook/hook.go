@@ -35,6 +35,8 @@ type hook struct {
 	saved   time.Time // when it was, or could not be
 	unsaved string    // why it could not; empty: it could
 
+	subjects bool // may be in box
+
 	drainAt time.Time // the inbox is to be looked at; zero: nothing is in it
 	known   string    // what config, Secrets and all, was when it was looked at last
 	asked   time.Time // when the last request began
@@ -124,7 +126,7 @@ func (h *hook) run(ctx context.Context) {
 	if err != nil {
 		h.log.Warn("webhook", "cause", err)
 	}
-	h.box = *box
+	h.box, h.subjects = *box, true
 	h.look()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -132,6 +134,7 @@ func (h *hook) run(ctx context.Context) {
 		now := time.Now()
 		h.drain(now)
 		h.expire(now)
+		h.forget()
 		h.begin(ctx, now)
 		h.save(now, false)
 		h.publish()
@@ -164,6 +167,7 @@ func (h *hook) end() {
 	}
 	h.drainAt = time.Now()
 	h.drain(h.drainAt)
+	h.forget()
 	h.save(time.Now(), true)
 	h.publish()
 }
@@ -216,7 +220,7 @@ func (h *hook) drain(now time.Time) {
 				off++
 			default:
 				full += h.box.add(waiting{At: items[i].At, Type: t.name, Event: h.event(&items[i], t.mask, t.name, c.subjects)})
-				h.dirty = true
+				h.dirty, h.subjects = true, h.subjects || c.subjects
 			}
 		}
 	}
@@ -243,6 +247,17 @@ func (h *hook) expire(now time.Time) {
 		return // what is being told is told
 	}
 	h.lost("expired", h.box.expire(now))
+}
+
+// forget takes subjects out of what waits, where they may not be told any more.
+func (h *hook) forget() {
+	if !h.subjects || h.config.Load().subjects || h.flight != nil {
+		return
+	}
+	h.subjects = false
+	changed, dropped := h.box.forgetSubjects()
+	h.dirty = h.dirty || changed
+	h.lost("full", dropped) // only of a file that something else wrote
 }
 
 // begin makes a request, if one is due.

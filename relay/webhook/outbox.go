@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -98,7 +99,7 @@ func (b *outbox) abandon() (dropped int) {
 }
 
 // gather makes of what waits the next request: the oldest event, and others of its
-// type. Nothing changes it any more.
+// type. Nothing but forgetSubjects changes it any more.
 func (b *outbox) gather(relay, instance string) {
 	first := b.Waiting[0]
 	d := &delivery{ID: "msg_" + rand.Text(), Since: first.At, Dropped: b.Dropped}
@@ -114,16 +115,57 @@ func (b *outbox) gather(relay, instance string) {
 	})
 	b.octets -= size
 	d.Events = len(events)
-	var err error
-	d.Body, err = json.Marshal(struct {
+	d.Body = mustJSON(struct {
 		Type      plan.WebhookEvent `json:"type"`
 		Timestamp time.Time         `json:"timestamp"`
 		Data      frame             `json:"data"`
 	}{first.Type, first.At, frame{relay, instance, events, b.Dropped}})
-	if err != nil {
-		panic(err) // each of them was made by json.Marshal
-	}
 	b.Current = d
+}
+
+// forgetSubjects takes the subjects out of what waits, and gives how many events had to
+// go for it since they cannot be read. The request that was made already keeps its ID:
+// who took it is told nothing new.
+func (b *outbox) forgetSubjects() (changed bool, dropped int) {
+	mark := []byte(`"subject":`)
+	keep := make([]waiting, 0, len(b.Waiting))
+	b.octets = 0
+	for _, w := range b.Waiting {
+		if bytes.Contains(w.Event, mark) {
+			changed = true
+			var m Message
+			if json.Unmarshal(w.Event, &m) != nil {
+				dropped++
+				continue
+			}
+			m.Subject = ""
+			w.Event = mustJSON(&m)
+		}
+		keep = append(keep, w)
+		b.octets += len(w.Event)
+	}
+	b.Waiting, b.Dropped = keep, b.Dropped+dropped
+	if b.Current == nil || !bytes.Contains(b.Current.Body, mark) {
+		return changed, dropped
+	}
+	var p Payload
+	if json.Unmarshal(b.Current.Body, &p) != nil {
+		return true, dropped + b.abandon()
+	}
+	for i := range p.Data.Messages {
+		p.Data.Messages[i].Subject = ""
+	}
+	b.Current.Body = mustJSON(&p)
+	return true, dropped
+}
+
+// mustJSON writes down plain data.
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
 }
 
 // told is what is to be done when the present request was taken.

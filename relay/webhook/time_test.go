@@ -1,6 +1,8 @@
 package webhook
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -213,6 +215,71 @@ func TestRestart(t *testing.T) {
 			t.Errorf("an empty file is kept: %v", err)
 		}
 	})
+}
+
+// When subjects may not be told any more they leave the volume too, and what waits is
+// told without them: what was being told as well.
+func TestSubjectsThatMayNotBeToldAnyMore(t *testing.T) {
+	for name, off := range map[string]func(w *world){
+		"by a reload":  func(w *world) { w.h.Update(Settings{Webhooks: []plan.Webhook{tickets}}) },
+		"by a restart": func(w *world) { w.begin(tickets) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, tickets, onlyWay, func(w *world) {
+				file := func() string {
+					b, err := os.ReadFile(w.o.Dir + "/tickets.json")
+					var box outbox
+					if err := errors.Join(err, json.Unmarshal(b, &box)); err != nil {
+						t.Fatal(err)
+					}
+					return string(b) + string(box.Current.Body)
+				}
+				w.h.Update(Settings{Webhooks: []plan.Webhook{tickets}, Subjects: true})
+				w.answer = func(told, int) result { return result{problem: "it answers 503"} }
+				w.happens(1)
+				time.Sleep(time.Minute)
+				w.happens(2)
+				time.Sleep(time.Minute)
+				if n := strings.Count(file(), "Secret plans"); n != 3 {
+					t.Fatalf("%d subjects wait", n)
+				}
+				before, _ := w.all()
+				off(w)
+				time.Sleep(time.Minute)
+				if f := file(); strings.Contains(f, "Secret plans") {
+					t.Errorf("on the volume: %s", f)
+				}
+				w.mu.Lock()
+				w.answer, w.got = nil, nil
+				w.mu.Unlock()
+				time.Sleep(2 * time.Hour)
+				all, _ := w.all()
+				for i := range all {
+					if strings.Contains(string(all[i].body), "Secret plans") {
+						t.Errorf("told: %s", all[i].body)
+					}
+				}
+				if n, dropped := sum(all); n != 3 || dropped != 0 || all[0].id != before[0].id {
+					t.Errorf("%d told, %d dropped", n, dropped)
+				}
+				want := strings.ReplaceAll(string(before[0].body), `"subject":"Secret plans",`, "")
+				if got := string(all[0].body); got != want {
+					t.Errorf("got  %s\nwant %s", got, want)
+				}
+			})
+		})
+	}
+}
+
+// What cannot be read may hold a subject: it goes, and is counted.
+func TestSubjectsInWhatCannotBeRead(t *testing.T) {
+	b := outbox{
+		Waiting: []waiting{{Event: []byte(`{"subject":["Secret plans"]}`)}, {Event: []byte(`{"id":"m1"}`)}},
+		Current: &delivery{Events: 2, Body: []byte(`{"data":{"messages":[{"subject":["Secret plans"]}]}}`)},
+	}
+	if changed, dropped := b.forgetSubjects(); !changed || dropped != 3 || b.Dropped != 3 || b.Current != nil || len(b.Waiting) != 1 || b.octets != len(b.Waiting[0].Event) {
+		t.Errorf("%v, %d: %+v", changed, dropped, b)
+	}
 }
 
 // A kill at any moment repeats a request at most: it is on the volume before it goes.
