@@ -94,7 +94,7 @@ func CheckWebhookURL(address string, private bool) error {
 	case u.Scheme == "http" && !private:
 		return errors.New("http would carry who sent what to whom in clear: use https; or set allowPrivateHosts too, for an address nearby")
 	case u.Scheme != "https" && u.Scheme != "http":
-		return fmt.Errorf("%q is no way to post to: use https", u.Scheme)
+		return errors.New("its scheme is no way to post to: use https")
 	}
 	if a, err := netip.ParseAddr(u.Hostname()); err == nil {
 		return checkWebhookAddress(a.Unmap().WithZone(""), private)

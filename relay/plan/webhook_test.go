@@ -68,6 +68,8 @@ func TestWebhookURLs(t *testing.T) {
 		"https://hooks.example/hunter2\nx":           false,
 		"hunter2":                                    false,
 		"ftp://hooks.example/hunter2":                false,
+		"hunter2://hooks.example":                    false,
+		"hunter2:y":                                  false,
 		"https://%zz/hunter2":                        false,
 		"https://[::ffff:169.254.169.254]/hunter2":   false,
 	} {
