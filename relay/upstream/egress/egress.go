@@ -43,7 +43,8 @@ func (e *AddressError) Error() string { return fmt.Sprintf("%s is %s", e.Addr, e
 // metadata is where clouds answer credentials to whoever asks from inside, as
 // far as it is not link-local: AWS, Google, Alibaba, Oracle.
 var metadata = []netip.Addr{
-	netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("fd20:ce::254"), netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("192.0.0.192"),
+	netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("fd00:ec2::23"), // EKS Pod Identity
+	netip.MustParseAddr("fd20:ce::254"), netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("192.0.0.192"),
 }
 
 // inside are networks that are not public, beside those that netip.Addr knows:

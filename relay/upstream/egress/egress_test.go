@@ -25,6 +25,7 @@ func TestJudge(t *testing.T) {
 		{"[::ffff:169.254.169.254]:25", false, false},
 		{"[fe80::1%lo]:25", false, false},
 		{"[fd00:ec2::254]:25", false, false},
+		{"[fd00:ec2::23]:25", false, false},
 		{"[fd20:ce::254]:25", false, false},
 		{"100.100.100.200:25", false, false},
 		{"192.0.0.192:25", false, false},
