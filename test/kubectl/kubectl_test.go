@@ -28,6 +28,13 @@ func TestSuspendTestAndRelease(t *testing.T) {
 	r := newRig(t, 2)
 	scan := []string{"test", "--client", "10.20.3.7", "--from", "mfp@copier.test", "--to", "pat@corp.example"}
 	contains(t, "a test", r.ok(scan...), "ok      sender ", "ok      upstream   out: ")
+	var documents string
+	r.eventually("the next test, which begins a second later", func() bool {
+		out, _, err := r.run(append(scan[:len(scan):len(scan)], "-o", "yaml")...)
+		documents = out
+		return err == nil || !strings.Contains(err.Error(), "just begun")
+	})
+	contains(t, "a test in YAML", documents, "---\nok: true\nstep: connect\n", "\nstep: upstream\n")
 
 	out := r.ok("suspend", "device", "10.20.3.7", "--reason", "ticket 4711")
 	contains(t, "suspend", out, "suspend device: changed "+r.ns+"/office")
@@ -58,6 +65,14 @@ func TestSuspendTestAndRelease(t *testing.T) {
 	})
 	contains(t, "the list", r.ok("queue", "list"), id, "hold device-10-20-3-7")
 	contains(t, "the list in JSON", r.ok("queue", "list", "-o", "json", "--held-by", "device-10-20-3-7"), `"id": "`+id+`"`)
+	contains(t, "the list in YAML", r.ok("queue", "list", "-o", "yaml", "--held-by", "device-10-20-3-7"), "  id: "+id+"\n", "  state: held\n")
+	contains(t, "one in YAML", r.ok("queue", "show", id, "-o", "yaml"), "\nid: "+id+"\n")
+	if out, _, err := r.run("queue", "release", id, "-o", "yaml"); err == nil || !strings.Contains(out, "- id: "+id+"\n") {
+		t.Errorf("what a verb did in YAML: %v\n%s", err, out)
+	}
+	if out, _, err := r.run("queue", "list", "-o", "xml"); err == nil {
+		t.Errorf("XML is an output: %s", out)
+	}
 	if _, _, err := r.run("queue", "release", id); err == nil || !strings.Contains(err.Error(), "still keeps it") {
 		t.Errorf("released past the hold: %v", err)
 	}
