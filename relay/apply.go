@@ -2,6 +2,7 @@ package relay
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -36,17 +37,28 @@ func (in *instance) apply(pl *plan.Plan, src secrets.Source) error {
 	return err
 }
 
+// run has all parts run pl. What it lets go or takes away, such as an upstream that was
+// suspended, a hold, or a webhook with what waits for it, it does when all else has
+// been done that can fail.
 func (in *instance) run(pl *plan.Plan, src secrets.Source) error {
 	if err := in.delivery.Update(pl); err != nil {
 		return err
 	}
 	in.spool.Resize(pl.Spool.Size)
 	in.judge.Store(pl) // ahead of the sessions: who sees the new policy there finds it here
-	in.began.update(pl)
-	in.queue.Update(queue.SettingsOf(pl))
+	closed := stopping(pl, in.plan.Load())
+	in.began.update(closed)
+	in.queue.Update(queue.SettingsOf(closed))
+	if err := in.server.Update(pl, src); err != nil {
+		return err
+	}
+	if !reflect.DeepEqual(closed, pl) {
+		in.began.update(pl)
+		in.queue.Update(queue.SettingsOf(pl))
+	}
 	in.history.Update(historySettings(pl))
 	in.webhooks.Update(webhookSettings(pl))
-	return in.server.Update(pl, src)
+	return nil
 }
 
 // take brings the relay to a plan of its own.

@@ -41,9 +41,9 @@ func strictness(m v1alpha1.IntakeMode) int {
 }
 
 // withoutFaultyHolds takes out the holds that keep a relay from having a plan: one
-// that says nothing must not keep the others from being heard. It tells whether there
-// was one.
-func withoutFaultyHolds(spec *v1alpha1.PrinterRelaySpec, found plan.Diagnostics) bool {
+// that says nothing must not keep the others from being heard. In its place is what ran
+// under its name: a slip in a hold must not lift it. It tells whether there was one.
+func withoutFaultyHolds(spec *v1alpha1.PrinterRelaySpec, ran []v1alpha1.Hold, found plan.Diagnostics) bool {
 	faulty := map[int]bool{}
 	for _, d := range found {
 		var i int
@@ -55,6 +55,11 @@ func withoutFaultyHolds(spec *v1alpha1.PrinterRelaySpec, found plan.Diagnostics)
 	for i := range spec.Holds {
 		if !faulty[i] {
 			good = append(good, spec.Holds[i])
+			continue
+		}
+		same := func(o v1alpha1.Hold) bool { return o.Name == spec.Holds[i].Name }
+		if before := slices.IndexFunc(ran, same); before >= 0 {
+			good = append(good, ran[before])
 		}
 	}
 	spec.Holds = good

@@ -84,6 +84,15 @@ func TestHoldsThatDoNotFit(t *testing.T) {
 	if got := holdNames(objects(t, in)); got != "good" {
 		t.Errorf("holds %q", got)
 	}
+	full = minimal(t)
+	full.Relay.Spec.Holds = []v1alpha1.Hold{{Name: "old-domain", Senders: []v1alpha1.AddressPattern{"*@old.example"}}}
+	compile(t, &full)
+	in = without(t, full, func(s *v1alpha1.PrinterRelaySpec) {
+		s.Holds = []v1alpha1.Hold{{Name: "old-domain", ClientNetworks: []v1alpha1.CIDR{"10.20.9.666"}}}
+	})
+	if set := objects(t, in); holdNames(set) != "old-domain" || len(set.Plan.Holds[0].Networks) > 0 {
+		t.Errorf("a slip in a hold lifts it: %+v", set.Plan.Holds)
+	}
 	many := func(prefix string, n int) (out []v1alpha1.Hold) {
 		for i := range n {
 			out = append(out, v1alpha1.Hold{Name: fmt.Sprint(prefix, i), Users: []string{"mfp-1"}})

@@ -79,6 +79,7 @@ func lastSource(in Input) (manifests, error) {
 	if err != nil || m.relay == nil || m.relay.Namespace != in.Relay.Namespace || m.relay.Name != in.Relay.Name {
 		return manifests{}, nil //nolint:nilerr // nothing to go on by, as without it
 	}
+	ran := m.relay.Spec.Holds
 	m.stop(in)
 	if in.Refuse {
 		m.relay.Spec.Intake = v1alpha1.IntakeRefuse
@@ -95,7 +96,7 @@ func lastSource(in Input) (manifests, error) {
 	m.relay = plan.WithHidden(m.relay, in.Hidden, input.Policies)
 	input.Relay = m.relay
 	compiled, diagnostics := plan.Compile(input)
-	if diagnostics.Failed() && withoutFaultyHolds(&m.relay.Spec, diagnostics) {
+	if diagnostics.Failed() && withoutFaultyHolds(&m.relay.Spec, ran, diagnostics) {
 		compiled, diagnostics = plan.Compile(input)
 	}
 	if diagnostics.Failed() {

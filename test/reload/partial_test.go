@@ -2,8 +2,10 @@ package reload
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -168,6 +170,34 @@ func TestAPortThatIsTakenHoldsNoRevocation(t *testing.T) {
 	r.Eventually("mail is held", func() bool { _, state := r.Get("/state"); return strings.Contains(state, `"intake": "Hold"`) })
 	r.Write("relay.yaml", strings.Replace(relay, "spec:\n", "spec:\n  intake: Refuse\n", 1))
 	r.Eventually("the kill switch works", func() bool { return mail(r) == "421" })
+}
+
+// What such a plan lets go is not let go: not for a moment either, however often it
+// is tried.
+func TestAPortThatIsTakenLetsNothingGo(t *testing.T) {
+	u := rig.StartUpstream(t, rig.Script{})
+	suspended := setup{upstreams: []string{u.YAML("out", "  suspend: true\n")}}.yaml()
+	r := rig.Start(t, suspended)
+	if got := send(r.Dial()); got[:3] != "250" {
+		t.Fatal(got)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	second := fmt.Sprintf("  listeners:\n  - {name: second, port: %d, tls: {mode: None}}\n", l.Addr().(*net.TCPAddr).Port)
+	r.Write("relay.yaml", strings.Replace(strings.Replace(suspended, "  suspend: true\n", "", 1), "  listeners:\n", second, 1))
+	failed := func() int {
+		n, _ := strconv.Atoi(metric(r, `config_reloads_total\{relay="default/office",result="failed"\}`))
+		return n
+	}
+	r.Eventually("it was tried again", func() bool { return failed() >= 2 })
+	if n := len(u.Messages()); n > 0 {
+		t.Errorf("%d messages left", n)
+	}
+	l.Close()
+	arrived(r, u, 1)
 }
 
 // Nor does a policy that is missing, or a field elsewhere that nothing fits.
