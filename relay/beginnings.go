@@ -20,7 +20,6 @@ import (
 	"github.com/printerrelay/printer-relay/relay/dsn"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/queue"
-	"github.com/printerrelay/printer-relay/relay/smtpd"
 )
 
 // beginnings has the postmaster told, once, when a hold of the manifests begins to keep
@@ -94,7 +93,7 @@ func (b *beginnings) Witness(p queue.Progress) {
 		return
 	}
 	name := queue.HoldName(p.Text)
-	if name == "" && p.Event == queue.Arrived && strings.HasPrefix(p.Text, smtpd.IntakeHeld) {
+	if name == "" && p.Event == queue.Arrived && strings.HasPrefix(p.Text, queue.IntakeHeld) {
 		name = byIntake
 	}
 	b.mu.Lock()

@@ -16,7 +16,6 @@ import (
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/queue"
-	"github.com/printerrelay/printer-relay/relay/smtpd"
 	"github.com/printerrelay/printer-relay/relay/spool"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
@@ -191,9 +190,9 @@ func TestABeginningIsToldOnce(t *testing.T) {
 func TestWhichHoldsBegin(t *testing.T) {
 	inHolder(t, func(h *holder) {
 		h.runs(func(p *plan.Plan) { p.Intake = plan.IntakeHold })
-		id := h.send("10.20.9.66", smtpd.IntakeHeld)
+		id := h.send("10.20.9.66", queue.IntakeHeld)
 		h.told("intake", 1, "Subject: Mail is held in default/office: intake is Hold", id)
-		h.send("10.20.9.66", smtpd.IntakeHeld)
+		h.send("10.20.9.66", queue.IntakeHeld)
 		h.send("10.20.9.66", "rule office/guests holds")
 		h.told("more of it, and what a rule holds", 1)
 	})

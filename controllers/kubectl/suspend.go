@@ -16,9 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
-	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/envelope"
-	"github.com/printerrelay/printer-relay/relay/queue"
 )
 
 // subjects are what can be suspended.
@@ -36,8 +34,11 @@ docs/holds.md. A tool that keeps manifests as they are in Git (Flux, Argo CD) wo
 undo it: a warning says so, and then change it there.`,
 		Args: cobra.ExactArgs(2), ValidArgsFunction: f.subjects,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if reason == "" {
+			switch {
+			case reason == "":
 				return errors.New("--reason: say why; it is shown with each message that is held")
+			case refuse && args[0] != "relay":
+				return fmt.Errorf("--refuse: new mail of a %s is held, or waits: only what a relay takes in can be refused", args[0])
 			}
 			return f.change(cmd, args[0], args[1], func(_ *cluster, who string, o client.Object) error {
 				return suspended(o, args[0], args[1], reason+" ("+who+", "+time.Now().UTC().Format("2006-01-02 15:04")+" UTC)", refuse)
@@ -56,58 +57,38 @@ func (f *flags) resume() *cobra.Command {
 		Short: "End a suspension; --release lets what was held go",
 		Args:  cobra.ExactArgs(2), ValidArgsFunction: f.subjects,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name := ""
+			if release && args[0] == "upstream" {
+				return errors.New("--release: nothing is held for an upstream: what waits for it goes by itself once it is resumed")
+			}
+			hold := ""
 			err := f.change(cmd, args[0], args[1], func(_ *cluster, _ string, o client.Object) (err error) {
-				name, err = resumed(o, args[0], args[1])
+				hold, err = resumed(o, args[0], args[1])
 				return err
 			})
-			if err != nil || args[0] == "upstream" || args[0] == "relay" {
+			if err != nil || args[0] == "upstream" {
 				return err
 			}
 			out := cmd.OutOrStdout()
+			what, how := heldByHold(hold), "queue release --held-by "+hold
+			if args[0] == "relay" {
+				f.relay = args[1]
+				what, how = heldByIntake(), "resume relay "+args[1]+" --release"
+			}
 			if !release {
-				fmt.Fprintf(out, "what was held stays held: kubectl printer-relay queue release --held-by %s\n", name)
+				fmt.Fprintf(out, "what was held stays held: kubectl printer-relay %s\n", how)
 				return nil
 			}
-			return f.queue(cmd, func(q admin.Queue) error {
-				n, err := letGo(cmd.Context(), q, name, newProgress(cmd.ErrOrStderr()))
-				fmt.Fprintf(out, "%d messages released\n", n)
+			instances, err := f.reach(cmd)
+			if err != nil {
 				return err
-			})
+			}
+			n, err := letGo(cmd.Context(), instances, what, patience{endTime, endLook}, newProgress(cmd.ErrOrStderr()))
+			fmt.Fprintf(out, "%d messages released\n", n)
+			return err
 		},
 	}
 	c.Flags().BoolVar(&release, "release", false, "let go what was held, as far as the policy of now allows it")
 	return c
-}
-
-// The instances hear that a hold has ended from the operator, seconds later.
-const (
-	endTime = 2 * time.Minute
-	endLook = time.Second
-)
-
-// letGo releases what a hold that has ended kept, as soon as the instances know that it
-// has, and gives how many messages.
-func letGo(ctx context.Context, q admin.Queue, hold string, p *progress) (n int, err error) {
-	defer p.done()
-	ctx, cancel := context.WithTimeout(ctx, endTime)
-	defer cancel()
-	look := time.NewTicker(endLook)
-	defer look.Stop()
-	for {
-		ids, err := q.Release(ctx, queue.Filter{HeldBy: hold})
-		n += len(ids)
-		var kept *queue.KeptError
-		if !errors.As(err, &kept) || !slices.ContainsFunc(kept.Messages, func(k queue.Kept) bool { return queue.KeptBy(k, hold) }) {
-			return n, err
-		}
-		p.say("waiting until the instances know that the hold has ended ...")
-		select {
-		case <-look.C:
-		case <-ctx.Done():
-			return n, err
-		}
-	}
 }
 
 // change changes the object that a subject stands for, unless somebody else did

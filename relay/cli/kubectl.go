@@ -20,14 +20,16 @@ func Kubectl(dial kubectl.Dialer) *cobra.Command {
 	return kubectl.New(Version(), kubectl.Shared{Queue: newQueueOf, Test: newTestOf, Copiers: newCopiersOf, Messages: newMessagesOf, Dial: dial, Said: errSaid})
 }
 
-// asJSON takes --output of the plugin for commands that print a table or JSON.
-func asJSON(c *cobra.Command, json *bool) error {
+// asOutput takes --output of the plugin for commands that have --json without it.
+func asOutput(c *cobra.Command, json, yaml *bool) error {
 	switch o := c.Flags().Lookup("output"); o.Value.String() {
 	case "table", "wide":
 	case "json":
 		*json = true
+	case "yaml":
+		*yaml = true
 	default:
-		return usageError{fmt.Errorf("--output %s: %s prints table or json", o.Value, c.CommandPath())}
+		return usageError{fmt.Errorf("--output %s: %s prints table, json or yaml", o.Value, c.CommandPath())}
 	}
 	return nil
 }

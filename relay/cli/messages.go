@@ -42,12 +42,8 @@ func newMessagesOf(open func(*cobra.Command, func(admin.Messages) error) error) 
 	f := &messageFlags{open: open}
 	c := f.command()
 	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
-		form := c.Flags().Lookup("output").Value.String()
-		f.wide, f.yaml = form == "wide", form == "yaml"
-		if f.yaml {
-			return nil
-		}
-		return asJSON(c, &f.json)
+		f.wide = c.Flags().Lookup("output").Value.String() == "wide"
+		return asOutput(c, &f.json, &f.yaml)
 	}
 	c.Long = strings.Replace(c.Long, `Asks the admin port of a relay that runs (--admin) for its history, or reads
 the state folder of one that does not (--state). It holds`, `Asks all instances of the relay that --relay names, or of all relays in the

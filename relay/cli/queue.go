@@ -24,6 +24,7 @@ import (
 type queueFlags struct {
 	whichRelay
 	json     bool
+	yaml     bool // of the plugin
 	override bool
 	open     func(*cobra.Command, func(admin.Queue) error) error // in place of whichRelay; nil: that
 	filter   queue.Filter
@@ -40,7 +41,7 @@ func newQueue() *cobra.Command {
 func newQueueOf(open func(*cobra.Command, func(admin.Queue) error) error) *cobra.Command {
 	f := &queueFlags{open: open}
 	c := f.command()
-	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return asJSON(c, &f.json) }
+	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return asOutput(c, &f.json, &f.yaml) }
 	c.Long = strings.Replace(c.Long, `Talks to the admin port of a relay that runs (--admin), or works on the state
 folder of one that does not (--state).`, "Talks to all instances of a relay in the cluster.", 1)
 	return c
@@ -141,6 +142,14 @@ func printJSON(c *cobra.Command, v any) error {
 	return kubectl.Encode(c.OutOrStdout(), "json", v)
 }
 
+// encode prints v for machines: YAML where that is asked for, else JSON.
+func (f *queueFlags) encode(c *cobra.Command, v any) error {
+	if f.yaml {
+		return kubectl.Encode(c.OutOrStdout(), "yaml", v)
+	}
+	return printJSON(c, v)
+}
+
 func (f *queueFlags) list() *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "List messages; all of them without a selection", Args: cobra.NoArgs,
@@ -150,8 +159,8 @@ func (f *queueFlags) list() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if f.json {
-					return printJSON(c, all)
+				if f.json || f.yaml {
+					return f.encode(c, all)
 				}
 				return printList(c.OutOrStdout(), all, time.Now())
 			})
@@ -227,7 +236,7 @@ func (f *queueFlags) show() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return printJSON(c, d)
+				return f.encode(c, d)
 			})
 		},
 	}
@@ -267,12 +276,12 @@ func (f *queueFlags) verb(name, short, param, help string, do func(context.Conte
 				if err != nil && !errors.As(err, &kept) {
 					return err
 				}
-				if f.json {
+				if f.json || f.yaml {
 					done := admin.Changed{Changed: changed}
 					if kept != nil {
 						done.Kept = kept.Messages
 					}
-					return errors.Join(printJSON(c, done), err)
+					return errors.Join(f.encode(c, done), err)
 				}
 				for _, id := range changed {
 					fmt.Fprintln(c.OutOrStdout(), id)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/printerrelay/printer-relay/controllers/kubectl"
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/trial"
@@ -15,7 +16,7 @@ import (
 // sendFlags are those of a test scan, here and in the kubectl plugin.
 type sendFlags struct {
 	client, passwordFile string
-	json                 bool
+	json, yaml           bool // yaml: of the plugin
 	request              trial.Request
 }
 
@@ -55,11 +56,15 @@ func (f *sendFlags) run(c *cobra.Command, t admin.Trier) error {
 	e := json.NewEncoder(c.OutOrStdout())
 	err = t.Try(c.Context(), r, func(s trial.Step) {
 		all.Add(s)
-		if f.json {
+		switch out := c.OutOrStdout(); {
+		case f.json:
 			e.Encode(s) //nolint:errcheck // standard output
-			return
+		case f.yaml: // a document for each, so that what reads them has it at once
+			fmt.Fprintln(out, "---")
+			kubectl.Encode(out, "yaml", s) //nolint:errcheck // the same
+		default:
+			s.WriteText(out)
 		}
-		s.WriteText(c.OutOrStdout())
 	})
 	if err != nil {
 		return err
@@ -81,7 +86,7 @@ through its listener, its policies, the queue and the upstream, and prints each 
 as it passes. Exit status 1 if the upstream has not taken it: the last line says which
 step it was, and what to do. The scan is always the same page, and it is really sent.`,
 		Args:    cobra.NoArgs,
-		PreRunE: func(c *cobra.Command, _ []string) error { return asJSON(c, &f.json) },
+		PreRunE: func(c *cobra.Command, _ []string) error { return asOutput(c, &f.json, &f.yaml) },
 		RunE: func(c *cobra.Command, _ []string) error {
 			return open(c, func(t admin.Trier) error { return f.run(c, t) })
 		},

@@ -20,6 +20,9 @@ import (
 // heldBy begins the text of what a hold of the manifests keeps; its name follows.
 const heldBy = "hold "
 
+// IntakeHeld is why a message is held that came while intake was Hold.
+const IntakeHeld = "the relay's intake is Hold"
+
 // holdText is why a message is held by h.
 func holdText(h *plan.Hold) string {
 	if h.Reason == "" {

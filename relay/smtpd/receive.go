@@ -124,9 +124,6 @@ func noRoom(err error) *reply.Reply {
 	return reply.NotStored()
 }
 
-// IntakeHeld is why a message is held that came while intake was Hold.
-const IntakeHeld = "the relay's intake is Hold"
-
 // message is what the queue keeps of it.
 func (s *session) message(tx *transaction, id string, f message.Facts, force bool) *queue.Message {
 	rule := tx.decision.Rule
@@ -148,7 +145,7 @@ func (s *session) message(tx *transaction, id string, f message.Facts, force boo
 	m.Recipients = tx.recipients
 	switch {
 	case tx.plan.Intake == plan.IntakeHold:
-		m.Held = IntakeHeld
+		m.Held = queue.IntakeHeld
 	case tx.decision.Action == policy.Hold:
 		m.Held = "rule " + rule.Policy + "/" + rule.Name + " holds"
 	}

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/controllers/render"
+	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/test/apiserver"
 )
 
@@ -28,6 +30,13 @@ func TestSuspendTestAndRelease(t *testing.T) {
 	r := newRig(t, 2)
 	scan := []string{"test", "--client", "10.20.3.7", "--from", "mfp@copier.test", "--to", "pat@corp.example"}
 	contains(t, "a test", r.ok(scan...), "ok      sender ", "ok      upstream   out: ")
+	var documents string
+	r.eventually("the next test, which begins a second later", func() bool {
+		out, _, err := r.run(append(scan[:len(scan):len(scan)], "-o", "yaml")...)
+		documents = out
+		return err == nil || !strings.Contains(err.Error(), "just begun")
+	})
+	contains(t, "a test in YAML", documents, "---\nok: true\nstep: connect\n", "\nstep: upstream\n")
 
 	out := r.ok("suspend", "device", "10.20.3.7", "--reason", "ticket 4711")
 	contains(t, "suspend", out, "suspend device: changed "+r.ns+"/office")
@@ -58,6 +67,14 @@ func TestSuspendTestAndRelease(t *testing.T) {
 	})
 	contains(t, "the list", r.ok("queue", "list"), id, "hold device-10-20-3-7")
 	contains(t, "the list in JSON", r.ok("queue", "list", "-o", "json", "--held-by", "device-10-20-3-7"), `"id": "`+id+`"`)
+	contains(t, "the list in YAML", r.ok("queue", "list", "-o", "yaml", "--held-by", "device-10-20-3-7"), "  id: "+id+"\n", "  state: held\n")
+	contains(t, "one in YAML", r.ok("queue", "show", id, "-o", "yaml"), "\nid: "+id+"\n")
+	if out, _, err := r.run("queue", "release", id, "-o", "yaml"); err == nil || !strings.Contains(out, "- id: "+id+"\n") {
+		t.Errorf("what a verb did in YAML: %v\n%s", err, out)
+	}
+	if out, _, err := r.run("queue", "list", "-o", "xml"); err == nil {
+		t.Errorf("XML is an output: %s", out)
+	}
 	if _, _, err := r.run("queue", "release", id); err == nil || !strings.Contains(err.Error(), "still keeps it") {
 		t.Errorf("released past the hold: %v", err)
 	}
@@ -90,6 +107,62 @@ func TestSuspendTestAndRelease(t *testing.T) {
 	contains(t, "resume", r.ok("resume", "device", "10.20.3.8"), "queue release --held-by device-10-20-3-8")
 }
 
+// What intake: Hold kept at any instance goes by one command, once they take mail in
+// again; what a hold keeps stays.
+func TestResumeARelayAndRelease(t *testing.T) {
+	r := newRig(t, 2)
+	held := func(why string) int {
+		t.Helper()
+		return strings.Count(r.ok("queue", "list", "--status", "held"), why)
+	}
+	// scans until the instances keep one for that reason, each
+	scans := func(device, why string) {
+		t.Helper()
+		for _, instance := range []string{"office-0", "office-1"} {
+			before := held(why)
+			r.eventually(instance+": "+why, func() bool {
+				r.scanAt(instance, device, "pat@corp.example")
+				return held(why) > before
+			})
+		}
+	}
+	with := func(spec string) string { return strings.Replace(r.text(), "  listeners:", spec+"  listeners:", 1) }
+	holds := "  holds: [{name: other, clientNetworks: [10.20.9.9/32]}]\n"
+	r.configure(with(holds))
+	scans("10.20.9.9", "hold other")
+	r.ok("suspend", "relay", "office", "--reason", "x")
+	r.configure(with(holds + "  intake: Hold\n"))
+	scans("10.20.3.7", queue.IntakeHeld)
+	want, others := held(queue.IntakeHeld)+1, held("hold other") // and one that comes later
+
+	released := make(chan error, 1)
+	go func() {
+		out, _, err := r.run("resume", "relay", "office", "--release")
+		if err == nil && !strings.HasSuffix(out, fmt.Sprintf("\n%d messages released\n", want)) {
+			err = fmt.Errorf("want %d: %s", want, out)
+		}
+		released <- err
+	}()
+	r.eventually("the relay takes mail in", func() bool {
+		o := &v1alpha1.PrinterRelay{}
+		r.must(r.server.Client.Get(apiserver.Context(t), client.ObjectKey{Namespace: r.ns, Name: "office"}, o))
+		return o.Spec.Intake == v1alpha1.IntakeAccept
+	})
+	// Until the instances know, one holds what comes in still.
+	r.eventually("what was held is released", func() bool { return held(queue.IntakeHeld) == 0 })
+	r.scanAt("office-0", "10.20.3.7", "pat@corp.example")
+	r.configure(with(holds))
+	select {
+	case err := <-released:
+		r.must(err)
+	case <-time.After(wait):
+		t.Fatal("it is not released")
+	}
+	if a, b := held(queue.IntakeHeld), held("hold other"); a != 0 || b != others {
+		t.Errorf("held are %d and %d, want 0 and %d", a, b, others)
+	}
+}
+
 func (r *rig) text() string { return strings.ReplaceAll(manifests, "%[1]s", r.ns) }
 
 // configure writes what the instances run.
@@ -115,7 +188,7 @@ func TestSuspendEachSubject(t *testing.T) {
 	if o := relay(); o.Spec.Intake != v1alpha1.IntakeRefuse {
 		t.Error(o.Spec.Intake)
 	}
-	r.ok("resume", "relay", "office")
+	contains(t, "resume", r.ok("resume", "relay", "office"), "stays held: kubectl printer-relay resume relay office --release\n")
 	if o := relay(); o.Spec.Intake != v1alpha1.IntakeAccept || o.Annotations["printerrelay.dev/suspended"] != "" {
 		t.Errorf("%s %v", o.Spec.Intake, o.Annotations)
 	}
@@ -137,6 +210,19 @@ func TestSuspendEachSubject(t *testing.T) {
 	r.ok("suspend", "login", "mfp-1", "--reason", "once more")
 	if h := relay().Spec.Holds; len(h) != 2 || h[0].Senders[0] != "*@old.example" || h[1].Users[0] != "mfp-1" || !strings.HasPrefix(h[1].Reason, "once more") {
 		t.Errorf("%+v", h)
+	}
+	// What a flag cannot do is said before anything is changed.
+	for _, subject := range []string{"upstream out", "domain new.example", "device 10.20.3.7", "login mfp-2"} {
+		if _, _, err := r.run(append(append([]string{"suspend"}, strings.Fields(subject)...), "--reason", "x", "--refuse")...); err == nil || !strings.Contains(err.Error(), "--refuse: ") {
+			t.Errorf("%s: %v", subject, err)
+		}
+	}
+	if upstream().Spec.Suspend || len(relay().Spec.Holds) != 2 {
+		t.Error("suspended, though --refuse was refused")
+	}
+	r.ok("suspend", "upstream", "out", "--reason", "x")
+	if _, _, err := r.run("resume", "upstream", "out", "--release"); err == nil || !strings.Contains(err.Error(), "goes by itself") || !upstream().Spec.Suspend {
+		t.Errorf("%v", err)
 	}
 	for _, bad := range [][]string{{"suspend", "device", "floor 3", "--reason", "x"}, {"suspend", "device", "10.20.3.7"}, {"suspend", "printer", "x", "--reason", "x"}, {"suspend", "relay", "nobody", "--reason", "x"}} {
 		if _, _, err := r.run(bad...); err == nil {

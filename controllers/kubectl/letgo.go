@@ -1,0 +1,161 @@
+package kubectl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/printerrelay/printer-relay/relay/admin"
+	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/queue"
+)
+
+// The instances hear that a suspension has ended from the operator, seconds later.
+const (
+	endTime = 2 * time.Minute
+	endLook = time.Second
+)
+
+// patience is how long it is waited for that, and how often asked.
+type patience struct{ within, look time.Duration }
+
+// suspension is what kept mail back, and has ended in the manifests.
+type suspension struct {
+	// runs tells whether an instance runs a configuration that has it still: what comes in is
+	// held by it.
+	runs func(*admin.RelayState) bool
+	// kept selects what it has kept at an instance.
+	kept func(instance) ([]queue.Filter, error)
+	// keeps tells whether it is why a message was not released; nil: it keeps none from that.
+	keeps func(queue.Kept) bool
+}
+
+// heldByHold is a hold of that name.
+func heldByHold(hold string) suspension {
+	return suspension{
+		runs: func(r *admin.RelayState) bool {
+			_, ok := r.Queue.HeldBy[hold] // with none, as long as the configuration has it
+			return ok
+		},
+		kept:  func(instance) ([]queue.Filter, error) { return []queue.Filter{{HeldBy: hold}}, nil },
+		keeps: func(k queue.Kept) bool { return queue.KeptBy(k, hold) },
+	}
+}
+
+// idsAtOnce keeps a request's line within what the admin port reads.
+const idsAtOnce = 500
+
+// heldByIntake is intake: Hold.
+func heldByIntake() suspension {
+	return suspension{
+		runs: func(r *admin.RelayState) bool { return r.Intake == string(plan.IntakeHold) },
+		kept: func(i instance) (out []queue.Filter, err error) {
+			all, err := i.ListAll(queue.Filter{State: queue.Held})
+			var ids []string
+			for n := range all {
+				if strings.HasPrefix(all[n].Reason, queue.IntakeHeld) {
+					ids = append(ids, all[n].ID)
+				}
+			}
+			for part := range slices.Chunk(ids, idsAtOnce) {
+				out = append(out, queue.Filter{IDs: part})
+			}
+			return out, err
+		},
+	}
+}
+
+// letGo releases what a suspension that has ended kept, until each instance runs without
+// it, and gives how many messages. It stops waiting for that in time, but no release.
+func letGo(ctx context.Context, left fleet, s suspension, wait patience, p *progress) (n int, err error) {
+	defer p.done()
+	look := time.NewTicker(wait.look)
+	defer look.Stop()
+	last := time.Now().Add(wait.within)
+	var kept queue.KeptError
+	var failed []error
+	for {
+		var run fleet
+		var keptThere []queue.Kept
+		for _, i := range left {
+			ids, stay, runs, err := i.letGo(ctx, s)
+			n += len(ids)
+			switch {
+			case err != nil:
+				failed = append(failed, fmt.Errorf("instance %s: %w", i.name, err))
+			case runs:
+				run, keptThere = append(run, i), append(keptThere, stay...)
+			default:
+				kept.Messages = append(kept.Messages, stay...)
+			}
+		}
+		if left = run; len(left) > 0 && time.Now().Before(last) {
+			p.say("waiting until the instances know that the suspension has ended ...")
+			select {
+			case <-look.C:
+				continue
+			case <-ctx.Done():
+				failed = append(failed, ctx.Err())
+			}
+		}
+		kept.Messages = append(kept.Messages, keptThere...)
+		break
+	}
+	for _, i := range left {
+		failed = append(failed, fmt.Errorf("instance %s does not know after %s that the suspension has ended, and holds what comes in: kubectl printer-relay status says why; then release once more", i.name, wait.within))
+	}
+	if len(kept.Messages) > 0 {
+		failed = append(failed, &kept)
+	}
+	return n, errors.Join(failed...)
+}
+
+// letGo does so once at an instance: what was released, what stays, and whether the
+// suspension may keep more there.
+func (i *instance) letGo(ctx context.Context, s suspension) (ids []string, stay []queue.Kept, runs bool, err error) {
+	// First, so that what it held until it ended is there to be released.
+	if runs, err = i.runs(ctx, s); err != nil {
+		return nil, nil, runs, err
+	}
+	filters, err := s.kept(*i)
+	for _, f := range filters {
+		released, failure := i.Release(ctx, f)
+		ids = append(ids, released...)
+		var kept *queue.KeptError
+		if errors.As(failure, &kept) {
+			stay = append(stay, kept.Messages...)
+		} else if err = errors.Join(err, failure); err != nil {
+			break
+		}
+	}
+	// A hold's name is in the state as long as mail has it. Where something else keeps that, or
+	// it went, the hold has ended.
+	if s.keeps != nil && len(ids)+len(stay) > 0 && !slices.ContainsFunc(stay, s.keeps) {
+		runs = false
+	}
+	return ids, stay, runs, err
+}
+
+func (i *instance) runs(ctx context.Context, s suspension) (bool, error) {
+	b, err := i.get(ctx, "/state")
+	if err != nil {
+		return false, err
+	}
+	var st admin.State
+	if err := json.Unmarshal(b, &st); err != nil {
+		return false, fmt.Errorf("no state of a relay: %w", err)
+	}
+	if len(st.Relays) == 0 {
+		return true, nil // it begins
+	}
+	for n := range st.Relays {
+		if s.runs(&st.Relays[n]) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
