@@ -99,7 +99,7 @@ func (q *Queue) cover(h *hearing, now time.Time) []*part {
 		}
 		kind, _ := q.untold(it, now.UnixNano())
 		to, ok := bounceTo(q.routing.Delivery.Bounce, it.msg)
-		if kind == "" || !ok || to != h.to {
+		if kind == "" || !ok || mailbox(to) != h.to {
 			q.ungather(h, it)
 			q.again(it)
 			continue
@@ -197,7 +197,7 @@ func (q *Queue) digestOf(h *hearing, parts []*part, now time.Time) (*Digest, *co
 	r := q.routing
 	first := parts[0].it.msg
 	d := &Digest{
-		At: now, Relay: r.Relay, Hostname: r.Hostname, From: r.bounceFrom(), To: h.to, Device: first.Client, Message: first,
+		At: now, Relay: r.Relay, Hostname: r.Hostname, From: r.bounceFrom(), To: h.addr, Device: first.Client, Message: first,
 		Since: time.Unix(0, h.from), Alone: h.alone, Console: r.PageOfClient(first.Client.text()),
 	}
 	id := fnv.New32a()
@@ -215,7 +215,7 @@ func (q *Queue) digestOf(h *hearing, parts []*part, now time.Time) (*Digest, *co
 		} else {
 			about.Delayed = append(about.Delayed, p.it.msg.ID)
 		}
-		n := q.notice(p.it, p.st, kind, h.to)
+		n := q.notice(p.it, p.st, kind, h.addr)
 		fmt.Fprint(id, kindDigest, n.ID)
 		c.add(n)
 	}

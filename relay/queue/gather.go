@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
@@ -26,7 +27,7 @@ var errGathered = errors.New("a digest will tell of it")
 // hearer is who hears of a device: the client's address, and the user where it logs
 // in. What is behind a load balancer that hides it is one device.
 type hearer struct {
-	to     envelope.Address
+	to     envelope.Address // folded: its mailbox
 	device netip.Prefix
 	user   string
 }
@@ -34,6 +35,7 @@ type hearer struct {
 // hearing is what somebody heard of one device in this hour, and what is gathered.
 type hearing struct {
 	hearer
+	addr    envelope.Address // whoever hears of it, as it was written
 	from    int64 // Unix nanoseconds: when the hour began
 	alone   int   // notifications on their own in it
 	more    map[*item]struct{}
@@ -42,12 +44,22 @@ type hearing struct {
 	heapPos int32
 }
 
+// mailbox folds the spellings by which one mailbox is reached nearly everywhere: who
+// writes a colleague's address into a device could have each of them told by itself.
+func mailbox(a envelope.Address) envelope.Address {
+	local, _, _ := strings.Cut(a.Local, "+")
+	if local == "" {
+		local = a.Local
+	}
+	return envelope.Address{Local: strings.ToLower(local), Domain: envelope.DomainKey(a.Domain)}
+}
+
 func (h *hearing) clock() (*int64, *int32) { return &h.wakeAt, &h.heapPos }
 
 // hearing finds or makes what to heard of m's device. It wants q.mu held, as all below
 // do.
 func (q *Queue) hearing(to envelope.Address, m *Message) *hearing {
-	key := hearer{to: to, device: envelope.Device(m.Client.Addr), user: m.Client.User}
+	key := hearer{to: mailbox(to), device: envelope.Device(m.Client.Addr), user: m.Client.User}
 	h := q.hearings[key]
 	if h == nil {
 		if len(q.hearings) >= maxHearings {
@@ -55,6 +67,9 @@ func (q *Queue) hearing(to envelope.Address, m *Message) *hearing {
 		}
 		h = &hearing{hearer: key, more: make(map[*item]struct{})}
 		q.hearings[key] = h
+	}
+	if len(h.more) == 0 { // else a digest is to go to the one that was there
+		h.addr = to
 	}
 	return h
 }
