@@ -177,7 +177,7 @@ func (b *beginnings) announce(name string, first *queue.Message) error {
 	}
 	h := dsn.Held{
 		At: time.Now(), Relay: key(pl), Hostname: pl.Hostname, From: bounce.From.String(), To: bounce.Postmaster.String(),
-		QueueID: first.ID, Arrived: first.Arrived, Device: first.Device(), Sender: first.Sender.String(),
+		QueueID: first.ID, Arrived: first.Arrived, Device: first.Device(), Sender: first.ShownSender(),
 	}
 	if name == byIntake {
 		h.Count = b.queue.Snapshot().Held

@@ -31,6 +31,9 @@ type holder struct {
 	b   *beginnings
 	end func()
 
+	sender string // of what is sent
+	secret bool   // it is a password
+
 	mu   sync.Mutex
 	sent []string // notifications, whole
 }
@@ -102,7 +105,7 @@ func (h *holder) send(client, held string) string {
 	fmt.Fprint(w, "Subject: scan\r\n\r\npage\r\n")
 	m := &queue.Message{
 		ID: w.ID(), Size: w.Size(), HeaderSize: 17, Held: held, Recipients: []queue.Recipient{{Address: envelope.Address{Local: "a", Domain: "corp.example"}}},
-		Origin: &queue.Origin{Sender: envelope.Address{Local: "mfp", Domain: "copier.test"}, Client: queue.Client{Addr: netip.MustParseAddr(client), HELO: "MFP3"}},
+		Origin: &queue.Origin{Sender: envelope.Address{Local: h.sender, Domain: "copier.test"}, SenderSecret: h.secret, Client: queue.Client{Addr: netip.MustParseAddr(client), HELO: "MFP3"}},
 	}
 	if _, err := h.q.Submit(w, m); err != nil {
 		h.Fatal(err)
@@ -134,7 +137,7 @@ func inHolder(t *testing.T, f func(h *holder)) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		h := &holder{T: t, dir: dir, pl: &plan.Plan{
+		h := &holder{T: t, dir: dir, sender: "mfp", pl: &plan.Plan{
 			Namespace: "default", Name: "office", Hostname: "relay.example", Intake: plan.IntakeAccept, Routes: []plan.Route{{Upstream: "out"}},
 			Upstreams: map[string]*plan.Upstream{"out": {Name: "out", Connections: 1}},
 			Delivery: plan.Delivery{Expire: 24 * time.Hour, KeepFailed: time.Hour, Bounce: plan.Bounce{
@@ -217,6 +220,18 @@ func TestWhichHoldsBegin(t *testing.T) {
 			h.runs(func(p *plan.Plan) { p.Holds = stolenHold("10.20.9.66/32"); change(p) })
 			h.send("10.20.9.66", "")
 			h.told(name, 0)
+		})
+	}
+}
+
+// A password that was typed as the sender of what is held is not told.
+func TestABeginningTellsNoPassword(t *testing.T) {
+	for secret, want := range map[bool]string{false: "From:      <hunter2@copier.test>", true: "From:      <[not shown"} {
+		inHolder(t, func(h *holder) {
+			h.sender, h.secret = "hunter2", secret
+			h.runs(func(p *plan.Plan) { p.Holds = stolenHold("10.20.9.66/32") })
+			h.send("10.20.9.66", "")
+			h.told("the first message", 1, want)
 		})
 	}
 }

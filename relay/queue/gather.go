@@ -36,8 +36,8 @@ type hearer struct {
 type hearing struct {
 	hearer
 	addr    envelope.Address // whoever hears of it, as it was written
-	from    int64 // Unix nanoseconds: when the hour began
-	alone   int   // notifications on their own in it
+	from    int64            // Unix nanoseconds: when the hour began
+	alone   int              // notifications on their own in it
 	more    map[*item]struct{}
 	busy    bool // a digest of it is being written
 	wakeAt  int64

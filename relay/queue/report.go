@@ -26,7 +26,7 @@ func WriteNotice(w io.Writer, n *Notice) (Content, error) {
 	m := n.Message
 	r := dsn.Report{
 		ID: n.ID, At: n.At, Delayed: n.Delayed, Until: n.Until, Hostname: n.Hostname, From: n.From.String(), To: n.To.String(),
-		MessageQueueID: m.ID, Arrived: m.Arrived, Device: m.device(), Rule: m.ruleName(), Subject: n.subject(), Files: n.files(filesOfOne), Sender: m.Sender.String(), Size: m.Size,
+		MessageQueueID: m.ID, Arrived: m.Arrived, Device: m.device(), Rule: m.ruleName(), Subject: n.subject(), Files: n.files(filesOfOne), Sender: m.ShownSender(), Size: m.Size,
 		Console: n.Console, Header: n.header(),
 	}
 	for i := range n.Recipients {
