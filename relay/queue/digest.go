@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	maxCovered  = 10_000 // messages that a digest tells of, and locks while it is written
-	markWorkers = 16     // that note it in their entries, to share the spool's syncs
+	maxDigests  = 4    // that are made at once
+	maxCovered  = 1000 // messages that a digest tells of, and locks while it is written
+	markWorkers = 16   // that note it in their entries, to share the spool's syncs
 )
 
 // Digest is what a digest has to say.
@@ -62,6 +63,7 @@ func (q *Queue) digest(h *hearing) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	defer q.done()
+	defer func() { q.digests-- }()
 	now := time.Now()
 	parts := q.cover(h, now)
 	err := error(nil)
@@ -168,7 +170,7 @@ func (q *Queue) tellOf(h *hearing, parts []*part, now time.Time) error {
 }
 
 // mark notes in the entries of parts that the digest tells of them; a part that could
-// not be written has no step any more.
+// not be written, or was not before the process has to end, has no step any more.
 func (q *Queue) mark(parts []*part, digest string) bool {
 	var wg sync.WaitGroup
 	next := make(chan *part)
@@ -185,6 +187,10 @@ func (q *Queue) mark(parts []*part, digest string) bool {
 		})
 	}
 	for _, p := range parts {
+		if q.hard.Err() != nil {
+			p.st = nil
+			continue
+		}
 		next <- p
 	}
 	close(next)

@@ -1,6 +1,12 @@
 package queue
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,4 +46,101 @@ func TestMailbox(t *testing.T) {
 			t.Errorf("%s: %s, want %s", in, got, want)
 		}
 	}
+}
+
+// Digests of many devices that are due at once are made a few at a time.
+func TestFewDigestsAreMadeAtOnce(t *testing.T) {
+	inBubble(t, perHour(0), func(r *rig) {
+		r.stop()
+		gate := make(chan struct{})
+		var running, most atomic.Int32
+		r.options = func(o *Options) {
+			write := o.Digest
+			o.Digest = func(w io.Writer, d *Digest) (Content, error) {
+				n := running.Add(1)
+				defer running.Add(-1)
+				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+				}
+				<-gate
+				return write(w, d)
+			}
+		}
+		r.start()
+		r.up.say(deadAddress)
+		const devices = 3 * maxDigests
+		for i := range devices {
+			r.submit(from(fmt.Sprint("10.0.0.", i), "gone@corp.example"))
+		}
+		r.pass(time.Hour + time.Minute)
+		if n := running.Load(); n != maxDigests {
+			t.Errorf("%d at once", n)
+		}
+		close(gate)
+		r.pass(time.Minute)
+		if n := most.Load(); n != maxDigests || len(r.digests) != devices || r.untold() != 0 {
+			t.Errorf("%d at once, %d digests, %d not told of", n, len(r.digests), r.untold())
+		}
+	})
+}
+
+// A digest that tells of all it may is followed by the next at once.
+func TestADigestOfVeryManyIsSeveral(t *testing.T) {
+	inBubble(t, perHour(0), func(r *rig) {
+		r.up.say(deadAddress)
+		for range maxCovered + 5 {
+			r.submit(message("gone@corp.example"))
+		}
+		r.pass(time.Hour + time.Minute)
+		r.wantDigests("it@corp.example: 1000+0 of 100 after 0", "it@corp.example: 5+0 of 5 after 0")
+		if n := r.untold(); n != 0 {
+			t.Errorf("%d not told of", n)
+		}
+	})
+}
+
+// dying is a store whose disk dies once something is told, and that notes of which
+// messages it was asked to write that.
+type dying struct {
+	store
+	mu    sync.Mutex
+	asked map[string]bool
+}
+
+func (d *dying) Append(id string, b []byte) error {
+	var r record
+	if json.Unmarshal(b, &r) != nil || r.Event != evTold {
+		return d.store.Append(id, b)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asked[id] = true
+	return errors.New("input/output error")
+}
+
+// A process that has to end does not go on to write what it could not.
+func TestADigestEndsWithTheProcess(t *testing.T) {
+	const messages = 4 * markWorkers
+	inBubble(t, perHour(0), func(r *rig) {
+		r.stop()
+		d := &dying{asked: map[string]bool{}}
+		r.wrap = func(s store) store { d.store = s; return d }
+		r.start()
+		r.up.say(deadAddress)
+		for range messages {
+			r.submit(message("gone@corp.example"))
+		}
+		r.pass(2 * time.Hour)
+		r.stop()
+		// Those that were being written, and the one that was to be the next.
+		if n := len(d.asked); n < markWorkers || n > markWorkers+1 {
+			t.Errorf("it tried %d", n)
+		}
+		r.wrap = nil
+		r.start()
+		r.pass(2 * time.Hour)
+		r.wantDigests(fmt.Sprintf("it@corp.example: %d+0 of %d after 0", messages, messages))
+		if n := r.untold(); n != 0 {
+			t.Errorf("%d not told of", n)
+		}
+	})
 }

@@ -107,6 +107,7 @@ type Queue struct {
 	snap      Snapshot              // the last one, for a second
 	followed  map[string]*following // by Message-ID
 	hearings  map[hearer]*hearing
+	digests   int    // that are being made
 	recent    recent // between Load and Recall
 }
 
