@@ -121,6 +121,7 @@ func (q *Queue) notAlone(to envelope.Address, m *Message) {
 // gather keeps it for the digest.
 func (q *Queue) gather(h *hearing, it *item) {
 	h.more[it] = struct{}{}
+	q.gathered[it] = h
 	it.noticeAt = never
 	if !h.busy {
 		q.wake(h, h.from+int64(hour))
@@ -130,6 +131,7 @@ func (q *Queue) gather(h *hearing, it *item) {
 // ungather leaves it to its own notification again.
 func (q *Queue) ungather(h *hearing, it *item) {
 	delete(h.more, it)
+	delete(q.gathered, it)
 	it.noticeAt = 0
 }
 

@@ -144,3 +144,32 @@ func TestADigestEndsWithTheProcess(t *testing.T) {
 		}
 	})
 }
+
+// What left the queue is not kept in memory until the hour is over.
+func TestWhatLeftWaitsForNoDigest(t *testing.T) {
+	inBubble(t, perHour(0), func(r *rig) {
+		r.up.say(deadAddress)
+		var ids []string
+		for range 3 {
+			ids = append(ids, r.send(message("gone@corp.example")).ID)
+		}
+		s := r.s
+		s.Delivery.Bounce.Postmaster = addr("new@corp.example") // where it would be looked for now
+		r.q.Update(s)
+		if _, err := r.q.Remove(r.Context(), Filter{IDs: ids[:2]}); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(time.Second)
+		r.q.mu.Lock()
+		n := len(r.q.gathered)
+		for _, h := range r.q.hearings {
+			n += len(h.more)
+		}
+		r.q.mu.Unlock()
+		if n != 2 {
+			t.Errorf("%d are kept", n)
+		}
+		r.pass(3 * time.Hour)
+		r.wantDigests("new@corp.example: 1+0 of 1 after 0")
+	})
+}
