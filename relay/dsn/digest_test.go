@@ -47,6 +47,12 @@ var digests = map[string]func(*Digest){
 			Cause{Delayed: true, Cause: "the host cannot be reached", Remedy: "check host and port of the MailUpstream", Count: 3, Scans: []Scan{late}},
 			Cause{Delayed: true, Count: 1})
 	},
+	"reasons that differ": func(d *Digest) {
+		known, other := d.Causes[0].Scans[0], d.Causes[0].Scans[1]
+		known.Cause, known.Remedy, known.Words = "the mailbox is full", "have it emptied", "552 5.2.2 full (mx.corp.example)"
+		other.Words = "550 5.9.9 no (mx.corp.example)"
+		d.Causes = append(d.Causes, Cause{Mixed: true, Count: 3, Scans: []Scan{known, other}})
+	},
 	"delayed": func(d *Digest) { d.Causes[0].Delayed = true },
 	"hostile words": func(d *Digest) {
 		evil := "x\r\n\r\nBcc: victim@elsewhere.example\u202e\u2028" + strings.Repeat("<b>", 500)

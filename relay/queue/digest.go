@@ -40,6 +40,7 @@ type Digest struct {
 // DigestCause is why some messages failed, or are late.
 type DigestCause struct {
 	Delayed bool
+	Mixed   bool // the rest, of more causes than are told apart
 	Count   int
 	Notices []*Notice // what a notification would have said, of those that are listed
 }
@@ -244,7 +245,8 @@ type causeKey struct {
 func (c *causes) add(n *Notice) {
 	k := causeKey{n.Delayed, n.why()}
 	i, ok := c.index[k]
-	if !ok && len(c.all) >= dsn.MaxCauses-2 { // the others together
+	mixed := !ok && len(c.all) >= dsn.MaxCauses-2 // the others together
+	if mixed {
 		k.why = ""
 		i, ok = c.index[k]
 	}
@@ -258,6 +260,7 @@ func (c *causes) add(n *Notice) {
 	}
 	d := &c.all[i]
 	d.Count++
+	d.Mixed = d.Mixed || mixed
 	if len(d.Notices) < dsn.MaxScans {
 		d.Notices = append(d.Notices, n)
 	}

@@ -453,6 +453,9 @@ func TestCausesOfADigest(t *testing.T) {
 	n := 0
 	for _, d := range c.listed() {
 		n += d.Count
+		if d.Mixed != (d.Count > 1) {
+			t.Errorf("of reasons that differ: %v, of %d", d.Mixed, d.Count)
+		}
 	}
 	if len(c.all) > 20 || n != 1000 {
 		t.Errorf("%d causes of %d", len(c.all), n)

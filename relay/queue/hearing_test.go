@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime/quotedprintable"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
 // One mailbox is one, however a device spells it.
@@ -171,5 +174,49 @@ func TestWhatLeftWaitsForNoDigest(t *testing.T) {
 		}
 		r.pass(3 * time.Hour)
 		r.wantDigests("new@corp.example: 1+0 of 1 after 0")
+	})
+}
+
+// What is behind the causes that a digest tells apart is not given the first one's.
+func TestReasonsThatDiffer(t *testing.T) {
+	inBubble(t, perHour(0), func(r *rig) {
+		r.stop()
+		r.options = func(o *Options) { o.Digest = nil }
+		r.start()
+		var digest string
+		r.up.say(func(a Attempt, to envelope.Address) upstream.Outcome {
+			if a.Message.DSNOf == "" {
+				o := noUser
+				fmt.Sscan(to.Local, &o.Code) //nolint:errcheck // the test wrote it
+				o.Enhanced, o.Text = "5.9."+to.Local, "words of "+to.Local
+				return o
+			}
+			rc, err := r.sp.Body(a.Message.ID)
+			if err != nil {
+				t.Error(err)
+				return ok
+			}
+			defer rc.Close()
+			b, err := io.ReadAll(quotedprintable.NewReader(rc))
+			if err != nil {
+				t.Error(err)
+			}
+			digest = string(b)
+			return ok
+		})
+		for code := 550; code < 573; code++ {
+			r.send(message(fmt.Sprintf("%d@corp.example", code)))
+		}
+		r.pass(2 * time.Hour)
+		_, rest, found := strings.Cut(digest, "5 scans could not be sent: for reasons that differ")
+		if !found {
+			t.Fatalf("%s", digest)
+		}
+		rest, _, _ = strings.Cut(rest, " scan could not be sent")
+		for code := 568; code < 573; code++ {
+			if !strings.Contains(rest, fmt.Sprintf("Server said:  %d 5.9.%d words of %d", code, code, code)) {
+				t.Errorf("nothing of %d in\n%s", code, rest)
+			}
+		}
 	})
 }

@@ -45,16 +45,19 @@ func WriteDigest(w io.Writer, d *Digest) (Content, error) {
 	}
 	for i := range d.Causes {
 		c := &d.Causes[i]
-		out := dsn.Cause{Delayed: c.Delayed, Count: c.Count}
+		out := dsn.Cause{Delayed: c.Delayed, Mixed: c.Mixed, Count: c.Count}
 		for _, n := range c.Notices {
 			first := n.Recipients[0].report()
 			words := first.Words()
-			if out.Scans == nil {
+			if out.Scans == nil && !c.Mixed {
 				out.Cause, out.Remedy, out.Words = first.Cause, first.Remedy, words
 			}
 			s := dsn.Scan{QueueID: n.Message.ID, Arrived: n.Message.Arrived, Size: n.Message.Size, Subject: n.subject(), Files: n.files(filesOfMany)}
 			if words != out.Words {
 				s.Words = words
+			}
+			if c.Mixed {
+				s.Cause, s.Remedy = first.Cause, first.Remedy
 			}
 			for _, x := range n.Recipients {
 				s.Recipients = append(s.Recipients, x.Address.String())
