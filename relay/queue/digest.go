@@ -67,6 +67,8 @@ func (q *Queue) digest(h *hearing) {
 	defer func() { q.digests-- }()
 	now := time.Now()
 	parts := q.cover(h, now)
+	all := len(parts) == maxCovered
+	parts = q.leaveOut(h, parts)
 	err := error(nil)
 	switch {
 	case len(parts) == 1 && q.routing.Delivery.Bounce.PerHour > 0: // it can say more on its own
@@ -85,7 +87,7 @@ func (q *Queue) digest(h *hearing) {
 	switch {
 	case err != nil:
 		q.wake(h, now.Add(noticeRetry).UnixNano())
-	case len(parts) == maxCovered:
+	case all:
 		q.wake(h, now.UnixNano())
 	case len(h.more) > 0: // they were being changed: the next one tells
 		q.wake(h, h.from+int64(hour))
@@ -113,7 +115,29 @@ func (q *Queue) cover(h *hearing, now time.Time) []*part {
 	return parts
 }
 
-func sorted(m map[*item]struct{}) []*item {
+// leaveOut leaves those of which there is nothing to tell by their headers to notify,
+// which finds the same and notes it. It wants q.mu held and the parts locked, and gives
+// q.mu up while it reads.
+func (q *Queue) leaveOut(h *hearing, parts []*part) []*part {
+	unread := slices.DeleteFunc(slices.Clone(parts), func(p *part) bool { return !h.more[p.it] })
+	if len(unread) == 0 {
+		return parts
+	}
+	from := q.routing.bounceFrom()
+	q.mu.Unlock()
+	unread = slices.DeleteFunc(unread, func(p *part) bool {
+		m := p.it.msg
+		return !dsn.Automatic(q.headerOf(m), m.Sender == from)
+	})
+	q.mu.Lock()
+	for _, p := range unread {
+		q.ungather(h, p.it)
+		q.unlock(p.it)
+	}
+	return slices.DeleteFunc(parts, func(p *part) bool { return slices.Contains(unread, p) })
+}
+
+func sorted(m map[*item]bool) []*item {
 	items := make([]*item, 0, len(m))
 	for it := range m {
 		items = append(items, it)

@@ -412,7 +412,7 @@ func TestWhatIsRememberedOfDevicesIsBounded(t *testing.T) {
 		defer r.q.mu.Unlock()
 		kept := r.q.hearing(addr("it@corp.example"), from("192.0.2.1"))
 		kept.from = time.Now().UnixNano()
-		kept.more[newItem(message("x@corp.example"))] = struct{}{}
+		kept.more[newItem(message("x@corp.example"))] = false
 		for i := range 3 * maxHearings {
 			h := r.q.hearing(addr("it@corp.example"), from(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String()))
 			h.from = time.Now().UnixNano()

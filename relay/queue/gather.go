@@ -38,8 +38,8 @@ type hearing struct {
 	addr    envelope.Address // whoever hears of it, as it was written
 	from    int64            // Unix nanoseconds: when the hour began
 	alone   int              // notifications on their own in it
-	more    map[*item]struct{}
-	busy    bool // a digest of it is being written
+	more    map[*item]bool   // true: its header is not read yet
+	busy    bool             // a digest of it is being written
 	wakeAt  int64
 	heapPos int32
 }
@@ -65,7 +65,7 @@ func (q *Queue) hearing(to envelope.Address, m *Message) *hearing {
 		if len(q.hearings) >= maxHearings {
 			q.forgetHearings(time.Now().UnixNano())
 		}
-		h = &hearing{hearer: key, more: make(map[*item]struct{})}
+		h = &hearing{hearer: key, more: make(map[*item]bool)}
 		q.hearings[key] = h
 	}
 	if len(h.more) == 0 { // else a digest is to go to the one that was there
@@ -107,7 +107,7 @@ func (q *Queue) alone(it *item, to envelope.Address, now int64) bool {
 		h.alone++
 		return true
 	}
-	q.gather(h, it)
+	q.gather(h, it, false)
 	return false
 }
 
@@ -118,9 +118,10 @@ func (q *Queue) notAlone(to envelope.Address, m *Message) {
 	}
 }
 
-// gather keeps it for the digest.
-func (q *Queue) gather(h *hearing, it *item) {
-	h.more[it] = struct{}{}
+// gather keeps it for the digest. unread: whether it is a report itself is to be looked
+// at then.
+func (q *Queue) gather(h *hearing, it *item, unread bool) {
+	h.more[it] = unread
 	q.gathered[it] = h
 	it.noticeAt = never
 	if !h.busy {
@@ -191,7 +192,7 @@ func (q *Queue) regather(now int64) {
 			h.from = f.since
 		}
 		for _, it := range f.items {
-			q.gather(h, it)
+			q.gather(h, it, true) // a start has no time to read them
 		}
 	}
 }
