@@ -190,7 +190,7 @@ func (b *beginnings) announce(name string, first *queue.Message) error {
 		}
 	}
 	return b.queue.Announce(queue.Announcement{
-		Kind: "held", About: first, At: h.At, From: bounce.From, To: bounce.Postmaster,
+		Kind: "held", Of: name, About: first, At: h.At, From: bounce.From, To: bounce.Postmaster,
 		Write: func(w io.Writer, id string) (int64, error) { h.ID = id; return dsn.WriteHeld(w, h) },
 	})
 }

@@ -35,11 +35,18 @@ type holder struct {
 	secret bool   // it is a password
 
 	mu   sync.Mutex
+	busy bool     // the upstream takes nothing yet
 	sent []string // notifications, whole
 }
 
 // Deliver implements queue.Deliverer.
 func (h *holder) Deliver(_ context.Context, a queue.Attempt) []upstream.Outcome {
+	h.mu.Lock()
+	busy := h.busy
+	h.mu.Unlock()
+	if busy {
+		return upstream.All(len(a.Recipients), upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeRecipient, Code: 450})
+	}
 	if a.Message.DSNOf != "" {
 		body, err := h.sp.Body(a.Message.ID)
 		if err != nil {
@@ -222,6 +229,33 @@ func TestWhichHoldsBegin(t *testing.T) {
 			h.told(name, 0)
 		})
 	}
+}
+
+// Two holds that begin with the same message are told of, though the first one's mail
+// has not left yet.
+func TestHoldsThatBeginWithOneMessage(t *testing.T) {
+	inHolder(t, func(h *holder) {
+		h.busy = true
+		h.runs(func(p *plan.Plan) {
+			p.Holds = stolenHold("10.20.9.66/32")
+			p.Delivery.RetryFirst, p.Delivery.RetryMax = time.Minute, time.Hour
+		})
+		h.send("10.20.9.66", "")
+		h.runs(func(p *plan.Plan) { p.Holds = nil })
+		if _, err := h.q.Release(h.Context(), queue.Filter{All: true}); err != nil {
+			t.Error(err)
+		}
+		h.runs(func(p *plan.Plan) {
+			p.Holds = stolenHold("10.20.9.66/32")
+			p.Holds[0].Name = "moved"
+		})
+		h.mu.Lock()
+		h.busy = false
+		h.mu.Unlock()
+		time.Sleep(12 * time.Hour)
+		synctest.Wait()
+		h.told("both", 2)
+	})
 }
 
 // A password that was typed as the sender of what is held is not told.
