@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"mime"
 	"mime/quotedprintable"
 	"net/mail"
 	"os"
@@ -153,5 +154,28 @@ func TestNamesOfFiles(t *testing.T) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// A copier's name is text: what it hides in an encoded word stays hidden.
+func TestSubjectsAreNotDecoded(t *testing.T) {
+	for _, evil := range []string{"=?utf-8?q?=E2=80=AEevil?=", "==??utf-8?b?4oCuZXZpbA==?=", "B\u00fcro =?utf-8?q?=E2=80=AEevil?="} {
+		d := digest()
+		d.Device = evil
+		var b bytes.Buffer
+		if _, err := WriteDigest(&b, d); err != nil {
+			t.Fatal(err)
+		}
+		m, err := mail.ReadMessage(&b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		subject, err := new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(subject, "\u202e") || !strings.Contains(subject, "= ?utf-8?") {
+			t.Errorf("%q is read as %q", evil, subject)
+		}
 	}
 }
