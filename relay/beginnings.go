@@ -176,7 +176,7 @@ func (b *beginnings) announce(name string, first *queue.Message) error {
 	}
 	h := dsn.Held{
 		At: time.Now(), Relay: key(pl), Hostname: pl.Hostname, From: bounce.From.String(), To: bounce.Postmaster.String(),
-		QueueID: first.ID, Arrived: first.Arrived, Device: first.Device(), Sender: first.Sender.String(),
+		QueueID: first.ID, Arrived: first.Arrived, Device: first.Device(), Sender: first.ShownSender(),
 	}
 	if name == byIntake {
 		h.Count = b.queue.Snapshot().Held
@@ -189,7 +189,7 @@ func (b *beginnings) announce(name string, first *queue.Message) error {
 		}
 	}
 	return b.queue.Announce(queue.Announcement{
-		Kind: "held", About: first, At: h.At, From: bounce.From, To: bounce.Postmaster,
+		Kind: "held", Of: name, About: first, At: h.At, From: bounce.From, To: bounce.Postmaster,
 		Write: func(w io.Writer, id string) (int64, error) { h.ID = id; return dsn.WriteHeld(w, h) },
 	})
 }

@@ -30,12 +30,22 @@ type holder struct {
 	b   *beginnings
 	end func()
 
+	sender string // of what is sent
+	secret bool   // it is a password
+
 	mu   sync.Mutex
+	busy bool     // the upstream takes nothing yet
 	sent []string // notifications, whole
 }
 
 // Deliver implements queue.Deliverer.
 func (h *holder) Deliver(_ context.Context, a queue.Attempt) []upstream.Outcome {
+	h.mu.Lock()
+	busy := h.busy
+	h.mu.Unlock()
+	if busy {
+		return upstream.All(len(a.Recipients), upstream.Outcome{Kind: upstream.Deferred, Scope: upstream.ScopeRecipient, Code: 450})
+	}
 	if a.Message.DSNOf != "" {
 		body, err := h.sp.Body(a.Message.ID)
 		if err != nil {
@@ -101,7 +111,7 @@ func (h *holder) send(client, held string) string {
 	fmt.Fprint(w, "Subject: scan\r\n\r\npage\r\n")
 	m := &queue.Message{
 		ID: w.ID(), Size: w.Size(), HeaderSize: 17, Held: held, Recipients: []queue.Recipient{{Address: envelope.Address{Local: "a", Domain: "corp.example"}}},
-		Origin: &queue.Origin{Sender: envelope.Address{Local: "mfp", Domain: "copier.test"}, Client: queue.Client{Addr: netip.MustParseAddr(client), HELO: "MFP3"}},
+		Origin: &queue.Origin{Sender: envelope.Address{Local: h.sender, Domain: "copier.test"}, SenderSecret: h.secret, Client: queue.Client{Addr: netip.MustParseAddr(client), HELO: "MFP3"}},
 	}
 	if _, err := h.q.Submit(w, m); err != nil {
 		h.Fatal(err)
@@ -133,7 +143,7 @@ func inHolder(t *testing.T, f func(h *holder)) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		h := &holder{T: t, dir: dir, pl: &plan.Plan{
+		h := &holder{T: t, dir: dir, sender: "mfp", pl: &plan.Plan{
 			Namespace: "default", Name: "office", Hostname: "relay.example", Intake: plan.IntakeAccept, Routes: []plan.Route{{Upstream: "out"}},
 			Upstreams: map[string]*plan.Upstream{"out": {Name: "out", Connections: 1}},
 			Delivery: plan.Delivery{Expire: 24 * time.Hour, KeepFailed: time.Hour, Bounce: plan.Bounce{
@@ -216,6 +226,45 @@ func TestWhichHoldsBegin(t *testing.T) {
 			h.runs(func(p *plan.Plan) { p.Holds = stolenHold("10.20.9.66/32"); change(p) })
 			h.send("10.20.9.66", "")
 			h.told(name, 0)
+		})
+	}
+}
+
+// Two holds that begin with the same message are told of, though the first one's mail
+// has not left yet.
+func TestHoldsThatBeginWithOneMessage(t *testing.T) {
+	inHolder(t, func(h *holder) {
+		h.busy = true
+		h.runs(func(p *plan.Plan) {
+			p.Holds = stolenHold("10.20.9.66/32")
+			p.Delivery.RetryFirst, p.Delivery.RetryMax = time.Minute, time.Hour
+		})
+		h.send("10.20.9.66", "")
+		h.runs(func(p *plan.Plan) { p.Holds = nil })
+		if _, err := h.q.Release(h.Context(), queue.Filter{All: true}); err != nil {
+			t.Error(err)
+		}
+		h.runs(func(p *plan.Plan) {
+			p.Holds = stolenHold("10.20.9.66/32")
+			p.Holds[0].Name = "moved"
+		})
+		h.mu.Lock()
+		h.busy = false
+		h.mu.Unlock()
+		time.Sleep(12 * time.Hour)
+		synctest.Wait()
+		h.told("both", 2)
+	})
+}
+
+// A password that was typed as the sender of what is held is not told.
+func TestABeginningTellsNoPassword(t *testing.T) {
+	for secret, want := range map[bool]string{false: "From:      <hunter2@copier.test>", true: "From:      <[not shown"} {
+		inHolder(t, func(h *holder) {
+			h.sender, h.secret = "hunter2", secret
+			h.runs(func(p *plan.Plan) { p.Holds = stolenHold("10.20.9.66/32") })
+			h.send("10.20.9.66", "")
+			h.told("the first message", 1, want)
 		})
 	}
 }

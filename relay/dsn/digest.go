@@ -36,6 +36,7 @@ type Digest struct {
 // Cause is why some messages could not be sent, or are late.
 type Cause struct {
 	Delayed bool   // still being tried; else failed for good
+	Mixed   bool   // of many reasons: each scan has its own
 	Cause   string // in plain words; empty: it is not known
 	Remedy  string
 	Words   string // of the server
@@ -50,7 +51,9 @@ type Scan struct {
 	Size       int64
 	Subject    string // empty: it is not to be told
 	Files      Files
-	Words      string   // of the server, where they are not those of the cause
+	Words      string // of the server, where they are not those of the cause
+	Cause      string // of this one, in plain words, where the reasons differ
+	Remedy     string
 	Recipients []string // that it is about
 }
 
@@ -139,13 +142,19 @@ func (c *Cause) human(line func(string, ...any), n int) {
 		what = are(c.Count) + " delayed"
 	}
 	why := first(oneLine(c.Cause), first(oneLine(c.Words), "the reason is not known"))
+	if c.Mixed {
+		why = "for reasons that differ"
+	}
 	line("%d. %s%s: %s", n, scans(c.Count), what, why)
-	if c.Cause != "" {
+	switch {
+	case c.Mixed:
+		line("   What to do:   see what is said of each scan")
+	case c.Cause != "":
 		line("   What to do:   %s", oneLine(c.Remedy))
 		if c.Words != "" {
 			line("   Server said:  %s", oneLine(c.Words))
 		}
-	} else if !c.Delayed {
+	case !c.Delayed:
 		line("   What to do:   check the addresses, and the words of the mail server")
 	}
 	line("")
@@ -173,6 +182,10 @@ func (s *Scan) human(line func(string, ...any)) {
 	}
 	if len(s.Files.Names) > 0 {
 		line("       Files:        %s", s.Files)
+	}
+	if s.Cause != "" {
+		line("       Why:          %s", oneLine(s.Cause))
+		line("       What to do:   %s", oneLine(s.Remedy))
 	}
 	if s.Words != "" {
 		line("       Server said:  %s", oneLine(s.Words))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"mime"
 	"mime/quotedprintable"
 	"net/mail"
 	"os"
@@ -46,6 +47,12 @@ var digests = map[string]func(*Digest){
 			Cause{Words: "550 5.7.1 no", Count: 1, Scans: []Scan{d.Causes[0].Scans[1]}},
 			Cause{Delayed: true, Cause: "the host cannot be reached", Remedy: "check host and port of the MailUpstream", Count: 3, Scans: []Scan{late}},
 			Cause{Delayed: true, Count: 1})
+	},
+	"reasons that differ": func(d *Digest) {
+		known, other := d.Causes[0].Scans[0], d.Causes[0].Scans[1]
+		known.Cause, known.Remedy, known.Words = "the mailbox is full", "have it emptied", "552 5.2.2 full (mx.corp.example)"
+		other.Words = "550 5.9.9 no (mx.corp.example)"
+		d.Causes = append(d.Causes, Cause{Mixed: true, Count: 3, Scans: []Scan{known, other}})
 	},
 	"delayed": func(d *Digest) { d.Causes[0].Delayed = true },
 	"hostile words": func(d *Digest) {
@@ -147,5 +154,28 @@ func TestNamesOfFiles(t *testing.T) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// A copier's name is text: what it hides in an encoded word stays hidden.
+func TestSubjectsAreNotDecoded(t *testing.T) {
+	for _, evil := range []string{"=?utf-8?q?=E2=80=AEevil?=", "==??utf-8?b?4oCuZXZpbA==?=", "B\u00fcro =?utf-8?q?=E2=80=AEevil?="} {
+		d := digest()
+		d.Device = evil
+		var b bytes.Buffer
+		if _, err := WriteDigest(&b, d); err != nil {
+			t.Fatal(err)
+		}
+		m, err := mail.ReadMessage(&b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		subject, err := new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(subject, "\u202e") || !strings.Contains(subject, "= ?utf-8?") {
+			t.Errorf("%q is read as %q", evil, subject)
+		}
 	}
 }

@@ -339,9 +339,11 @@ func typedAddress(a string) string {
 // oneLine takes out of s what ends lines or turns them around.
 func oneLine(s string) string { return reply.Line(s, maxLine) }
 
-// ascii writes s in one line of ASCII; what is not is written as encoded words.
+// ascii writes s in one line of ASCII; what is not is written as encoded words. One that
+// stands in s already is nothing that a mail program is to decode.
 func ascii(s string) string {
-	return strings.ReplaceAll(mime.QEncoding.Encode("utf-8", oneLine(s)), "\r\n", " ")
+	s = strings.ReplaceAll(oneLine(s), "=?", "= ?")
+	return strings.ReplaceAll(mime.QEncoding.Encode("utf-8", s), "\r\n", " ")
 }
 
 // Bounds of the header that goes back: all of it, and a line.

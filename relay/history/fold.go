@@ -53,7 +53,7 @@ func (e *entry) fold(p *queue.Progress) {
 		}
 		e.upstreams = append(e.upstreams, p.Upstream)
 	}
-	if p.Text != "" {
+	if p.Text != "" && !p.Notifies() {
 		e.reply = reply.Line(p.Text, maxWords)
 	}
 	event := p.Event

@@ -15,6 +15,34 @@ import (
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
+// A digest that tells of a message does not hide in the list why it failed, or is late.
+func TestADigestIsNoReason(t *testing.T) {
+	inWorld(t, month, func(w *world) {
+		s := oneUpstream()
+		s.Delivery.Bounce.PerHour, s.Delivery.Warn = 0, time.Minute
+		s.Delivery.RetryFirst, s.Delivery.RetryMax = 12*time.Hour, 12*time.Hour // no answer comes behind the digest
+		w.queue(s)
+		w.answer = func(_ queue.Attempt, to envelope.Address) upstream.Outcome {
+			if to == bert {
+				return nobody
+			}
+			return tarry
+		}
+		failed, late := w.submit(message(bert)), w.submit(message(anna))
+		time.Sleep(3 * time.Hour)
+		synctest.Wait()
+		for id, want := range map[string]string{failed: "told digest ", late: "warn digest "} {
+			d := w.show(id)
+			if !strings.Contains(story(d), want) {
+				t.Errorf("no digest told of it:\n%s", story(d))
+			}
+			if o := map[string]upstream.Outcome{failed: nobody, late: tarry}[id]; d.Reply != words(o.Code, o.Enhanced, o.Text) {
+				t.Errorf("the reason is %q, want %q", d.Reply, o.Text)
+			}
+		}
+	})
+}
+
 func TestAMessageIsFollowedToItsEnd(t *testing.T) {
 	inWorld(t, month, func(w *world) {
 		w.queue(oneUpstream())

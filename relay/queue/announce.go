@@ -14,6 +14,7 @@ import (
 // Announcement is a notification that somebody beside the queue writes.
 type Announcement struct {
 	Kind  string   // for the log and the metric
+	Of    string   // what it tells of, as a hold: there may be several about one message
 	About *Message // it is a notification about this one
 	At    time.Time
 	From  envelope.Address // of the header; its envelope sender is null
@@ -24,12 +25,12 @@ type Announcement struct {
 	Write func(w io.Writer, id string) (headerSize int64, err error)
 }
 
-// Announce makes a notification durable, and queues it. One of the same kind about the
-// same message that is still in the queue is this one. Like every notification it is
+// Announce makes a notification durable, and queues it. One of the same kind, and of
+// the same, about the same message that is still in the queue is this one. Like every notification it is
 // never held, and nobody is told that it failed.
 func (q *Queue) Announce(a Announcement) error {
 	h := fnv.New32a()
-	fmt.Fprint(h, a.Kind, a.About.ID)
+	fmt.Fprintf(h, "%s\x00%s\x00%s", a.Kind, a.Of, a.About.ID)
 	id := fmt.Sprintf("%s-%08x", a.About.ID, h.Sum32())
 	q.mu.Lock()
 	r := q.routing

@@ -296,6 +296,9 @@ func (q *Queue) drop(it *item) {
 	q.withdraw(it)
 	it.gone = true
 	q.timers.remove(it)
+	if h := q.gathered[it]; h != nil {
+		q.ungather(h, it)
+	}
 	if q.items[it.msg.ID] == it {
 		delete(q.items, it.msg.ID)
 		q.order.left()

@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	maxCovered  = 10_000 // messages that a digest tells of, and locks while it is written
-	markWorkers = 16     // that note it in their entries, to share the spool's syncs
+	maxDigests  = 4    // that are made at once
+	maxCovered  = 1000 // messages that a digest tells of, and locks while it is written
+	markWorkers = 16   // that note it in their entries, to share the spool's syncs
 )
 
 // Digest is what a digest has to say.
@@ -39,6 +40,7 @@ type Digest struct {
 // DigestCause is why some messages failed, or are late.
 type DigestCause struct {
 	Delayed bool
+	Mixed   bool // the rest, of more causes than are told apart
 	Count   int
 	Notices []*Notice // what a notification would have said, of those that are listed
 }
@@ -62,8 +64,11 @@ func (q *Queue) digest(h *hearing) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	defer q.done()
+	defer func() { q.digests-- }()
 	now := time.Now()
 	parts := q.cover(h, now)
+	all := len(parts) == maxCovered
+	parts = q.leaveOut(h, parts)
 	err := error(nil)
 	switch {
 	case len(parts) == 1 && q.routing.Delivery.Bounce.PerHour > 0: // it can say more on its own
@@ -82,7 +87,7 @@ func (q *Queue) digest(h *hearing) {
 	switch {
 	case err != nil:
 		q.wake(h, now.Add(noticeRetry).UnixNano())
-	case len(parts) == maxCovered:
+	case all:
 		q.wake(h, now.UnixNano())
 	case len(h.more) > 0: // they were being changed: the next one tells
 		q.wake(h, h.from+int64(hour))
@@ -99,7 +104,7 @@ func (q *Queue) cover(h *hearing, now time.Time) []*part {
 		}
 		kind, _ := q.untold(it, now.UnixNano())
 		to, ok := bounceTo(q.routing.Delivery.Bounce, it.msg)
-		if kind == "" || !ok || to != h.to {
+		if kind == "" || !ok || mailbox(to) != h.to {
 			q.ungather(h, it)
 			q.again(it)
 			continue
@@ -110,7 +115,29 @@ func (q *Queue) cover(h *hearing, now time.Time) []*part {
 	return parts
 }
 
-func sorted(m map[*item]struct{}) []*item {
+// leaveOut leaves those of which there is nothing to tell by their headers to notify,
+// which finds the same and notes it. It wants q.mu held and the parts locked, and gives
+// q.mu up while it reads.
+func (q *Queue) leaveOut(h *hearing, parts []*part) []*part {
+	unread := slices.DeleteFunc(slices.Clone(parts), func(p *part) bool { return !h.more[p.it] })
+	if len(unread) == 0 {
+		return parts
+	}
+	from := q.routing.bounceFrom()
+	q.mu.Unlock()
+	unread = slices.DeleteFunc(unread, func(p *part) bool {
+		m := p.it.msg
+		return !dsn.Automatic(q.headerOf(m), m.Sender == from)
+	})
+	q.mu.Lock()
+	for _, p := range unread {
+		q.ungather(h, p.it)
+		q.unlock(p.it)
+	}
+	return slices.DeleteFunc(parts, func(p *part) bool { return slices.Contains(unread, p) })
+}
+
+func sorted(m map[*item]bool) []*item {
 	items := make([]*item, 0, len(m))
 	for it := range m {
 		items = append(items, it)
@@ -168,7 +195,7 @@ func (q *Queue) tellOf(h *hearing, parts []*part, now time.Time) error {
 }
 
 // mark notes in the entries of parts that the digest tells of them; a part that could
-// not be written has no step any more.
+// not be written, or was not before the process has to end, has no step any more.
 func (q *Queue) mark(parts []*part, digest string) bool {
 	var wg sync.WaitGroup
 	next := make(chan *part)
@@ -185,6 +212,10 @@ func (q *Queue) mark(parts []*part, digest string) bool {
 		})
 	}
 	for _, p := range parts {
+		if q.hard.Err() != nil {
+			p.st = nil
+			continue
+		}
 		next <- p
 	}
 	close(next)
@@ -197,7 +228,7 @@ func (q *Queue) digestOf(h *hearing, parts []*part, now time.Time) (*Digest, *co
 	r := q.routing
 	first := parts[0].it.msg
 	d := &Digest{
-		At: now, Relay: r.Relay, Hostname: r.Hostname, From: r.bounceFrom(), To: h.to, Device: first.Client, Message: first,
+		At: now, Relay: r.Relay, Hostname: r.Hostname, From: r.bounceFrom(), To: h.addr, Device: first.Client, Message: first,
 		Since: time.Unix(0, h.from), Alone: h.alone, Console: r.PageOfClient(first.Client.text()),
 	}
 	id := fnv.New32a()
@@ -215,7 +246,7 @@ func (q *Queue) digestOf(h *hearing, parts []*part, now time.Time) (*Digest, *co
 		} else {
 			about.Delayed = append(about.Delayed, p.it.msg.ID)
 		}
-		n := q.notice(p.it, p.st, kind, h.to)
+		n := q.notice(p.it, p.st, kind, h.addr)
 		fmt.Fprint(id, kindDigest, n.ID)
 		c.add(n)
 	}
@@ -238,7 +269,8 @@ type causeKey struct {
 func (c *causes) add(n *Notice) {
 	k := causeKey{n.Delayed, n.why()}
 	i, ok := c.index[k]
-	if !ok && len(c.all) >= dsn.MaxCauses-2 { // the others together
+	mixed := !ok && len(c.all) >= dsn.MaxCauses-2 // the others together
+	if mixed {
 		k.why = ""
 		i, ok = c.index[k]
 	}
@@ -252,6 +284,7 @@ func (c *causes) add(n *Notice) {
 	}
 	d := &c.all[i]
 	d.Count++
+	d.Mixed = d.Mixed || mixed
 	if len(d.Notices) < dsn.MaxScans {
 		d.Notices = append(d.Notices, n)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
@@ -54,6 +55,45 @@ func TestARestartKeepsTheHour(t *testing.T) {
 			t.Errorf("%d not told of, %d digests", n, len(r.digests))
 		}
 	})
+}
+
+// What a restart finds that nobody was told of may be what nobody is to be told of.
+func TestARestartGathersNoReports(t *testing.T) {
+	const report = "Auto-Submitted: auto-replied\r\n\r\n"
+	for scans, want := range map[int][]string{0: nil, 2: {"it@corp.example: 0+2 of 2 after 0"}} {
+		inBubble(t, perHour(1), func(r *rig) {
+			r.up.say(func(a Attempt, _ envelope.Address) upstream.Outcome {
+				if a.Message.DSNOf != "" {
+					return ok
+				}
+				return greylisted
+			})
+			for range 3 {
+				m := message("late@corp.example")
+				m.HeaderSize = int64(len(report))
+				r.sendBody(m, report+"page\r\n")
+			}
+			for range scans {
+				r.send(message("late@corp.example"))
+			}
+			r.stop()
+			r.pass(r.s.Delivery.Warn + time.Minute) // all are late when it starts
+			r.start()
+			r.pass(2 * time.Hour)
+			r.wantDigests(want...)
+			r.wantNotices()
+			if n := r.logged("no notification is due"); n != 3 {
+				t.Errorf("that nobody is told is said %d times", n)
+			}
+			r.q.mu.Lock()
+			defer r.q.mu.Unlock()
+			for id, it := range r.q.items {
+				if !it.warned || it.noticeAt == never {
+					t.Errorf("%s waits to be told of", id)
+				}
+			}
+		})
+	}
 }
 
 // TestCrashAroundADigest stops the queue dead at every write of an hour with a digest,

@@ -412,7 +412,7 @@ func TestWhatIsRememberedOfDevicesIsBounded(t *testing.T) {
 		defer r.q.mu.Unlock()
 		kept := r.q.hearing(addr("it@corp.example"), from("192.0.2.1"))
 		kept.from = time.Now().UnixNano()
-		kept.more[newItem(message("x@corp.example"))] = struct{}{}
+		kept.more[newItem(message("x@corp.example"))] = false
 		for i := range 3 * maxHearings {
 			h := r.q.hearing(addr("it@corp.example"), from(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String()))
 			h.from = time.Now().UnixNano()
@@ -453,6 +453,9 @@ func TestCausesOfADigest(t *testing.T) {
 	n := 0
 	for _, d := range c.listed() {
 		n += d.Count
+		if d.Mixed != (d.Count > 1) {
+			t.Errorf("of reasons that differ: %v, of %d", d.Mixed, d.Count)
+		}
 	}
 	if len(c.all) > 20 || n != 1000 {
 		t.Errorf("%d causes of %d", len(c.all), n)

@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
@@ -26,7 +27,7 @@ var errGathered = errors.New("a digest will tell of it")
 // hearer is who hears of a device: the client's address, and the user where it logs
 // in. What is behind a load balancer that hides it is one device.
 type hearer struct {
-	to     envelope.Address
+	to     envelope.Address // folded: its mailbox
 	device netip.Prefix
 	user   string
 }
@@ -34,12 +35,23 @@ type hearer struct {
 // hearing is what somebody heard of one device in this hour, and what is gathered.
 type hearing struct {
 	hearer
-	from    int64 // Unix nanoseconds: when the hour began
-	alone   int   // notifications on their own in it
-	more    map[*item]struct{}
-	busy    bool // a digest of it is being written
+	addr    envelope.Address // whoever hears of it, as it was written
+	from    int64            // Unix nanoseconds: when the hour began
+	alone   int              // notifications on their own in it
+	more    map[*item]bool   // true: its header is not read yet
+	busy    bool             // a digest of it is being written
 	wakeAt  int64
 	heapPos int32
+}
+
+// mailbox folds the spellings by which one mailbox is reached nearly everywhere: who
+// writes a colleague's address into a device could have each of them told by itself.
+func mailbox(a envelope.Address) envelope.Address {
+	local, _, _ := strings.Cut(a.Local, "+")
+	if local == "" {
+		local = a.Local
+	}
+	return envelope.Address{Local: strings.ToLower(local), Domain: envelope.DomainKey(a.Domain)}
 }
 
 func (h *hearing) clock() (*int64, *int32) { return &h.wakeAt, &h.heapPos }
@@ -47,14 +59,17 @@ func (h *hearing) clock() (*int64, *int32) { return &h.wakeAt, &h.heapPos }
 // hearing finds or makes what to heard of m's device. It wants q.mu held, as all below
 // do.
 func (q *Queue) hearing(to envelope.Address, m *Message) *hearing {
-	key := hearer{to: to, device: envelope.Device(m.Client.Addr), user: m.Client.User}
+	key := hearer{to: mailbox(to), device: envelope.Device(m.Client.Addr), user: m.Client.User}
 	h := q.hearings[key]
 	if h == nil {
 		if len(q.hearings) >= maxHearings {
 			q.forgetHearings(time.Now().UnixNano())
 		}
-		h = &hearing{hearer: key, more: make(map[*item]struct{})}
+		h = &hearing{hearer: key, more: make(map[*item]bool)}
 		q.hearings[key] = h
+	}
+	if len(h.more) == 0 { // else a digest is to go to the one that was there
+		h.addr = to
 	}
 	return h
 }
@@ -92,7 +107,7 @@ func (q *Queue) alone(it *item, to envelope.Address, now int64) bool {
 		h.alone++
 		return true
 	}
-	q.gather(h, it)
+	q.gather(h, it, false)
 	return false
 }
 
@@ -103,9 +118,11 @@ func (q *Queue) notAlone(to envelope.Address, m *Message) {
 	}
 }
 
-// gather keeps it for the digest.
-func (q *Queue) gather(h *hearing, it *item) {
-	h.more[it] = struct{}{}
+// gather keeps it for the digest. unread: whether it is a report itself is to be looked
+// at then.
+func (q *Queue) gather(h *hearing, it *item, unread bool) {
+	h.more[it] = unread
+	q.gathered[it] = h
 	it.noticeAt = never
 	if !h.busy {
 		q.wake(h, h.from+int64(hour))
@@ -115,6 +132,7 @@ func (q *Queue) gather(h *hearing, it *item) {
 // ungather leaves it to its own notification again.
 func (q *Queue) ungather(h *hearing, it *item) {
 	delete(h.more, it)
+	delete(q.gathered, it)
 	it.noticeAt = 0
 }
 
@@ -174,7 +192,7 @@ func (q *Queue) regather(now int64) {
 			h.from = f.since
 		}
 		for _, it := range f.items {
-			q.gather(h, it)
+			q.gather(h, it, true) // a start has no time to read them
 		}
 	}
 }

@@ -106,12 +106,13 @@ func (q *Queue) notify(it *item, st *step, kind string) error {
 }
 
 // bounceTo tells who hears of m's failure; false: nobody. There is no
-// notification about a notification, or about what has the null sender.
+// notification about a notification, or about what has the null sender. A password that
+// was typed as the sender is no address to write to, or to log.
 func bounceTo(b plan.Bounce, m *Message) (envelope.Address, bool) {
 	if m.DSNOf != "" || m.Sender.IsNull() || b.To == "None" {
 		return envelope.Address{}, false
 	}
-	if b.To == "OriginalSender" && m.SenderCovered {
+	if b.To == "OriginalSender" && m.SenderCovered && !m.SenderSecret {
 		return m.Sender, true
 	}
 	return b.Postmaster, !b.Postmaster.IsNull()

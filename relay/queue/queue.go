@@ -107,7 +107,9 @@ type Queue struct {
 	snap      Snapshot              // the last one, for a second
 	followed  map[string]*following // by Message-ID
 	hearings  map[hearer]*hearing
-	recent    recent // between Load and Recall
+	gathered  map[*item]*hearing // where each is that waits for a digest
+	digests   int                // that are being made
+	recent    recent             // between Load and Recall
 }
 
 // New makes a queue over s. Load fills it and Run runs it.
@@ -141,6 +143,7 @@ func newQueue(s store, o Options) *Queue {
 		lanes:   make(map[string]*lane),
 
 		hearings: make(map[hearer]*hearing),
+		gathered: make(map[*item]*hearing),
 
 		alarm: never,
 		poke:  make(chan struct{}, 1),

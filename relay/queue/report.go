@@ -26,7 +26,7 @@ func WriteNotice(w io.Writer, n *Notice) (Content, error) {
 	m := n.Message
 	r := dsn.Report{
 		ID: n.ID, At: n.At, Delayed: n.Delayed, Until: n.Until, Hostname: n.Hostname, From: n.From.String(), To: n.To.String(),
-		MessageQueueID: m.ID, Arrived: m.Arrived, Device: m.device(), Rule: m.ruleName(), Subject: n.subject(), Files: n.files(filesOfOne), Sender: m.Sender.String(), Size: m.Size,
+		MessageQueueID: m.ID, Arrived: m.Arrived, Device: m.device(), Rule: m.ruleName(), Subject: n.subject(), Files: n.files(filesOfOne), Sender: m.ShownSender(), Size: m.Size,
 		Console: n.Console, Header: n.header(),
 	}
 	for i := range n.Recipients {
@@ -45,16 +45,19 @@ func WriteDigest(w io.Writer, d *Digest) (Content, error) {
 	}
 	for i := range d.Causes {
 		c := &d.Causes[i]
-		out := dsn.Cause{Delayed: c.Delayed, Count: c.Count}
+		out := dsn.Cause{Delayed: c.Delayed, Mixed: c.Mixed, Count: c.Count}
 		for _, n := range c.Notices {
 			first := n.Recipients[0].report()
 			words := first.Words()
-			if out.Scans == nil {
+			if out.Scans == nil && !c.Mixed {
 				out.Cause, out.Remedy, out.Words = first.Cause, first.Remedy, words
 			}
 			s := dsn.Scan{QueueID: n.Message.ID, Arrived: n.Message.Arrived, Size: n.Message.Size, Subject: n.subject(), Files: n.files(filesOfMany)}
 			if words != out.Words {
 				s.Words = words
+			}
+			if c.Mixed {
+				s.Cause, s.Remedy = first.Cause, first.Remedy
 			}
 			for _, x := range n.Recipients {
 				s.Recipients = append(s.Recipients, x.Address.String())

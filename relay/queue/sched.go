@@ -237,8 +237,13 @@ func (q *Queue) tick() (time.Duration, bool) {
 			}
 			q.kick(t, now)
 		case *hearing:
-			if !t.busy && !q.stopping {
+			switch {
+			case t.busy || q.stopping:
+			case q.digests >= maxDigests:
+				q.wake(t, now+int64(time.Second))
+			default:
 				t.busy = true
+				q.digests++
 				q.workers++
 				go q.digest(t)
 			}

@@ -34,6 +34,10 @@ type Progress struct {
 	rec *record
 }
 
+// Notifies tells that somebody was told of the message, and no more: Text names the
+// notification, and says nothing of why.
+func (p *Progress) Notifies() bool { return p.Event == evTold || p.Event == evWarn }
+
 // Standing is how recipients stand that share their last answer.
 type Standing struct {
 	Rcpts    []int  // positions in Message.Recipients
