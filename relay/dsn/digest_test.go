@@ -174,7 +174,7 @@ func TestSubjectsAreNotDecoded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(subject, "\u202e") || !strings.Contains(subject, "= ?utf-8?") {
+		if strings.Contains(subject, "\u202e") || strings.Contains(subject, "=?") {
 			t.Errorf("%q is read as %q", evil, subject)
 		}
 	}
