@@ -16,10 +16,12 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache/informertest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllertest"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/controllers/instances"
@@ -45,13 +47,53 @@ func (f *failing) Get(_ context.Context, _ client.ObjectKey, o client.Object, _ 
 // List implements client.Reader: nobody names anything.
 func (f *failing) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
 
+// sharedInformers are fake ones that several controllers may ask for at once.
+type sharedInformers struct {
+	*informertest.FakeInformers
+	mu sync.Mutex
+}
+
+// GetInformer implements cache.Informers.
+func (s *sharedInformers) GetInformer(ctx context.Context, o client.Object, opts ...cache.InformerGetOption) (cache.Informer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, err := s.FakeInformers.GetInformer(ctx, o, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &sharedInformer{i.(*controllertest.FakeInformer), &s.mu}, nil
+}
+
+// add tells all who asked for it of an object.
+func (s *sharedInformers) add(ctx context.Context, o client.Object) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, err := s.FakeInformerFor(ctx, o)
+	if err == nil {
+		i.Add(o)
+	}
+	return err
+}
+
+type sharedInformer struct {
+	*controllertest.FakeInformer
+	mu *sync.Mutex
+}
+
+// AddEventHandlerWithOptions implements cache.Informer.
+func (i *sharedInformer) AddEventHandlerWithOptions(h toolscache.ResourceEventHandler, o toolscache.HandlerOptions) (toolscache.ResourceEventHandlerRegistration, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.FakeInformer.AddEventHandlerWithOptions(h, o)
+}
+
 // TestEachBacksOff: whichever of the three kinds it is, what fails for hours is tried
 // again within half a minute of its mending, and no more often than that.
 func TestEachBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := Options{Log: slog.New(slog.DiscardHandler), Namespace: "operator", ServiceAccount: "operator"}
 		f := &failing{tried: map[string][]time.Time{}}
-		informers := &informertest.FakeInformers{Scheme: scheme()}
+		informers := &sharedInformers{FakeInformers: &informertest.FakeInformers{Scheme: scheme()}}
 		mgr := fakeManager(t, &o, informers, f)
 		around := &surroundings{}
 		around.now.Store(&render.Settings{})
@@ -68,11 +110,9 @@ func TestEachBacksOff(t *testing.T) {
 		relay := &v1alpha1.PrinterRelay{ObjectMeta: at}
 		relay.Spec.UpstreamRef.Name = "a"
 		for _, object := range []client.Object{relay, &v1alpha1.MailUpstream{ObjectMeta: at}, &v1alpha1.SenderPolicy{ObjectMeta: at}} {
-			i, err := informers.FakeInformerFor(ctx, object)
-			if err != nil {
+			if err := informers.add(ctx, object); err != nil {
 				t.Fatal(err)
 			}
-			i.Add(object)
 		}
 		const hours = 3
 		time.Sleep(hours * time.Hour)

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -200,9 +201,9 @@ func TestDelayWarningsAreGatheredToo(t *testing.T) {
 	s := perHour(2)
 	s.Delivery.RetryMax = 20 * time.Minute
 	inBubble(t, s, func(r *rig) {
-		arrives := false
+		var arrives atomic.Bool
 		r.up.say(func(a Attempt, to envelope.Address) upstream.Outcome {
-			if a.Message.DSNOf != "" || arrives && to.Local == "fine" {
+			if a.Message.DSNOf != "" || arrives.Load() && to.Local == "fine" {
 				return ok
 			}
 			return greylisted
@@ -232,7 +233,7 @@ func TestDelayWarningsAreGatheredToo(t *testing.T) {
 		if _, err := r.q.Bounce(r.Context(), Filter{IDs: ids}, ""); err != nil {
 			t.Fatal(err)
 		}
-		arrives = true
+		arrives.Store(true)
 		r.pass(time.Hour)
 		r.wantDigests("it@corp.example: 2+6 of 8 after 2")
 		r.pass(24 * time.Hour) // once

@@ -54,7 +54,7 @@ func (s many) Scan(fn func(spool.Entry) error) error {
 }
 
 func TestMemoryOfManyMessages(t *testing.T) {
-	t.Run("one recipient", func(t *testing.T) { memoryOf(t, many{n: 20_000, rcpts: 1, devices: 3000}, 80<<20/5) }) // 100,000 messages in 80 MiB: with as much garbage, and the program, less than 200
+	t.Run("one recipient", func(t *testing.T) { memoryOf(t, many{n: 20_000, rcpts: 1, devices: 3000}, 82<<20/5) }) // 100,000 messages in 82 MiB: with as much garbage, and the program, less than 200
 	t.Run("as many devices", func(t *testing.T) { memoryOf(t, many{n: 20_000, rcpts: 1, devices: 20_000}, 200<<20/5) })
 	t.Run("many", func(t *testing.T) { memoryOf(t, many{n: 1_000, rcpts: 100, devices: 3000}, 40<<20) })
 }
