@@ -61,7 +61,3 @@ func (q *Queue) Announce(a Announcement) error {
 	q.arrived(q.add(m).it)
 	return nil
 }
-
-// Device is what is known of who sent m, in a line, by the name that its rule gives it
-// where that is one.
-func (m *Message) Device() string { return m.device() }

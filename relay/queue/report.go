@@ -26,7 +26,7 @@ func WriteNotice(w io.Writer, n *Notice) (Content, error) {
 	m := n.Message
 	r := dsn.Report{
 		ID: n.ID, At: n.At, Delayed: n.Delayed, Until: n.Until, Hostname: n.Hostname, From: n.From.String(), To: n.To.String(),
-		MessageQueueID: m.ID, Arrived: m.Arrived, Device: m.device(), Rule: m.ruleName(), Subject: n.subject(), Files: n.files(filesOfOne), Sender: m.ShownSender(), Size: m.Size,
+		MessageQueueID: m.ID, Arrived: m.Arrived, Device: m.Device(), Rule: m.ruleName(), Subject: n.subject(), Files: n.files(filesOfOne), Sender: m.ShownSender(), Size: m.Size,
 		Console: n.Console, Header: n.header(),
 	}
 	for i := range n.Recipients {
@@ -41,7 +41,7 @@ func WriteNotice(w io.Writer, n *Notice) (Content, error) {
 func WriteDigest(w io.Writer, d *Digest) (Content, error) {
 	r := dsn.Digest{
 		ID: d.ID, At: d.At, Hostname: d.Hostname, From: d.From.String(), To: d.To.String(),
-		Device: d.Message.device(), Client: d.Message.Client.selector(), Since: d.Since, Alone: d.Alone, Console: d.Console,
+		Device: d.Message.Device(), Client: d.Message.Client.selector(), Since: d.Since, Alone: d.Alone, Console: d.Console,
 	}
 	for i := range d.Causes {
 		c := &d.Causes[i]
@@ -139,9 +139,9 @@ func headerIn(body io.Reader, m *Message) []byte {
 	return h
 }
 
-// device is what is known of the device that sent m, by the name that its rule gives
+// Device is what is known of the device that sent m, in a line, by the name that its rule gives
 // it where that is one.
-func (m *Message) device() string {
+func (m *Message) Device() string {
 	s := m.Client.name()
 	if name := m.Identity.DisplayName; name != "" && !strings.Contains(name, "{") {
 		s = name + ": " + s

@@ -302,6 +302,21 @@ func (r *rig) trySubmit(m *Message) (*Ticket, error) {
 	return r.q.Submit(w, m)
 }
 
+// sent is what an upstream is given of a message, whole.
+func (r *rig) sent(a Attempt) []byte {
+	rc, err := r.sp.Body(a.Message.ID)
+	if err != nil {
+		r.Error(err)
+		return nil
+	}
+	defer rc.Close()
+	b, err := io.ReadAll(rc)
+	if err != nil {
+		r.Error(err)
+	}
+	return b
+}
+
 // pass lets time go by, and all that it brings happen.
 func (r *rig) pass(d time.Duration) {
 	time.Sleep(d)
