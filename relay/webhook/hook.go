@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,6 +82,7 @@ func (h *hook) put(p queue.Progress) { h.inbox.put(p) }
 type inbox struct {
 	mu      sync.Mutex
 	items   []queue.Progress
+	refused []waiting
 	dropped int
 	bell    chan struct{} // something is in it, or it is half full
 }
@@ -96,20 +98,36 @@ func (b *inbox) put(p queue.Progress) {
 	}
 	b.items = append(b.items, p)
 	if n := len(b.items); n == 1 || n == inboxRoom/2 {
-		select {
-		case b.bell <- struct{}{}:
-		default:
-		}
+		b.ring()
 	}
 }
 
-// take gives all, and how many found no room.
-func (b *inbox) take() (items []queue.Progress, dropped int) {
+func (b *inbox) ring() {
+	select {
+	case b.bell <- struct{}{}:
+	default:
+	}
+}
+
+// putRefusals takes what was gathered of refusals: not more than may wait.
+func (b *inbox) putRefusals(events []waiting) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	items, dropped = b.items, b.dropped
-	b.items, b.dropped = nil, 0
-	return items, dropped
+	b.refused = append(b.refused, events...)
+	if over := len(b.refused) - maxRefused; over > 0 {
+		b.refused = slices.Delete(b.refused, 0, over)
+		b.dropped += over
+	}
+	b.ring()
+}
+
+// take gives all, and how many found no room.
+func (b *inbox) take() (items []queue.Progress, refused []waiting, dropped int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	items, refused, dropped = b.items, b.refused, b.dropped
+	b.items, b.refused, b.dropped = nil, nil, 0
+	return items, refused, dropped
 }
 
 func (b *inbox) crowded() bool {
@@ -207,10 +225,14 @@ func (h *hook) drain(now time.Time) {
 		return
 	}
 	h.drainAt = time.Time{}
-	items, busy := h.inbox.take()
+	items, refusals, busy := h.inbox.take()
 	c := h.config.Load()
 	wants := maskOf(c.Events)
 	full, off := 0, 0
+	keep := func(w waiting) {
+		full += h.box.add(w)
+		h.dirty = true
+	}
 	for i := range items {
 		m := happened(&items[i]) & wants
 		for _, t := range types {
@@ -219,9 +241,18 @@ func (h *hook) drain(now time.Time) {
 			case h.box.Gone != "":
 				off++
 			default:
-				full += h.box.add(waiting{At: items[i].At, Type: t.name, Event: h.event(&items[i], t.mask, t.name, c.subjects)})
-				h.dirty, h.subjects = true, h.subjects || c.subjects
+				keep(waiting{At: items[i].At, Type: t.name, Event: h.event(&items[i], t.mask, t.name, c.subjects)})
+				h.subjects = h.subjects || c.subjects
 			}
+		}
+	}
+	for _, w := range refusals {
+		switch {
+		case wants&refusal == 0:
+		case h.box.Gone != "":
+			off++
+		default:
+			keep(w)
 		}
 	}
 	h.box.Dropped += busy
