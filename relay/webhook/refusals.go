@@ -232,7 +232,7 @@ func (h *Hooks) refusalEvent(e *gathered) []byte {
 // refusalID is of one event, over instances and restarts.
 func (h *Hooks) refusalID(e *gathered) string {
 	f := fnv.New64a()
-	fmt.Fprint(f, h.o.Relay, h.o.Instance, e.refusalKey)
+	fmt.Fprintf(f, "%q", []string{h.o.Relay, h.o.Instance, scopes[e.scope], e.device.String(), e.user, e.code, e.sender.String(), e.to.String()})
 	return fmt.Sprintf("refused-%x-%016x", e.At.UnixNano(), f.Sum64())
 }
 

@@ -304,7 +304,7 @@ func TestHostileRefusal(t *testing.T) {
 // names it, or a part of it.
 func TestRefusalsOfHiddenDevices(t *testing.T) {
 	for address, reply := range map[string]string{
-		"10.20.3.7": "550 5.7.1 PR-030 Device 10.20.3.7 may not send here",
+		"10.20.3.7":                              "550 5.7.1 PR-030 Device 10.20.3.7 may not send here",
 		"2001:db8:1111:2222:3333:4444:5555:6666": "550 5.7.1 PR-030 Device 2001:db8:1111:2222:3333:4444:5... may not send here",
 	} {
 		r := refusedCommand(7)
