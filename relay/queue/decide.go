@@ -13,6 +13,7 @@ import (
 type step struct {
 	rec    *record
 	remove bool  // the entry goes; rec is for the log only
+	lost   bool  // there was no entry to write rec to
 	notify []int // recipients that a notification is due about, before rec is written
 
 	decided bool // the verdict for the client that waits

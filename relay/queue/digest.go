@@ -182,8 +182,7 @@ func (q *Queue) tellOf(h *hearing, parts []*part, now time.Time) error {
 			continue
 		}
 		q.ungather(h, p.it)
-		q.commit(p.it, p.st)
-		q.witness(p.it, p.st, 0)
+		q.settle(p.it, p.st, 0)
 	}
 	if marked { // else the queue is being stopped, and the next start finds the rest
 		q.arrived(q.add(m).it)

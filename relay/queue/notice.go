@@ -36,6 +36,7 @@ type Notice struct {
 	Recipients []NoticeRecipient
 	Until      time.Time // Delayed: tries go on until then; else: the message is kept until then
 	Subjects   bool      // subjects, and names of files, may be told
+	Lost       bool      // the relay has no copy of it any more
 	Console    string    // URL of the message's page; empty: none is known
 
 	// Body opens the message that it is about, from its header on. The caller
@@ -136,12 +137,12 @@ func (q *Queue) notice(it *item, st *step, kind string, to envelope.Address) *No
 	n := &Notice{
 		ID: noticeID(it, kind, st.notify), At: st.rec.At, Delayed: kind == kindDelayed,
 		Relay: r.Relay, Hostname: r.Hostname, From: r.bounceFrom(), To: to, Message: it.msg,
-		Subjects: r.Subjects, Console: r.PageOf(it.msg.ID),
+		Subjects: r.Subjects, Lost: it.lost, Console: r.PageOf(it.msg.ID),
 		Until: time.Unix(0, it.since).Add(r.Delivery.Expire),
 		Body:  func() (io.ReadCloser, error) { return q.store.Body(it.msg.ID) },
 	}
 	if kind == kindFailed {
-		if n.Until = (time.Time{}); r.Delivery.KeepFailed > 0 {
+		if n.Until = (time.Time{}); r.Delivery.KeepFailed > 0 && !it.lost {
 			n.Until = st.rec.At.Add(r.Delivery.KeepFailed)
 		}
 	}
@@ -165,7 +166,10 @@ func (q *Queue) notice(it *item, st *step, kind string, to envelope.Address) *No
 			nr.Outcome = *x.outcome()
 		}
 		nr.Advice = q.adviceOf(by, &nr.Outcome)
-		if kind == kindFailed && nr.Advice.Passes() {
+		switch {
+		case nr.Advice == lostAdvice:
+			nr.Outcome.Text = "" // no server said it
+		case kind == kindFailed && nr.Advice.Passes():
 			nr.Advice.Remedy = lastedTooLong
 		}
 		n.Recipients = append(n.Recipients, nr)

@@ -124,6 +124,7 @@ type item struct {
 	gone     bool // left the queue
 	unkept   bool // held by the manifests, and that is not written yet
 	spent    bool // a recipient waits whom every upstream has refused
+	lost     bool // the spool has nothing of it any more
 	ticket   *Ticket
 }
 
@@ -157,6 +158,7 @@ const (
 	evWarn    = "warn"
 	evTold    = "told"
 	evRemove  = "remove"
+	evLost    = "lost" // of what is in memory only
 )
 
 // result is what an event made of the recipients that share it.
