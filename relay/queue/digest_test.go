@@ -406,24 +406,6 @@ func TestADigestThatCannotBeWritten(t *testing.T) {
 	})
 }
 
-func TestWhatIsRememberedOfDevicesIsBounded(t *testing.T) {
-	inBubble(t, perHour(2), func(r *rig) {
-		r.up.say(deadAddress)
-		r.q.mu.Lock()
-		defer r.q.mu.Unlock()
-		kept := r.q.hearing(addr("it@corp.example"), from("192.0.2.1"))
-		kept.from = time.Now().UnixNano()
-		kept.more[newItem(message("x@corp.example"))] = false
-		for i := range 3 * maxHearings {
-			h := r.q.hearing(addr("it@corp.example"), from(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String()))
-			h.from = time.Now().UnixNano()
-		}
-		if n := len(r.q.hearings); n > maxHearings || r.q.hearings[kept.hearer] != kept {
-			t.Errorf("%d are remembered", n)
-		}
-	})
-}
-
 // A digest lists some of each cause, and counts the rest.
 func TestCausesOfADigest(t *testing.T) {
 	notice := func(o upstream.Outcome, delayed bool) *Notice {

@@ -1,8 +1,10 @@
 package queue
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +64,7 @@ func (q *Queue) hearing(to envelope.Address, m *Message) *hearing {
 	key := hearer{to: mailbox(to), device: envelope.Device(m.Client.Addr), user: m.Client.User}
 	h := q.hearings[key]
 	if h == nil {
-		if len(q.hearings) >= maxHearings {
+		if len(q.hearings) >= max(q.crowd, maxHearings) {
 			q.forgetHearings(time.Now().UnixNano())
 		}
 		h = &hearing{hearer: key, more: make(map[*item]bool)}
@@ -74,23 +76,26 @@ func (q *Queue) hearing(to envelope.Address, m *Message) *hearing {
 	return h
 }
 
-// forgetHearings drops those that say nothing any more; where there are none, one that
-// only counts: whoever comes from thousands of addresses is told of more often, and
-// no memory grows.
+// forgetHearings drops those that say nothing any more and, where many are left that only
+// count, those whose hour began first: whoever comes from thousands of addresses is told
+// of more often, and no memory grows. It looks through all of them, so it leaves room
+// for many before it is called again.
 func (q *Queue) forgetHearings(now int64) {
-	var other *hearing
+	var counting []*hearing
 	for k, h := range q.hearings {
 		switch {
 		case len(h.more) > 0 || h.busy:
 		case now >= h.from+int64(hour):
 			delete(q.hearings, k)
 		default:
-			other = h
+			counting = append(counting, h)
 		}
 	}
-	if other != nil && len(q.hearings) >= maxHearings {
-		delete(q.hearings, other.hearer)
+	slices.SortFunc(counting, func(a, b *hearing) int { return cmp.Compare(a.from, b.from) })
+	for _, h := range counting[:max(0, len(counting)-maxHearings/2)] {
+		delete(q.hearings, h.hearer)
 	}
+	q.crowd = len(q.hearings) + maxHearings/2
 }
 
 // alone tells whether there is to be a notification about it on its own, and counts it.

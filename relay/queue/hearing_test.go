@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"mime/quotedprintable"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,6 +51,42 @@ func TestMailbox(t *testing.T) {
 			t.Errorf("%s: %s, want %s", in, got, want)
 		}
 	}
+}
+
+// Of devices without number that only count, the first are forgotten, many at a time:
+// each new one must not have all of them looked through.
+func TestWhatIsRememberedOfDevicesIsBounded(t *testing.T) {
+	inBubble(t, perHour(2), func(r *rig) {
+		r.q.mu.Lock()
+		defer r.q.mu.Unlock()
+		kept := r.q.hearing(addr("it@corp.example"), from("192.0.2.1"))
+		kept.from = time.Now().UnixNano()
+		kept.more[newItem(message("x@corp.example"))] = false
+		last, looked := 0, 0
+		for i := range 4 * maxHearings {
+			h := r.q.hearing(addr("it@corp.example"), from(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String()))
+			h.from = time.Now().UnixNano() + int64(i)
+			n := len(r.q.hearings)
+			if n > maxHearings+1 {
+				t.Fatalf("%d are remembered", n)
+			}
+			if n <= last {
+				looked++
+			}
+			last = n
+		}
+		if looked == 0 || looked > 8 {
+			t.Errorf("all were looked through %d times", looked)
+		}
+		for _, h := range r.q.hearings {
+			if n := h.from - kept.from; h != kept && n < 3*maxHearings {
+				t.Errorf("device %d of %d is remembered", n, 4*maxHearings)
+			}
+		}
+		if r.q.hearings[kept.hearer] != kept {
+			t.Error("one with a message gathered is forgotten")
+		}
+	})
 }
 
 // Digests of many devices that are due at once are made a few at a time.
