@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -66,9 +67,7 @@ func (q *Queue) digest(h *hearing) {
 	defer q.done()
 	defer func() { q.digests-- }()
 	now := time.Now()
-	parts := q.cover(h, now)
-	all := len(parts) == maxCovered
-	parts = q.leaveOut(h, parts)
+	parts := q.leaveOut(h, q.cover(h, now))
 	err := error(nil)
 	switch {
 	case len(parts) == 1 && q.routing.Delivery.Bounce.PerHour > 0: // it can say more on its own
@@ -86,8 +85,9 @@ func (q *Queue) digest(h *hearing) {
 	h.busy = false
 	switch {
 	case err != nil:
+		h.next = nil
 		q.wake(h, now.Add(noticeRetry).UnixNano())
-	case all:
+	case len(h.next) > 0:
 		q.wake(h, now.UnixNano())
 	case len(h.more) > 0: // they were being changed: the next one tells
 		q.wake(h, h.from+int64(hour))
@@ -95,11 +95,20 @@ func (q *Queue) digest(h *hearing) {
 }
 
 // cover locks the messages that a digest is about. Those of which there is nothing to
-// tell any more, or to somebody else, go their own way.
+// tell any more, or to somebody else, go their own way. What one digest has no room for
+// is in order for the next. It wants q.mu held, and gives it up while it sorts.
 func (q *Queue) cover(h *hearing, now time.Time) []*part {
+	if len(h.next) == 0 {
+		h.next = slices.Collect(maps.Keys(h.more))
+		q.mu.Unlock()
+		sortItems(h.next)
+		q.mu.Lock()
+	}
 	var parts []*part
-	for _, it := range sorted(h.more) {
-		if it.locked || len(parts) == maxCovered {
+	for len(h.next) > 0 && len(parts) < maxCovered {
+		it := h.next[0]
+		h.next[0], h.next = nil, h.next[1:]
+		if _, ok := h.more[it]; !ok || it.locked {
 			continue
 		}
 		kind, _ := q.untold(it, now.UnixNano())
@@ -135,15 +144,6 @@ func (q *Queue) leaveOut(h *hearing, parts []*part) []*part {
 		q.unlock(p.it)
 	}
 	return slices.DeleteFunc(parts, func(p *part) bool { return slices.Contains(unread, p) })
-}
-
-func sorted(m map[*item]bool) []*item {
-	items := make([]*item, 0, len(m))
-	for it := range m {
-		items = append(items, it)
-	}
-	sortItems(items)
-	return items
 }
 
 // telling is the step that notes that somebody was told of it.

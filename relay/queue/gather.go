@@ -41,6 +41,7 @@ type hearing struct {
 	from    int64            // Unix nanoseconds: when the hour began
 	alone   int              // notifications on their own in it
 	more    map[*item]bool   // true: its header is not read yet
+	next    []*item          // of more, in the order in which digests tell of them; it may have left since
 	busy    bool             // a digest of it is being written
 	wakeAt  int64
 	heapPos int32

@@ -8,10 +8,12 @@ import (
 	"io"
 	"mime/quotedprintable"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
@@ -136,6 +138,48 @@ func TestADigestOfVeryManyIsSeveral(t *testing.T) {
 		if n := r.untold(); n != 0 {
 			t.Errorf("%d not told of", n)
 		}
+	})
+}
+
+// What is gathered is put in order once, however many digests it takes: what the first has
+// no room for waits in that order, and what left meanwhile is in none.
+func TestWhatIsGatheredIsSortedOnce(t *testing.T) {
+	inBubble(t, perHour(0), func(r *rig) {
+		r.up.say(deadAddress)
+		var ids []string
+		for range 3 * maxCovered {
+			ids = append(ids, r.submit(message("gone@corp.example")).ID)
+		}
+		synctest.Wait()
+		q := r.q
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		h := q.gathered[q.items[ids[0]]]
+		h.busy = true // the digest is this test's
+		cover := func(want []string) {
+			t.Helper()
+			var got []string
+			for _, p := range q.cover(h, time.Now()) {
+				got = append(got, p.it.msg.ID)
+				p.it.locked = false
+				q.ungather(h, p.it)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%d, from %s to %s; want %d", len(got), got[0], got[len(got)-1], len(want))
+			}
+		}
+		cover(ids[:maxCovered])
+		rest := &h.next[len(h.next)-1]
+		q.drop(q.items[ids[maxCovered]])
+		q.items[ids[maxCovered+1]].locked = true // the next round has it
+		cover(ids[maxCovered+2 : 2*maxCovered+2])
+		if len(h.next) != maxCovered-2 || &h.next[len(h.next)-1] != rest {
+			t.Errorf("%d wait in another order", len(h.next))
+		}
+		cover(ids[2*maxCovered+2:])
+		q.items[ids[maxCovered+1]].locked = false
+		cover(ids[maxCovered+1 : maxCovered+2])
+		h.busy = false
 	})
 }
 
