@@ -346,6 +346,7 @@ func coversOf(m *Message, meta []byte) *covered {
 // a crash came between. An entry that says so already has been told anew since, if
 // there is something to tell.
 func (q *Queue) finish(digest string, about *covered, now time.Time) {
+	began := q.items[digest].msg.Arrived.UnixNano()
 	todo := func(ids []string, kind string) {
 		for _, id := range ids {
 			it := q.items[id]
@@ -355,7 +356,7 @@ func (q *Queue) finish(digest string, about *covered, now time.Time) {
 			if e, err := q.store.Read(id); err != nil || says(e.Records, digest) {
 				continue
 			}
-			rec := &record{At: now, Event: evWarn, Notice: digest, Gathered: true, Text: "digest " + digest}
+			rec := &record{At: now, Event: evWarn, Notice: digest, Gathered: true, Hour: began, Text: "digest " + digest}
 			if kind == kindFailed {
 				rec.Event, rec.Told = evTold, true
 			}
@@ -363,6 +364,7 @@ func (q *Queue) finish(digest string, about *covered, now time.Time) {
 				q.log.Error("what a digest tells of cannot be noted", "id", id, "notification", digest, "error", err)
 			}
 			it.apply(rec, &q.strs)
+			q.heard(it.msg, []record{*rec}, now)
 		}
 	}
 	todo(about.Failed, kindFailed)

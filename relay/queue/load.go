@@ -16,7 +16,6 @@ import (
 func (q *Queue) Load() error {
 	n, unreadable := 0, 0
 	now := time.Now()
-	told := heard{alone: make(map[*hearing][]int64), digest: make(map[*hearing]int64)}
 	digests := make(map[string]*covered)
 	err := q.store.Scan(func(e spool.Entry) error {
 		m, records, err := decode(e) // most of the work, and of several at once
@@ -31,7 +30,7 @@ func (q *Queue) Load() error {
 			digests[m.ID] = about
 		}
 		it := q.restore(m, records)
-		told.note(q, m, records, now)
+		q.heard(m, records, now)
 		q.recent.note(it, records)
 		q.items[it.msg.ID] = it
 		q.order.add(it)
@@ -45,7 +44,6 @@ func (q *Queue) Load() error {
 	for id, about := range digests {
 		q.finish(id, about, now)
 	}
-	told.count()
 	q.log.Info("queue loaded", "messages", n, "unreadable", unreadable)
 	return nil
 }

@@ -83,7 +83,8 @@ func (q *Queue) notify(it *item, st *step, kind string) error {
 		q.log.Info("no notification is due", "id", it.msg.ID, "kind", kind, "recipients", len(st.notify), "sender", it.msg.ShownSender())
 		return nil
 	}
-	if !q.alone(it, to, st.rec.At.UnixNano()) {
+	began, alone := q.alone(it, to, st.rec.At.UnixNano())
+	if !alone {
 		q.mu.Unlock()
 		q.log.Info("gathered for a digest", "id", it.msg.ID, "kind", kind, "to", to.String(), "recipients", len(st.notify))
 		return errGathered
@@ -98,7 +99,7 @@ func (q *Queue) notify(it *item, st *step, kind string) error {
 		q.mu.Unlock()
 		return err
 	}
-	st.rec.Notice = n.ID
+	st.rec.Notice, st.rec.Hour = n.ID, began
 	q.log.Info("notification", "id", it.msg.ID, "kind", kind, "notification", n.ID, "to", to.String(), "recipients", len(st.notify))
 	if q.o.Metrics != nil {
 		q.o.Metrics.Notifications.WithLabelValues(kind).Inc()
