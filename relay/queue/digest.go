@@ -168,27 +168,27 @@ func (q *Queue) telling(it *item, kind string, now time.Time) *step {
 func (q *Queue) tellOf(h *hearing, parts []*part, now time.Time) error {
 	d, about := q.digestOf(h, parts, now)
 	q.mu.Unlock()
-	m := &Message{ID: d.ID, Arrived: now, Origin: &Origin{Relay: d.Relay}, Recipients: []Recipient{{Address: d.To}}, DSNOf: d.Message.ID}
-	if err := q.put(m, about, func(w io.Writer) (Content, error) { return q.o.Digest(w, d) }); err != nil {
+	p := &posting{
+		m:    &Message{ID: d.ID, Arrived: now, Origin: &Origin{Relay: d.Relay}, Recipients: []Recipient{{Address: d.To}}, DSNOf: d.Message.ID},
+		kind: kindDigest, log: []any{"device", d.Device.name(), "failed", len(about.Failed), "delayed", len(about.Delayed)},
+	}
+	p, err := q.post(p, ownMeta{Covers: about}, func(w io.Writer) (Content, error) { return q.o.Digest(w, d) })
+	if err != nil {
 		q.log.Error("a digest cannot be written; it is tried again", "to", d.To.String(), "device", d.Device.name(), "messages", len(parts), "error", err)
 		q.mu.Lock()
 		return err
 	}
 	marked := q.mark(parts, d.ID)
-	q.log.Info("digest", "notification", d.ID, "to", d.To.String(), "device", d.Device.name(), "failed", len(about.Failed), "delayed", len(about.Delayed))
 	q.mu.Lock()
-	for _, p := range parts {
-		if p.st == nil {
+	for _, x := range parts {
+		if x.st == nil {
 			continue
 		}
-		q.ungather(h, p.it)
-		q.settle(p.it, p.st, 0)
+		q.ungather(h, x.it)
+		q.settle(x.it, x.st, 0)
 	}
 	if marked { // else the queue is being stopped, and the next start finds the rest
-		q.arrived(q.add(m).it)
-		if q.o.Metrics != nil {
-			q.o.Metrics.Notifications.WithLabelValues(kindDigest).Inc()
-		}
+		q.letGo(p)
 	}
 	return nil
 }
@@ -323,23 +323,6 @@ func (n *Notice) why() string {
 		return fmt.Sprint(r.Outcome.Code, " ", r.Outcome.Enhanced)
 	}
 	return r.Outcome.Text
-}
-
-// digestMeta is the Meta of a digest's entry.
-type digestMeta struct {
-	*Message
-	Covers *covered `json:"covers,omitempty"`
-}
-
-// coversOf reads what an entry is a digest of; nil: it is none.
-func coversOf(m *Message, meta []byte) *covered {
-	var d struct {
-		Covers *covered `json:"covers"`
-	}
-	if m.DSNOf == "" || json.Unmarshal(meta, &d) != nil {
-		return nil
-	}
-	return d.Covers
 }
 
 // finish notes in the entries of a loaded digest's messages that it tells of them, where

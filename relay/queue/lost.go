@@ -53,11 +53,13 @@ func (q *Queue) loseRecipients(it *item, st *step) {
 	q.tellOutcome(m, st.rec, nil, 0)
 }
 
-// settle makes st, which is written, count, and tells of it. It wants q.mu held and it
+// settle makes st, which is written, count, and tells of it: who watches, and by the
+// notification that was made for it. It wants q.mu held and it
 // locked.
 func (q *Queue) settle(it *item, st *step, took time.Duration) {
 	q.commit(it, st)
 	q.witness(it, st, took)
+	q.letGo(st.posted)
 	if st.lost {
 		q.lose(it)
 	}

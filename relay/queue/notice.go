@@ -1,8 +1,6 @@
 package queue
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -12,7 +10,6 @@ import (
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/remedy"
-	"github.com/printerrelay/printer-relay/relay/spool"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
@@ -64,10 +61,8 @@ type Content struct {
 }
 
 // notify writes the notification about the recipients in st.notify, if one is
-// due to anybody, and notes it in the step; errGathered says that a digest will tell of
-// them. Its ID follows from the parent's and from what it says, so that after a crash
-// between its commit and the parent's record it is not made a second time while the
-// first is still in the spool.
+// due to anybody, and notes it in the step, with which it goes out; errGathered says that a
+// digest will tell of them. Its ID follows from the parent's and from what it says.
 func (q *Queue) notify(it *item, st *step, kind string) error {
 	q.mu.Lock()
 	_, ok := bounceTo(q.routing.Delivery.Bounce, it.msg)
@@ -92,7 +87,12 @@ func (q *Queue) notify(it *item, st *step, kind string) error {
 	n := q.notice(it, st, kind, to)
 	q.mu.Unlock()
 	n.head = head
-	if err := q.post(n); err != nil {
+	p := &posting{
+		m:    &Message{ID: n.ID, Arrived: n.At, Origin: &Origin{Relay: it.msg.Relay}, Recipients: []Recipient{{Address: n.To}}, DSNOf: it.msg.ID},
+		kind: kind, log: []any{"recipients", len(st.notify)},
+	}
+	var err error
+	if st.posted, err = q.post(p, ownMeta{Noted: true}, func(w io.Writer) (Content, error) { return q.o.Notice(w, n) }); err != nil {
 		q.log.Error("a notification cannot be written; it is tried again", "id", it.msg.ID, "kind", kind, "error", err)
 		q.mu.Lock()
 		q.notAlone(to, it.msg)
@@ -100,10 +100,6 @@ func (q *Queue) notify(it *item, st *step, kind string) error {
 		return err
 	}
 	st.rec.Notice, st.rec.Hour = n.ID, began
-	q.log.Info("notification", "id", it.msg.ID, "kind", kind, "notification", n.ID, "to", to.String(), "recipients", len(st.notify))
-	if q.o.Metrics != nil {
-		q.o.Metrics.Notifications.WithLabelValues(kind).Inc()
-	}
 	return nil
 }
 
@@ -185,39 +181,4 @@ func noticeID(it *item, kind string, rcpts []int) string {
 	h := fnv.New32a()
 	fmt.Fprint(h, kind, rcpts, it.since)
 	return fmt.Sprintf("%s-%08x", it.msg.ID, h.Sum32())
-}
-
-// post commits a notification as a message of its own, and queues it.
-func (q *Queue) post(n *Notice) error {
-	m := &Message{ID: n.ID, Arrived: n.At, Origin: &Origin{Relay: n.Message.Relay}, Recipients: []Recipient{{Address: n.To}}, DSNOf: n.Message.ID}
-	err := q.put(m, nil, func(w io.Writer) (Content, error) { return q.o.Notice(w, n) })
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	switch {
-	case errors.Is(err, spool.ErrExists) && q.items[n.ID] != nil:
-		return nil
-	case err != nil:
-		return err
-	}
-	q.arrived(q.add(m).it)
-	return nil
-}
-
-// put commits what the relay itself sends, with what it is a digest of; nil: it is none.
-func (q *Queue) put(m *Message, about *covered, write func(io.Writer) (Content, error)) error {
-	w, err := q.store.Create(m.ID)
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	c, err := write(w)
-	if err != nil {
-		return err
-	}
-	m.Size, m.HeaderSize, m.EightBit, m.UTF8, m.MaxLine, m.MessageID = w.Size(), c.HeaderSize, c.EightBit, c.UTF8, c.MaxLine, c.MessageID
-	meta, err := json.Marshal(digestMeta{m, about})
-	if err != nil {
-		return err
-	}
-	return w.Commit(meta)
 }

@@ -229,6 +229,9 @@ func (q *Queue) make(it *item, st *step) error {
 	} else {
 		err = q.store.Append(it.msg.ID, st.rec.encode())
 	}
+	if err != nil {
+		q.takeBack(st.posted, it)
+	}
 	q.mu.Lock()
 	switch {
 	case errors.Is(err, spool.ErrNotFound) && st.remove: // as was asked
