@@ -44,6 +44,7 @@ var entryWords = map[history.State]health{
 	history.Failed:   {"bad", "failed"},
 	history.Removed:  {"off", "removed by hand"},
 	history.Refused:  {"bad", "refused to the copier"},
+	history.Lost:     {"bad", "lost: gone from the relay's volume"},
 }
 
 // messages is the page of what became of messages, and of what was refused, the
