@@ -21,6 +21,7 @@ var functions = template.FuncMap{
 	"ago":     ago,
 	"when":    when,
 	"short":   short,
+	"odd":     func(n int) bool { return n%2 == 1 },
 	"exact":   exact,
 	"minute":  func(t time.Time) template.HTML { return stamp(t, "minute", "2006-01-02 15:04 UTC") },
 	"instant": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
