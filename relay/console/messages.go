@@ -45,6 +45,7 @@ var entryWords = map[history.State]health{
 	history.Failed:   {"bad", "failed"},
 	history.Removed:  {"off", "removed by hand"},
 	history.Refused:  {"bad", "refused to the copier"},
+	history.Lost:     {"bad", "lost: gone from the relay's volume"},
 }
 
 // inQueue are the states of a message that the queue has still.
