@@ -197,3 +197,17 @@ func TestExactTimes(t *testing.T) {
 	says(t, s, office+"messages", 200, []string{`<time datetime="2026-11-26T10:02:03Z" data-to="minute">2026-11-26 10:02 UTC</time>`})
 	says(t, s, office+"messages/8Du1", 200, []string{`<time datetime="2026-11-26T10:02:03Z" data-to="second">2026-11-26 10:02:03 UTC</time>`, `href="` + office + `queue/8Du1"`})
 }
+
+// Each state has a word for people.
+func TestWords(t *testing.T) {
+	for _, s := range history.States {
+		if w := entryWords[s]; w.Word == "" || w.Class == "" {
+			t.Errorf("history: %s has no word", s)
+		}
+	}
+	for _, s := range []queue.State{queue.Pending, queue.Deferred, queue.Held, queue.Failed} {
+		if w := stateWords[s]; w.Word == "" || w.Class == "" {
+			t.Errorf("queue: %s has no word", s)
+		}
+	}
+}
