@@ -89,6 +89,7 @@ func newRoot() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newOperator(), newRelay(), newValidate(), newExplain(), newQueue(), newMessages(), newSessions(), newCopiers(), newSuggest(), newSimulate(), newDNS(), newLeastPrivilege(), newImport(), newSend(), newKubectl())
+	completeFlags(root)
 	return root
 }
 
