@@ -76,15 +76,34 @@ func (b *beginnings) update(pl *plan.Plan) {
 		holds = nil
 	}
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.holds = holds
-	b.mu.Unlock()
+	for name, means := range holds {
+		if told, ok := b.told[name]; ok && within(means, told) {
+			b.told[name] = means // an edit that was ahead of its configuration: it is no other now
+		}
+	}
 }
+
+// within tells whether a hold means none but those of whom was told.
+func within(means, told string) bool {
+	for part := range slices.Chunk([]byte(means), meaningSize) {
+		if !strings.Contains(told, string(part)) {
+			return false
+		}
+	}
+	return true
+}
+
+// meaningSize is the length of one meaning. A name has two while a hold and what it was edited to
+// count both.
+const meaningSize = 16
 
 // meaning is whom a hold means, in a word.
 func meaning(h *plan.Hold) string {
 	sum := fnv.New64a()
 	fmt.Fprint(sum, h.Networks, "\x00", h.Users, "\x00", h.Senders)
-	return fmt.Sprintf("%016x", sum.Sum64())
+	return fmt.Sprintf("%0*x", meaningSize, sum.Sum64())
 }
 
 // Witness is told what becomes of messages (queue.Options.Witness). It does not block.
@@ -99,7 +118,7 @@ func (b *beginnings) Witness(p queue.Progress) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	means, is := b.holds[name]
-	if told, ok := b.told[name]; !is || ok && told == means || b.began[name] != nil {
+	if told, ok := b.told[name]; !is || ok && within(means, told) || b.began[name] != nil {
 		return
 	}
 	b.began[name] = p.Message
@@ -182,10 +201,8 @@ func (b *beginnings) announce(name string, first *queue.Message) error {
 		h.Count = b.queue.Snapshot().Held
 	} else {
 		h.Hold, h.Count = name, b.queue.Snapshot().HeldBy[name]
-		for i := range pl.Holds {
-			if pl.Holds[i].Name == name {
-				h.Reason = pl.Holds[i].Reason
-			}
+		if i := slices.IndexFunc(pl.Holds, func(h plan.Hold) bool { return h.Name == name }); i >= 0 {
+			h.Reason = pl.Holds[i].Reason
 		}
 	}
 	return b.queue.Announce(queue.Announcement{

@@ -196,6 +196,27 @@ func TestABeginningIsToldOnce(t *testing.T) {
 	})
 }
 
+// An edit that counts ahead of its configuration is told of once: neither when it is
+// applied, nor when its first meaning is left.
+func TestAHoldThatIsEditedAheadIsToldOfOnce(t *testing.T) {
+	inHolder(t, func(h *holder) {
+		h.runs(func(p *plan.Plan) { p.Holds = stolenHold("10.20.9.66/32") })
+		h.send("10.20.9.66", "")
+		h.told("it begins", 1)
+		edited := stolenHold("10.20.9.77/32")
+		edited[0].Reason = "it was the other one"
+		h.runs(func(p *plan.Plan) { *p = *p.Stopping(plan.Stops{Holds: edited}) })
+		h.send("10.20.9.66", "")
+		h.told("the old one goes on", 2, "it was the other one")
+		h.runs(func(p *plan.Plan) { p.Holds = edited })
+		h.send("10.20.9.77", "")
+		h.told("it is applied", 2)
+		h.runs(func(p *plan.Plan) { p.Holds = stolenHold("10.20.9.66/32") })
+		h.send("10.20.9.66", "")
+		h.told("it is edited back, and means others", 3)
+	})
+}
+
 // What waits is kept by a hold too, and intake: Hold is one.
 func TestWhichHoldsBegin(t *testing.T) {
 	inHolder(t, func(h *holder) {

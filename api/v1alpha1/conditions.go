@@ -129,5 +129,9 @@ const AnnotationSharers = "printerrelay.dev/sharers"
 // Pods.
 const AnnotationHiddenClients = "printerrelay.dev/hidden-clients"
 
+// AnnotationHoldsAhead of a PrinterRelay in a relay's manifests has the holds that count
+// ahead of a configuration that cannot be applied. The operator writes it there.
+const AnnotationHoldsAhead = "printerrelay.dev/holds-ahead"
+
 // Finalizer keeps a PrinterRelay until its queue is drained or kept as declared.
 const Finalizer = "printerrelay.dev/queue"
