@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"io"
 	"math/big"
 	"net/netip"
 	"strings"
@@ -19,8 +18,8 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/net/dns/dnsmessage"
 
-	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/upstream"
+	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
 	"github.com/printerrelay/printer-relay/relay/upstream/mx/resolver"
 )
 
@@ -115,18 +114,7 @@ func start(t testing.TB, c Config) *Transport {
 // message is one for the recipients.
 func message(t testing.TB, to ...string) *upstream.Message {
 	t.Helper()
-	const text = "From: <mfp@copier.test>\r\nSubject: scan\r\n\r\nhello\r\n"
-	m := &upstream.Message{ID: "Q1", Sender: envelope.Address{Local: "mfp", Domain: "copier.test"}, Size: int64(len(text)), Open: func() (io.ReadCloser, error) {
-		return io.NopCloser(strings.NewReader(text)), nil
-	}}
-	for _, s := range to {
-		a, err := envelope.ParseAddress(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.Recipients = append(m.Recipients, a)
-	}
-	return m
+	return conformance.Mail(t, "From: <mfp@copier.test>\r\nSubject: scan\r\n\r\nhello\r\n", to...)
 }
 
 // brief is an outcome as tests compare it.

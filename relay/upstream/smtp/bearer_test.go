@@ -116,7 +116,7 @@ func TestTokenIsSent(t *testing.T) {
 			f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH PLAIN " + mechanism}, answer: g.answer}
 			source := &tokens{all: []string{token}}
 			tr := f.start(t, byToken(p, mechanism, source))
-			if out := tr.Deliver(t.Context(), message(t, text)); brief(out) != "Accepted" {
+			if out := tr.Deliver(t.Context(), message(t, text)); conformance.Kinds(out) != "Accepted" {
 				t.Errorf("%s, token of %d: %v", mechanism, len(token), out[0])
 			}
 			commands, _, _, _ := f.seen()
@@ -149,7 +149,7 @@ func TestUserOfASecret(t *testing.T) {
 	out := f.start(t, byToken(p, "OAUTHBEARER", &tokens{all: []string{"tok"}}), func(c *Config) {
 		c.SMTP.Auth.User, c.SMTP.Auth.Secret = "", "login"
 	}).Deliver(t.Context(), message(t, text))
-	if brief(out) != "Accepted" {
+	if conformance.Kinds(out) != "Accepted" {
 		t.Error(out[0])
 	}
 }
@@ -178,7 +178,7 @@ func TestTokenIsRefused(t *testing.T) {
 			source := &tokens{all: []string{token, "another-token"}}
 			out := f.start(t, byToken(p, mechanism, source)).Deliver(t.Context(), message(t, text))
 			o := out[0]
-			if brief(out) != "Deferred/Upstream" || o.Code != 535 || o.Enhanced != "5.7.8" || !strings.Contains(o.Text, want) ||
+			if conformance.Kinds(out) != "Deferred/Upstream" || o.Code != 535 || o.Enhanced != "5.7.8" || !strings.Contains(o.Text, want) ||
 				!strings.Contains(o.Text, "AUTH "+mechanism+" as scans@corp.test with a token of client client") {
 				t.Errorf("%s, %s: %+v", mechanism, status, o)
 			}
@@ -214,7 +214,7 @@ func TestTokenExpires(t *testing.T) {
 			if holds == "none" {
 				want = "Deferred/Upstream"
 			}
-			if out := tr.Deliver(t.Context(), message(t, text)); brief(out) != want {
+			if out := tr.Deliver(t.Context(), message(t, text)); conformance.Kinds(out) != want {
 				t.Errorf("%s, %s: %v", mechanism, holds, out[0])
 			}
 			if _, _, _, dials := f.seen(); dials != []int{1, 3, 4}[i] {
@@ -238,7 +238,7 @@ func TestBusyAtAUTH(t *testing.T) {
 	}}
 	source := &tokens{all: []string{"tok-of-mine"}}
 	out := f.start(t, byToken(p, "XOAUTH2", source)).Deliver(t.Context(), message(t, text))
-	if brief(out) != "Deferred/Upstream" || out[0].Code != 454 || source.rejected != nil {
+	if conformance.Kinds(out) != "Deferred/Upstream" || out[0].Code != 454 || source.rejected != nil {
 		t.Errorf("%+v, rejected %v", out[0], source.rejected)
 	}
 }
@@ -260,7 +260,7 @@ func TestLoggedOut(t *testing.T) {
 		}}
 		tr := f.start(t, byToken(p, "XOAUTH2", &tokens{all: []string{"tok"}}))
 		for i, want := range []string{"Accepted", "Accepted", "Failed/Upstream"} {
-			if out := tr.Deliver(t.Context(), message(t, text)); brief(out) != want {
+			if out := tr.Deliver(t.Context(), message(t, text)); conformance.Kinds(out) != want {
 				t.Errorf("%s, %d: %v", words, i, out[0])
 			}
 		}
@@ -299,7 +299,7 @@ func TestTokenStaysAtHome(t *testing.T) {
 					k.SMTP.Auth.User = "a\x01auth=Bearer b"
 				}
 			}).Deliver(t.Context(), message(t, text))
-			if brief(out) != "Deferred/Upstream" || !strings.Contains(out[0].Text, c.want) {
+			if conformance.Kinds(out) != "Deferred/Upstream" || !strings.Contains(out[0].Text, c.want) {
 				t.Errorf("%s: %+v, want %q", name, out[0], c.want)
 			}
 			commands, _, _, _ := f.seen()
@@ -357,7 +357,7 @@ func TestNoTokenForAWhile(t *testing.T) {
 	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH XOAUTH2"}}
 	source := &tokens{err: fmt.Errorf("no token: %w", busy{errors.New("asked too often")})}
 	tr := f.start(t, byToken(p, "XOAUTH2", source))
-	if o := tr.Deliver(t.Context(), message(t, text))[0]; brief([]upstream.Outcome{o}) != "Deferred/Upstream" || o.RetryIn != 9*time.Second {
+	if o := tr.Deliver(t.Context(), message(t, text))[0]; conformance.Kinds([]upstream.Outcome{o}) != "Deferred/Upstream" || o.RetryIn != 9*time.Second {
 		t.Errorf("%+v", o)
 	}
 }

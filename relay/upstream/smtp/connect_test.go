@@ -15,6 +15,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/upstream"
+	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
 	"github.com/printerrelay/printer-relay/test/env"
 )
 
@@ -137,7 +138,7 @@ func TestTLS(t *testing.T) {
 			}
 			tr := f.start(t, p.use(c.o))
 			out := tr.Deliver(t.Context(), message(t, text))
-			got := brief(out)
+			got := conformance.Kinds(out)
 			if got == "Accepted" {
 				got = bare
 				if tr.idle[0].tls {
@@ -173,7 +174,7 @@ func TestExtensionsAreForgottenAtSTARTTLS(t *testing.T) {
 		return "250-fake\r\n250 SIZE 5000"
 	}}
 	tr := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca"}))
-	if got := brief(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
+	if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
 		t.Fatal(got)
 	}
 	if c := tr.Capabilities(); c != (upstream.Capabilities{MaxSize: 5000}) {
@@ -188,7 +189,7 @@ func TestTheFirstRecordsAreLarge(t *testing.T) {
 	writes := func(content string) int {
 		f := &fake{tcp: true, tls: p.server, ext: []string{"PIPELINING", "STARTTLS"}}
 		tr := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca"}))
-		if got := brief(tr.Deliver(t.Context(), message(t, content))); got != "Accepted" {
+		if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, content))); got != "Accepted" {
 			t.Fatal(got)
 		}
 		_, _, n, _ := f.seen()
@@ -219,7 +220,7 @@ func TestGreetingAndEHLO(t *testing.T) {
 				return ""
 			}}
 			o := f.start(t).Deliver(t.Context(), message(t, text))[0]
-			if got := strings.Join([]string{brief([]upstream.Outcome{o}), strconv.Itoa(o.Code), o.Enhanced, o.Text}, " "); got != c.want {
+			if got := strings.Join([]string{conformance.Kinds([]upstream.Outcome{o}), strconv.Itoa(o.Code), o.Enhanced, o.Text}, " "); got != c.want {
 				t.Errorf("%s %q: got %s, want %s", c.at, c.answer, got, c.want)
 			}
 		})
@@ -256,7 +257,7 @@ func TestPrivateAddressesAreRefusedBehindNames(t *testing.T) {
 	for _, host := range []string{"localhost", "127.0.0.1", "::ffff:127.0.0.1"} {
 		tr := New(Config{SMTP: plan.SMTP{Host: host, Port: l.Addr().(*net.TCPAddr).Port, TLS: plan.TLSNone}})
 		o := tr.Deliver(t.Context(), message(t, text))[0]
-		if brief([]upstream.Outcome{o}) != "Deferred/Upstream" || !strings.Contains(o.Text, "allowPrivateHosts") {
+		if conformance.Kinds([]upstream.Outcome{o}) != "Deferred/Upstream" || !strings.Contains(o.Text, "allowPrivateHosts") {
 			t.Errorf("%s: %s: %s", host, o, o.Text)
 		}
 	}
@@ -271,12 +272,12 @@ func TestNothingListens(t *testing.T) {
 	l.Close()
 	tr := New(Config{Private: true, SMTP: plan.SMTP{Host: "127.0.0.1", Port: port, TLS: plan.TLSNone}})
 	o := tr.Deliver(t.Context(), message(t, text))[0]
-	if brief([]upstream.Outcome{o}) != "Deferred/Upstream" || !strings.Contains(o.Text, "connection refused") {
+	if conformance.Kinds([]upstream.Outcome{o}) != "Deferred/Upstream" || !strings.Contains(o.Text, "connection refused") {
 		t.Errorf("%s", o)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if o := tr.Deliver(ctx, message(t, text))[0]; brief([]upstream.Outcome{o}) != "Deferred/Upstream" || !strings.Contains(o.Text, "stopped") {
+	if o := tr.Deliver(ctx, message(t, text))[0]; conformance.Kinds([]upstream.Outcome{o}) != "Deferred/Upstream" || !strings.Contains(o.Text, "stopped") {
 		t.Errorf("%s", o)
 	}
 }

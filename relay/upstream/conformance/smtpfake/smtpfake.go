@@ -69,7 +69,7 @@ func Start(t testing.TB, f conformance.Fault, o Options) *Server {
 	srv.ErrorLog = log.New(io.Discard, "", 0)
 	srv.MaxLineLength = 0 // lines are as long as a device makes them
 	done := make(chan struct{})
-	go func() { defer close(done); srv.Serve(narrow{l}) }() //nolint:errcheck // ends with the listener
+	go func() { defer close(done); srv.Serve(conformance.Narrow{Listener: l}) }() //nolint:errcheck // ends with the listener
 	// Close of the server knows no listener before Serve has begun: the listener
 	// is closed on its own, so that a Serve that comes later ends as well.
 	t.Cleanup(func() {
@@ -79,19 +79,6 @@ func Start(t testing.TB, f conformance.Fault, o Options) *Server {
 		<-done
 	})
 	return s
-}
-
-// narrow gives connections that hold little of what is not read yet: else the
-// kernel takes in a message whole, and then nobody knows whether a server that
-// hung up had read it.
-type narrow struct{ net.Listener }
-
-func (l narrow) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return c, c.(*net.TCPConn).SetReadBuffer(32 << 10)
 }
 
 // Received gives what was taken.
