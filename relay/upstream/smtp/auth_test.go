@@ -61,7 +61,7 @@ func TestAUTH(t *testing.T) {
 		{plan.TLSOpportunistic, "", "AUTH PLAIN CRAM-MD5", "AUTH CRAM-MD5", "Accepted"},
 	} {
 		t.Run(fmt.Sprint(c.tls, c.mechanism, c.offered), func(t *testing.T) {
-			p := newPKI(t, "mx.test")
+			p := newPeer(t, "mx.test")
 			f := &fake{tcp: true, tls: p.server, ext: []string{"PIPELINING", c.offered, "STARTTLS"}, answer: login}
 			o := plan.SMTP{TLS: c.tls, Auth: &plan.SMTPAuth{Mechanism: c.mechanism, Secret: "login"}}
 			if c.tls == plan.TLSStartTLS {
@@ -86,7 +86,7 @@ func TestAUTH(t *testing.T) {
 // nothing of it, although the server repeats what it got.
 func TestWrongPassword(t *testing.T) {
 	for _, mechanism := range []string{"PLAIN", "LOGIN", "CRAM-MD5"} {
-		p := newPKI(t, "mx.test")
+		p := newPeer(t, "mx.test")
 		p.secrets["login"]["password"] = []byte("s3cr3t-canary")
 		f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH " + mechanism}, answer: func(line string) string {
 			a := login(line)
@@ -111,7 +111,7 @@ func TestWrongPassword(t *testing.T) {
 
 // The Secret is read at each connection.
 func TestRotatedPassword(t *testing.T) {
-	p := newPKI(t, "mx.test")
+	p := newPeer(t, "mx.test")
 	right := p.secrets["login"]
 	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH PLAIN"}, answer: login}
 	tr := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", Auth: &plan.SMTPAuth{Secret: "login"}}))
@@ -136,7 +136,7 @@ func TestRotatedPassword(t *testing.T) {
 // What was read whole stays in use while the Secrets are half written; what is
 // taken away does not.
 func TestHalfWrittenSecrets(t *testing.T) {
-	p := newPKI(t, "mx.test")
+	p := newPeer(t, "mx.test")
 	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH PLAIN"}, answer: login}
 	tr := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", CertSecret: "client", Auth: &plan.SMTPAuth{Secret: "login"}}))
 	tr.Close() // so that each message has a connection of its own
@@ -174,7 +174,7 @@ func (s *turns) Get(string) (map[string][]byte, error) {
 // A name is never sent with the password of another version of its Secret: the
 // server would count it as a guess.
 func TestSecretChangesWhileItIsRead(t *testing.T) {
-	p := newPKI(t, "mx.test")
+	p := newPeer(t, "mx.test")
 	both := &turns{p.secrets["login"], {"username": []byte("other"), "password": []byte("other")}}
 	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH PLAIN"}, answer: login}
 	tr := f.start(t, func(c *Config) {
@@ -201,7 +201,7 @@ func (m mounted) Get(name string) (map[string][]byte, error) {
 
 // A long response does not fit into the AUTH command (RFC 4954 4).
 func TestLongPassword(t *testing.T) {
-	p := newPKI(t, "mx.test")
+	p := newPeer(t, "mx.test")
 	long := strings.Repeat("p", 400)
 	p.secrets["login"]["password"] = []byte(long)
 	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH PLAIN"}, answer: func(line string) string {

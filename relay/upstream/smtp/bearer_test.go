@@ -95,7 +95,7 @@ func (g *guard) judge(response string) string {
 	return "334 " + b64(g.status)
 }
 
-func byToken(p *pki, mechanism string, source *tokens) func(*Config) {
+func byToken(p *peer, mechanism string, source *tokens) func(*Config) {
 	return func(c *Config) {
 		p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", Auth: &plan.SMTPAuth{
 			Mechanism: mechanism, User: "scans@corp.test", OAuth: &plan.OAuth{ClientID: "client"},
@@ -111,7 +111,7 @@ var bearers = []string{"XOAUTH2", "OAUTHBEARER"}
 func TestTokenIsSent(t *testing.T) {
 	for _, mechanism := range bearers {
 		for _, token := range []string{"short", strings.Repeat("t", 2000)} {
-			p := newPKI(t, "mx.test")
+			p := newPeer(t, "mx.test")
 			g := &guard{holds: []string{token}}
 			f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH PLAIN " + mechanism}, answer: g.answer}
 			source := &tokens{all: []string{token}}
@@ -135,7 +135,7 @@ func TestTokenIsSent(t *testing.T) {
 // The user may be in the Secret; its commas and equals signs are written as
 // RFC 5801 4 says.
 func TestUserOfASecret(t *testing.T) {
-	p := newPKI(t, "mx.test")
+	p := newPeer(t, "mx.test")
 	p.secrets["login"]["username"] = []byte("a=b,c")
 	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH OAUTHBEARER"}, answer: func(line string) string {
 		if strings.HasPrefix(line, "AUTH") {
@@ -170,7 +170,7 @@ func TestTokenIsRefused(t *testing.T) {
 			`{"scope":"x"}`:                    "",
 			`{"status":"` + token[:10] + "\"}": "",
 		} {
-			p := newPKI(t, "mx.test")
+			p := newPeer(t, "mx.test")
 			g := &guard{holds: []string{token[:len(token)-1]}, status: status} // so that "holds + x" is not the token
 			f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH " + mechanism}, answer: func(line string) string {
 				return strings.ReplaceAll(g.answer(line), "no, not", "no, not "+token+" and not")
@@ -201,7 +201,7 @@ func TestTokenIsRefused(t *testing.T) {
 // tried at once, and no message waits for it.
 func TestTokenExpires(t *testing.T) {
 	for _, mechanism := range bearers {
-		p := newPKI(t, "mx.test")
+		p := newPeer(t, "mx.test")
 		g := &guard{holds: []string{"first"}, status: `{"status":"invalid_token"}`}
 		f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH " + mechanism}, answer: g.answer}
 		source := &tokens{all: []string{"first", "second"}}
@@ -229,7 +229,7 @@ func TestTokenExpires(t *testing.T) {
 
 // A server that is busy says nothing of the token.
 func TestBusyAtAUTH(t *testing.T) {
-	p := newPKI(t, "mx.test")
+	p := newPeer(t, "mx.test")
 	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH XOAUTH2"}, answer: func(line string) string {
 		if strings.HasPrefix(line, "AUTH") {
 			return "454 4.7.0 try later"
@@ -247,7 +247,7 @@ func TestBusyAtAUTH(t *testing.T) {
 // it; a first refusal is one.
 func TestLoggedOut(t *testing.T) {
 	for _, words := range []string{"530 5.7.57 client not authenticated", "535 5.7.3 token expired"} {
-		p := newPKI(t, "mx.test")
+		p := newPeer(t, "mx.test")
 		g := &guard{holds: []string{"tok"}}
 		mails := 0
 		f := &fake{tcp: true, tls: p.server, ext: []string{"PIPELINING", "STARTTLS", "AUTH XOAUTH2"}, answer: func(line string) string {
@@ -286,7 +286,7 @@ func TestTokenStaysAtHome(t *testing.T) {
 		"user of a fake RFC": {plan.TLSStartTLS, "ca", "AUTH XOAUTH2", "tok", nil, "control character"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPKI(t, "mx.test")
+			p := newPeer(t, "mx.test")
 			f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", c.offered}, answer: func(line string) string {
 				if strings.HasPrefix(line, "AUTH") {
 					return "235 2.7.0 welcome"
@@ -315,7 +315,7 @@ func TestConformanceByToken(t *testing.T) {
 	const old, valid = "token-of-yesterday", "token-of-today"
 	conformance.Run(t, conformance.Harness{
 		Start: func(t *testing.T, f conformance.Fault) *conformance.Upstream {
-			s := startServerWith(t, f, bearerLogin(valid))
+			s := smtpfake.Start(t, f, smtpfake.Options{Login: bearerLogin(valid)})
 			source := &tokens{all: []string{valid}}
 			switch f {
 			case conformance.WrongCredentials:
@@ -323,11 +323,10 @@ func TestConformanceByToken(t *testing.T) {
 			case conformance.ExpiresToken:
 				source.all = []string{old, valid}
 			}
-			tr := s.transport(t, func(c *Config) {
+			return s.Upstream(toServer(t, s, func(c *Config) {
 				c.SMTP.Auth = &plan.SMTPAuth{Mechanism: "OAUTHBEARER", User: "relay", OAuth: &plan.OAuth{ClientID: "client"}}
 				c.Tokens = source
-			})
-			return &conformance.Upstream{Transport: tr, Received: s.Received, Reached: s.Reached}
+			}))
 		},
 		Faults: []conformance.Fault{conformance.WrongCredentials, conformance.ExpiresToken, conformance.CutsLate, conformance.Downgrades},
 		UTF8:   true,
@@ -353,7 +352,7 @@ func bearerLogin(token string) *smtpfake.Login {
 
 // Who gives tokens may ask to wait.
 func TestNoTokenForAWhile(t *testing.T) {
-	p := newPKI(t, "mx.test")
+	p := newPeer(t, "mx.test")
 	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH XOAUTH2"}}
 	source := &tokens{err: fmt.Errorf("no token: %w", busy{errors.New("asked too often")})}
 	tr := f.start(t, byToken(p, "XOAUTH2", source))
