@@ -85,8 +85,14 @@ uses your kubeconfig and your rights: see docs/kubectl.md.`,
 	queue := s.Queue(f.queue)
 	test := s.Test(f.test)
 	test.Use = strings.Replace(test.Use, "send", "test", 1)
-	root.AddCommand(f.status(), queue, s.Copiers(f.copiers), s.Messages(f.messages), s.Webhooks(f.webhooks), test, f.explain(), f.dns(), f.suspend(), f.resume(), f.bundle(version))
+	webhooks := s.Webhooks(f.webhooks)
+	root.AddCommand(f.status(), queue, s.Copiers(f.copiers), s.Messages(f.messages), webhooks, test, f.explain(), f.dns(), f.suspend(), f.resume(), f.bundle(version))
 	complete(root, f)
+	for _, c := range webhooks.Commands() {
+		if strings.Contains(c.Use, "[WEBHOOK]") {
+			c.ValidArgsFunction = f.webhookNames
+		}
+	}
 	return root
 }
 

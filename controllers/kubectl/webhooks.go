@@ -25,6 +25,26 @@ func (f *flags) webhooks(cmd *cobra.Command, do func(admin.Webhooks) error) erro
 	return errors.Join(do(webhooksOf{e}), e.failed())
 }
 
+// webhookNames completes the names of the webhooks that PrinterRelays have.
+func (f *flags) webhookNames(cmd *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+	c, err := f.connect()
+	if err != nil || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(commandContext(cmd), completeTime)
+	defer cancel()
+	all, err := c.relays(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	for i := range all {
+		for k := range all[i].Spec.Webhooks {
+			names = append(names, all[i].Spec.Webhooks[k].Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
 // webhooksOf is the webhooks of all instances. Each tells of its own mail, by a way of its
 // own: what waits at one, and whether it reaches the receiver, says nothing of another.
 type webhooksOf struct{ *everywhere }
@@ -38,7 +58,7 @@ func (w webhooksOf) List(ctx context.Context) ([]webhook.Status, error) {
 		}
 		return all, err
 	})
-	return slices.Concat(lists...), err
+	return append([]webhook.Status{}, slices.Concat(lists...)...), err
 }
 
 // Test implements admin.Webhooks.

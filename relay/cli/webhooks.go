@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -236,8 +237,31 @@ Exit status 1 if a webhook did not take it. One that does is told at once what w
 			})
 		},
 	}
+	if f.open == nil {
+		c.ValidArgsFunction = f.names
+	}
 	return f.outputFlag(c)
 }
+
+// names completes the names of the webhooks that a relay has.
+func (f *webhookFlags) names(c *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), completeTime) // a shell's command has none
+	defer cancel()
+	all, err := admin.NewClient(ctx, f.addr, f.relay).Webhooks().List(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	for i := range all {
+		names = append(names, all[i].Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeTime bounds what a shell waits for.
+const completeTime = 3 * time.Second
 
 // printTests writes a line for each test, with what is wrong below it.
 func printTests(out io.Writer, all []webhook.Tested) error {
@@ -247,7 +271,7 @@ func printTests(out io.Writer, all []webhook.Tested) error {
 		t := &all[i]
 		mark, said := "ok", "no reply"
 		if !t.OK {
-			mark = "failed"
+			mark = "FAILED"
 		}
 		if t.Reply != nil {
 			said = statusWord(t.Reply)

@@ -152,7 +152,7 @@ func TestWhatATestSays(t *testing.T) {
 	}{
 		"the signature":   {status(401), nil, "secretRef", "answers 401 Unauthorized", `signing secret of Secret "hook"`},
 		"the path":        {status(404), nil, "url", "answers 404 Not Found", "correct its url"},
-		"it is busy":      {status(503), nil, "", "answers 503", "it is tried again"},
+		"it is busy":      {status(503), nil, "", "answers 503", "what waits is tried again by itself"},
 		"no more":         {status(410), nil, "url", "410 Gone", "correct its url"},
 		"another address": {status(308), nil, "url", "answers 308", "redirects are not followed"},
 		"no Secret":       {nil, func(_ *stage, w *plan.Webhook) { w.Secret = "later" }, "secretRef", `secret "later": not found`, `put key signingSecret into Secret "later"`},
