@@ -66,7 +66,7 @@ func New(r prometheus.Registerer, relay string) *Set {
 		ConnectionsRefused:  m.counters("connections_refused_total", "Connections refused before the greeting.", "listener", "reason"),
 		TLSHandshakes:       m.counters("tls_handshakes_total", "TLS handshakes with clients by the version agreed on, or failed.", "listener", "version"),
 		AuthAttempts:        m.counters("auth_attempts_total", "AUTH exchanges.", "listener", "mechanism", "result"),
-		Refusals:            m.counters("refusals_total", "Refusals to clients by the code that their text begins with.", "listener", "reason"),
+		Refusals:            m.counters("refusals_total", "Refusals to clients by the code that their text begins with, without those to the relay's own question whether it is open.", "listener", "reason"),
 		PolicyDecisions:     m.counters("policy_decisions_total", "Decisions at MAIL; mode dryrun decides nothing.", "policy", "rule", "action", "mode"),
 		DryRunChanges:       m.counters("policy_dry_run_changes_total", "Messages that a policy in DryRun would have decided otherwise, by what was decided and what would have been.", "policy", "rule", "now", "would"),
 		MessagesReceived:    m.counters("messages_received_total", "Messages acknowledged with 250.", "listener"),

@@ -93,11 +93,14 @@ func (s *session) Logout() error {
 func (s *session) refuse(step string, r *reply.Reply, cause string) error {
 	s.conn.Because(cause)
 	s.conn.Answer(r)
-	s.srv.Metrics.Refusals.WithLabelValues(s.listener.Name, code(r)).Inc()
+	own := s.gs.Hostname() == selfprobe.Name // the relay's own question is nobody's mail
+	if !own {
+		s.srv.Metrics.Refusals.WithLabelValues(s.listener.Name, code(r)).Inc()
+	}
 	x := s.refusal(step, r, cause)
 	s.log.Warn("refused", "session", s.conn.ID, "listener", s.listener.Name, "client", s.conn.Addr.Addr(), "helo", x.Client.HELO,
 		"user", s.user, "step", step, "reply", x.Reply, "cause", x.Cause)
-	if s.srv.Refused != nil && s.gs.Hostname() != selfprobe.Name { // the relay's own question is nobody's mail
+	if s.srv.Refused != nil && !own {
 		s.srv.Refused(x)
 	}
 	s.noteRefusal(step, r, cause)
