@@ -11,7 +11,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/plan"
 )
 
-// ErrNotFound: the relay has no webhook of that name.
+// ErrNotFound says that the relay has no webhook of that name.
 var ErrNotFound = errors.New("no such webhook is in spec.webhooks of the PrinterRelay")
 
 // errEnded: the webhook, or the relay, ended meanwhile.
