@@ -85,7 +85,7 @@ func New(r prometheus.Registerer, relay string) *Set {
 		Reloads:             m.counters("config_reloads_total", "Loads of the manifests.", "result"),
 		ReloadOK:            m.gauge("config_last_reload_successful", "1 if what stands in the manifests is what runs."),
 		ReloadTime:          m.gauge("config_last_reload_success_timestamp_seconds", "Unix time of the last good load."),
-		SpoolCorrupt:        m.counter("spool_corrupt_total", "Spool entries found damaged: moved to quarantine at the start, or held when they were to be delivered."),
+		SpoolCorrupt:        m.counter("spool_corrupt_total", "Spool entries found damaged: moved to quarantine at the start, or held when they were to be delivered; and those that were gone from the folder while messages waited."),
 		SecretsAbsent:       m.gauge("secrets_missing", "Secrets that the plan names and that are not there."),
 		OpenListeners:       m.gauge("open_relay_listeners", "Listeners that took mail from and for somebody that no rule names when the relay tried by itself. Anything but 0 is an alarm."),
 		IntakeClosed:        m.gauge("intake_closed", "1 while no new mail is taken: intake is Refuse, the instance is drained, or a policy or upstream is missing."),

@@ -123,7 +123,7 @@ func happened(p *queue.Progress) (m mask) {
 	switch {
 	case p.Gone == queue.Delivered && !notice:
 		return accepted
-	case p.Gone != queue.Remains:
+	case p.Gone != queue.Remains && p.Gone != queue.Lost:
 		return 0
 	}
 	if p.Failed > 0 {

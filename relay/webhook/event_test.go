@@ -77,6 +77,16 @@ func TestEvents(t *testing.T) {
 			func(w *world, id string) { w.verb(w.q.Bounce, id, "not wanted") },
 			[]string{"message.failed anna@corp.example=failed/0/ (not wanted)"},
 		},
+		"lost": {
+			[]envelope.Address{anna, bert},
+			map[envelope.Address][]upstream.Outcome{anna: {tarry}},
+			func(w *world, id string) {
+				if err := w.spool.Remove(id); err != nil {
+					w.Fatal(err)
+				}
+			},
+			[]string{"message.failed anna@corp.example=failed/0/out"},
+		},
 		"held by hand": {
 			[]envelope.Address{anna},
 			map[envelope.Address][]upstream.Outcome{anna: {tarry}},
