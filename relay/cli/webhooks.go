@@ -129,6 +129,7 @@ func (f *webhookFlags) table(out io.Writer, all []webhook.Status, now time.Time)
 		hooks.add(column([]string{
 			s.Name, s.Host, strconv.Itoa(s.Waiting), since(now, s.Last), until(now, s), replyWord(s.Reply, now), stateWord(&s.State),
 		}, s.Instance)...)
+		hooks.paint(len(hooks.widths)-1, stateColour(&s.State))
 		waiting += len(s.Pending)
 		shown := s.Pending
 		if f.limit > 0 && len(shown) > f.limit {
@@ -151,7 +152,7 @@ func (f *webhookFlags) table(out io.Writer, all []webhook.Status, now time.Time)
 }
 
 func pendingRow(name string, e *webhook.Pending, now time.Time) []string {
-	what, to, id := string(e.Type), "-", e.ID
+	what, from, to, id := string(e.Type), "<"+e.Sender+">", "-", e.ID
 	if e.Count > 1 {
 		what += fmt.Sprintf(" (%d times)", e.Count)
 	}
@@ -163,8 +164,11 @@ func pendingRow(name string, e *webhook.Pending, now time.Time) []string {
 	}
 	if id == "" {
 		id = "-"
+		if e.Sender == "" { // of a refusal: nobody was named yet
+			from = "-"
+		}
 	}
-	return []string{name, what, ago(now, e.At), strconv.Itoa(e.Tries), id, e.Device, "<" + e.Sender + ">", to}
+	return []string{name, what, ago(now, e.At), strconv.Itoa(e.Tries), id, e.Device, from, to}
 }
 
 func since(now, at time.Time) string {
@@ -199,6 +203,13 @@ func statusWord(r *webhook.Reply) string {
 		s += fmt.Sprintf(" (%s)", reply.Line(r.Text, 60))
 	}
 	return s
+}
+
+func stateColour(s *webhook.State) kubectl.Colour {
+	if s.Problem != "" {
+		return kubectl.Bad
+	}
+	return kubectl.Good
 }
 
 func stateWord(s *webhook.State) string {
@@ -266,17 +277,19 @@ const completeTime = 3 * time.Second
 // printTests writes a line for each test, with what is wrong below it.
 func printTests(out io.Writer, all []webhook.Tested) error {
 	var b strings.Builder
+	paint := kubectl.PainterFor(out)
 	line := func(format string, a ...any) { b.WriteString(reply.Printable(fmt.Sprintf(format, a...)) + "\n") }
 	for i := range all {
 		t := &all[i]
-		mark, said := "ok", "no reply"
+		mark, colour, said := "ok", kubectl.Good, "no reply"
 		if !t.OK {
-			mark = "FAILED"
+			mark, colour = "FAILED", kubectl.Bad
 		}
 		if t.Reply != nil {
 			said = statusWord(t.Reply)
 		}
-		line("%-7s %-10s %s", mark, strings.TrimSpace(t.Webhook+" "+t.Instance), strings.TrimSpace(fmt.Sprintf("%s: %s, after %d ms", t.Host, said, t.Took)))
+		b.WriteString(paint.In(colour, fmt.Sprintf("%-7s", mark)))
+		line(" %-10s %s", strings.TrimSpace(t.Webhook+" "+t.Instance), strings.TrimSpace(fmt.Sprintf("%s: %s, after %d ms", t.Host, said, t.Took)))
 		if t.OK {
 			continue
 		}
