@@ -95,7 +95,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newOperator(), newRelay(), newValidate(), newExplain(), newQueue(), newMessages(), newSessions(), newCopiers(), newSuggest(), newSimulate(), newDNS(), newLeastPrivilege(), newImport(), newSend(), newKubectl())
+	root.AddCommand(newOperator(), newRelay(), newValidate(), newExplain(), newQueue(), newMessages(), newSessions(), newWebhooks(), newCopiers(), newSuggest(), newSimulate(), newDNS(), newLeastPrivilege(), newImport(), newSend(), newKubectl())
 	completeFlags(root)
 	return root
 }
