@@ -45,6 +45,7 @@ var entryWords = map[history.State]health{
 	history.Removed:  {"off", "removed by hand"},
 	history.Refused:  {"bad", "refused to the copier"},
 	history.Lost:     {"bad", "lost: gone from the relay's volume"},
+	history.Unknown:  {"warn", "left the queue, how is not known"},
 }
 
 // messages is the page of what became of messages, and of what was refused, the
