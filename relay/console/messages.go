@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,6 +48,9 @@ var entryWords = map[history.State]health{
 	history.Lost:     {"bad", "lost: gone from the relay's volume"},
 	history.Unknown:  {"warn", "left the queue, how is not known"},
 }
+
+// inQueue are the states of a message that the queue has still.
+var inQueue = []history.State{history.Waiting, history.Deferred, history.Held, history.Failed}
 
 // messages is the page of what became of messages, and of what was refused, the
 // newest first.
@@ -138,6 +142,7 @@ func (c *Console) entry(r *http.Request, v *view) error {
 		history.Detail
 		Instance string
 		Health   health
-	}{found.value, found.instance, entryWords[found.value.State]}
+		Waits    bool // the queue has it
+	}{found.value, found.instance, entryWords[found.value.State], slices.Contains(inQueue, found.value.State)}
 	return nil
 }
