@@ -192,7 +192,7 @@ func printMessages(out io.Writer, all []history.Entry, limit int, wide bool) err
 
 // entryColours are those of the states of what the history has.
 var entryColours = map[history.State]kubectl.Colour{
-	history.Deferred: kubectl.Note, history.Held: kubectl.Note, history.Accepted: kubectl.Good, history.Failed: kubectl.Bad, history.Refused: kubectl.Bad, history.Lost: kubectl.Bad,
+	history.Deferred: kubectl.Note, history.Held: kubectl.Note, history.Accepted: kubectl.Good, history.Failed: kubectl.Bad, history.Refused: kubectl.Bad, history.Lost: kubectl.Bad, history.Unknown: kubectl.Note,
 }
 
 // senderOf is who a message is from; where a login was refused nobody was named yet.

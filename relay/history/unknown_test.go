@@ -1,7 +1,6 @@
 package history
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -19,38 +18,14 @@ import (
 // says that its end is not known, once; of all others it says what is so.
 func TestWhatLeftTheQueueUnnoted(t *testing.T) {
 	inWorld(t, month, func(w *world) {
-		var err error
-		if w.spool, err = spool.Open(w.TempDir(), spool.Options{}); err != nil {
-			w.Fatal(err)
-		}
-		defer w.spool.Close() //nolint:errcheck // the test is over
 		var killed, open atomic.Bool
+		run := w.lives(&killed)
 		w.answer = func(a queue.Attempt, to envelope.Address) upstream.Outcome {
 			switch {
 			case to == bert, a.Message.Client.User == "late" && !open.Load():
 				return tarry
 			}
 			return good
-		}
-		run := func(f func()) {
-			w.Helper()
-			w.q = queue.New(w.spool, queue.Options{Deliver: w, Settings: oneUpstream(), Witness: func(p queue.Progress) {
-				if !killed.Load() {
-					w.s.Witness(p)
-				}
-			}})
-			if err := w.q.Load(); err != nil {
-				w.Fatal(err)
-			}
-			w.q.Recall(w.s.Witness)
-			w.s.Review(w.q.Has)
-			ctx, cancel := context.WithCancel(context.Background())
-			done := make(chan struct{})
-			go func() { defer close(done); w.q.Run(ctx) }() //nolint:errcheck // always nil
-			synctest.Wait()
-			f()
-			cancel()
-			<-done
 		}
 		late := func() *queue.Message {
 			m := message(anna)
