@@ -2,6 +2,8 @@ package queue
 
 import (
 	"errors"
+	"io"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -145,4 +147,40 @@ func TestABounceThatCannotBeWritten(t *testing.T) {
 			r.wantDigests() // the first did not count
 		})
 	}
+}
+
+// A notification that could not be committed does not go out, and is made again.
+func TestANoticeThatIsNotCommitted(t *testing.T) {
+	inBubble(t, only(settings()), func(r *rig) {
+		r.stop()
+		full := true
+		r.options = func(o *Options) {
+			o.Notice = func(w io.Writer, n *Notice) (Content, error) {
+				c, err := r.render(w, n)
+				if full {
+					c.MessageID = strings.Repeat("x", 17<<20) // more than the Meta of an entry may have
+				}
+				return c, err
+			}
+		}
+		r.start()
+		r.up.say(deadAddress)
+		id := r.send(message("x@corp.example")).ID
+		notices := func() (n int) {
+			for _, a := range r.up.attempts() {
+				if a.Message.DSNOf == id {
+					n++
+				}
+			}
+			return n
+		}
+		if n := r.logged("a notification cannot be written"); n == 0 || notices() != 0 {
+			t.Errorf("it could not be written %d times, and went out %d times", n, notices())
+		}
+		full = false
+		r.pass(2 * noticeRetry)
+		if notices() != 1 || r.untold() != 0 {
+			t.Errorf("%d went out", notices())
+		}
+	})
 }
