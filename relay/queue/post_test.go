@@ -23,18 +23,21 @@ func TestNoSecondDSNAfterACrash(t *testing.T) {
 				c := &crashing{n: 1, half: half} // the notification's Create
 				r.wrap = func(s store) store { c.store = s; return c }
 				r.start()
-				answer, taken := notices, 0
-				r.up.say(func(_ Attempt, to envelope.Address) upstream.Outcome {
-					if to.Local != "it" {
-						return noUser
-					}
-					if *answer == ok {
-						taken++
-					}
-					return *answer
-				})
+				var taken atomic.Int32
+				answer := func(notices upstream.Outcome) {
+					r.up.say(func(_ Attempt, to envelope.Address) upstream.Outcome {
+						if to.Local != "it" {
+							return noUser
+						}
+						if notices == ok {
+							taken.Add(1)
+						}
+						return notices
+					})
+				}
+				answer(*notices)
 				id := r.send(message("x@corp.example")).ID
-				if taken > 0 {
+				if taken.Load() > 0 {
 					t.Error("it went out before that was noted")
 				}
 				r.wrap = nil
@@ -45,11 +48,11 @@ func TestNoSecondDSNAfterACrash(t *testing.T) {
 				}
 				r.wantTried(tries...)
 				r.wantState(id, Failed)
-				answer = &ok
+				answer(ok)
 				r.pass(time.Hour)
 				r.wantTried(tries...)
-				if taken != 1 {
-					t.Errorf("half: %v, %v: %d went out", half, notices.Kind, taken)
+				if n := taken.Load(); n != 1 {
+					t.Errorf("half: %v, %v: %d went out", half, notices.Kind, n)
 				}
 				if u := r.sp.Usage(); u.Entries != 1 {
 					t.Errorf("%d entries, want the message", u.Entries)
@@ -153,11 +156,12 @@ func TestABounceThatCannotBeWritten(t *testing.T) {
 func TestANoticeThatIsNotCommitted(t *testing.T) {
 	inBubble(t, only(settings()), func(r *rig) {
 		r.stop()
-		full := true
+		var full atomic.Bool
+		full.Store(true)
 		r.options = func(o *Options) {
 			o.Notice = func(w io.Writer, n *Notice) (Content, error) {
 				c, err := r.render(w, n)
-				if full {
+				if full.Load() {
 					c.MessageID = strings.Repeat("x", 17<<20) // more than the Meta of an entry may have
 				}
 				return c, err
@@ -177,7 +181,7 @@ func TestANoticeThatIsNotCommitted(t *testing.T) {
 		if n := r.logged("a notification cannot be written"); n == 0 || notices() != 0 {
 			t.Errorf("it could not be written %d times, and went out %d times", n, notices())
 		}
-		full = false
+		full.Store(false)
 		r.pass(2 * noticeRetry)
 		if notices() != 1 || r.untold() != 0 {
 			t.Errorf("%d went out", notices())
