@@ -167,6 +167,11 @@ func human(line func(string, ...any), r Report) {
 		line("your administrator can send it again without the paper, once the cause is mended.")
 		line("")
 	}
+	administrator(line, r)
+}
+
+// administrator is what who runs the relay may want to type.
+func administrator(line func(string, ...any), r Report) {
 	line("For the administrator")
 	line("    Queue ID:            %s on %s", r.MessageQueueID, r.Hostname)
 	if r.Rule != "" {
