@@ -104,6 +104,10 @@ cluster: ## Bring up a one-node Kubernetes (as root; installs Debian packages, b
 	@hack/cluster/deps.sh
 	@hack/cluster/cluster.sh up
 
+.PHONY: cluster-shell
+cluster-shell: build ## Open a shell beside that cluster, in which the README's tutorial can be typed
+	@hack/cluster/cluster.sh shell
+
 .PHONY: cluster-down
 cluster-down: ## End it; nothing is left
 	@hack/cluster/cluster.sh down

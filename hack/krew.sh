@@ -9,8 +9,9 @@ version=$1 folder=$(realpath "$2")
 cd "$(dirname "$0")/.."
 
 # krew wants a version of SemVer; what is not a release sorts before the one that it leads to.
+# A hyphen and no dot before a commit: a hash of digits alone may begin with 0, and no number of SemVer may.
 [[ $version =~ ^v[0-9]+\.[0-9]+\.[0-9]+$ ]] ||
-  version="v$(sed -n 's/^version: *//p' charts/printer-relay/Chart.yaml)-dev.${version//[^A-Za-z0-9]/-}"
+  version="v$(sed -n 's/^version: *//p' charts/printer-relay/Chart.yaml)-dev-${version//[^A-Za-z0-9]/-}"
 
 {
   sed "/^#/d; s/VERSION/$version/" config/krew/printer-relay.yaml

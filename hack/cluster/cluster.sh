@@ -11,6 +11,7 @@
 #   cluster.sh node CMD...        run CMD on the node
 #   cluster.sh client CMD...      run CMD on a client in the node's LAN, 172.31.0.2
 #   cluster.sh client-N CMD...    the same for 172.31.0.N
+#   cluster.sh shell [ARGS...]    bash on that client, with all that the README's tutorial types
 #   cluster.sh start|stop|restart COMPONENT [SIGNAL]
 #
 # CLUSTER_DIR is the folder for all that it writes: another folder, another
@@ -228,6 +229,23 @@ image() { # image REFERENCE: what a release ships
   rm "$run/image.tar"
 }
 
+# shell [ARGS...]: kubectl with the plugin, helm and swaks on a client; the chart's
+# image is there under the name that the chart gives it, so that nothing is pulled.
+shell() {
+  local tools=$run/tools helm reference
+  command -v swaks >/dev/null || fail "swaks is not there: run $here/deps.sh"
+  helm=$(cd "$checkout" && go tool -modfile=hack/tools/deploy/go.mod -n helm)
+  reference=$("$helm" template printer-relay "$checkout/charts/printer-relay" | awk '$1 == "image:" { gsub(/"/, "", $2); print $2; exit }')
+  [[ $reference ]] || fail "charts/printer-relay names no image"
+  image "$reference"
+  mkdir -p "$tools"
+  ln -sf "$helm" "$tools/helm"
+  ln -sf "$checkout/bin/printer-relay" "$tools/printer-relay"
+  ln -sf printer-relay "$tools/kubectl-printer_relay"
+  export PATH=$tools:$PATH
+  client 2 bash "$@"
+}
+
 up() {
   local component
   claim
@@ -263,7 +281,7 @@ up() {
   cat <<EOF
 KUBECONFIG=$run/pki/admin.kubeconfig   (its server is reachable on the node and on clients only)
 $0 kubectl get nodes
-$0 client bash                   (a shell on 172.31.0.2, in the node's LAN)
+make cluster-shell               (a shell on 172.31.0.2, in the node's LAN, with kubectl, helm and swaks)
 EOF
 }
 
@@ -322,6 +340,7 @@ case $verb in
     exec nsenter --target "$node" --mount --net --pid --wdns="$PWD" -- "$@"
     ;;
   client) (($# > 0)) || usage; require_node; client 2 "$@" ;;
+  shell) require_node; shell "$@" ;;
   client-*) (($# > 0)) || usage; require_node; client "${verb#client-}" "$@" ;;
   stop) (($# > 0)) || usage; require_node; known "$1"; stop "$@" ;;
   start) (($# == 1)) || usage; require_node; known "$1"; alive "$1" || start "$1"; await "$1" ;;

@@ -9,13 +9,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/printerrelay/printer-relay/test/cluster"
 )
 
-// tutorial runs every command of the README's section, in order, in one shell.
-// kubectl is the cluster's, helm and swaks run on a machine beside the node; the
-// image is the one that was just built, and the samples name this site's server.
+// tutorial runs every command of the README's section, in order, in the shell that
+// `make cluster-shell` opens; the samples name this site's server.
 func (s *story) tutorial(t *testing.T) {
 	readme, err := os.ReadFile(filepath.Join(s.Root, "README.md"))
 	if err != nil {
@@ -27,12 +24,7 @@ func (s *story) tutorial(t *testing.T) {
 	if !found || !ended || len(blocks) < 5 {
 		t.Fatalf("the README has no tutorial: %d blocks", len(blocks))
 	}
-	helm := strings.TrimSpace(s.Run(t, "", "go", "tool", "-modfile=hack/tools/deploy/go.mod", "-n", "helm"))
-	script := "set -euxo pipefail\n" +
-		"kubectl() { '" + s.Script + "' kubectl \"$@\"; }\n" +
-		"swaks() { '" + s.Script + "' client swaks --helo mfp3.example.com \"$@\"; }\n" +
-		"helm() { '" + s.Script + "' client '" + helm + "' \"$@\" " + strings.Join(cluster.ChartImage("1"), " ") + "; }\n" +
-		"cd '" + s.site(t) + "'\n"
+	script := "set -euxo pipefail\ncd '" + s.site(t) + "'\n"
 	for _, b := range blocks {
 		for line := range strings.Lines(b[1]) {
 			if command, ok := strings.CutSuffix(strings.TrimSpace(line), "# refused"); ok {
@@ -41,7 +33,7 @@ func (s *story) tutorial(t *testing.T) {
 			script += line
 		}
 	}
-	t.Log(s.Run(t, "", "bash", "-c", script))
+	t.Log(s.Run(t, "", s.Script, "shell", "-c", script))
 	s.address = s.Field(t, namespace, "printerrelay/"+relay, "{.status.addresses[0].value}") + ":25"
 	if got := s.server.Mail(t); len(got) < 1 {
 		t.Error("nothing has arrived")

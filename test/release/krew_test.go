@@ -25,7 +25,12 @@ func TestKrew(t *testing.T) {
 		goos, arch, _ := strings.Cut(system, "/")
 		command(t, []string{"SOURCE_DATE_EPOCH=1700000000"}, "hack/archive.sh", program, goos, arch, dist)
 	}
-	for version, want := range map[string]string{"v1.2.3": "v1.2.3", "v0.1.0-7-g3011a2a-dirty": "v" + chartVersion(t) + "-dev.v0-1-0-7-g3011a2a-dirty"} {
+	dev := "v" + chartVersion(t) + "-dev-"
+	for version, want := range map[string]string{
+		"v1.2.3":                  "v1.2.3",
+		"v0.1.0-7-g3011a2a-dirty": dev + "v0-1-0-7-g3011a2a-dirty",
+		"0123456":                 dev + "0123456", // the hash of a commit, before there is a tag
+	} {
 		command(t, nil, "hack/krew.sh", version, dist)
 		if m := read(t, filepath.Join(dist, "krew.yaml")); !strings.Contains(m, "\n  version: "+want+"\n") || strings.Contains(m, "VERSION") ||
 			strings.Count(m, "/releases/download/"+want+"/printer-relay_") != len(systems) {
