@@ -110,7 +110,8 @@ func busy(t *testing.T, now time.Time) console.Relay {
 	return console.Relay{
 		Namespace: "mail", Name: "busy", Plan: p, Addresses: []string{"192.0.2.25", "2001:db8::25"}, Findings: []console.Finding{{What: "Durable", Text: "the spool is Ephemeral"}},
 		Instances: []console.Instance{
-			{Name: "busy-0", Ask: saying(t, docs)}, {Name: "busy-1", Ask: saying(t, docs)},
+			{Name: "busy-0", Ask: saying(t, docs)},
+			{Name: "busy-1", Ask: saying(t, docs)},
 			{Name: "busy-2", Err: errors.New("its Pod does not run")},
 		},
 		DNS: map[string]console.Domain{"ses": {Name: "copier.corp.example", Asked: true, Records: []senderdns.Record{
