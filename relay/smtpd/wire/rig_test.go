@@ -349,3 +349,15 @@ func (p *pipes) dial(t *testing.T) (*client, *pipe) {
 	p.conns <- s
 	return newClient(t, near), s
 }
+
+// eventually waits for what another goroutine is about to do.
+func (r *rig) eventually(what string, ok func() bool) {
+	r.t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			r.t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
