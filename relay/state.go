@@ -42,6 +42,9 @@ func (in *instance) State() admin.RelayState {
 		Queue: admin.QueueState{Pending: q.Pending, Deferred: q.Deferred, Held: q.Held, Failed: q.Failed, OldestSeconds: q.Oldest.Seconds(), HeldBy: in.heldBy()},
 		Spool: admin.SpoolState{Entries: u.Entries, Bytes: u.Bytes, Free: u.Free},
 	}
+	for i := range pl.Holds {
+		st.Holds = append(st.Holds, pl.Holds[i].Name)
+	}
 	for _, l := range in.server.Listeners() {
 		st.Listeners = append(st.Listeners, admin.ListenerState{Name: l.Name, Address: l.Address, Error: l.Problem, Connections: l.Connections})
 		if l.Problem != "" {

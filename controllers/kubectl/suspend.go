@@ -26,12 +26,14 @@ var subjects = []string{"relay", "upstream", "domain", "device", "login"}
 func (f *flags) suspend() *cobra.Command {
 	var reason string
 	var refuse bool
+	var wait time.Duration
 	c := &cobra.Command{
 		Use:   "suspend relay|upstream|domain|device|login NAME --reason WHY",
 		Short: "Stop mail of a relay, an upstream, a sender domain, a device or a login: it is held, not lost",
 		Long: `Changes one field: intake of a PrinterRelay, suspend of a MailUpstream, or holds of
 the PrinterRelay that --relay names. What is held stays until it is released; see
-docs/holds.md. A tool that keeps manifests as they are in Git (Flux, Argo CD) would
+docs/holds.md. Then it waits until every instance has it, and says so; exit status 1
+if one does not in time. A tool that keeps manifests as they are in Git (Flux, Argo CD) would
 undo it: a warning says so, and then change it there.`,
 		Args: cobra.ExactArgs(2), ValidArgsFunction: f.subjects, PreRunE: f.knownOutput,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,17 +43,31 @@ undo it: a warning says so, and then change it there.`,
 			case refuse && args[0] != "relay":
 				return fmt.Errorf("--refuse: new mail of a %s is held, or waits: only what a relay takes in can be refused", args[0])
 			}
-			done, err := f.change(cmd, args[0], args[1], func(_ *cluster, who string, o client.Object) error {
-				return suspended(o, args[0], args[1], reason+" ("+who+", "+time.Now().UTC().Format("2006-01-02 15:04")+" UTC)", refuse)
+			var s suspension
+			done, err := f.change(cmd, args[0], args[1], func(_ *cluster, who string, o client.Object) (err error) {
+				s, err = suspended(o, args[0], args[1], reason+" ("+who+", "+time.Now().UTC().Format("2006-01-02 15:04")+" UTC)", refuse)
+				return err
 			})
 			if err != nil {
 				return err
 			}
-			return f.print(cmd.OutOrStdout(), done, nothing)
+			instances := f.concerned(cmd, args[0], args[1], wait)
+			n, err := inForce(cmd.Context(), instances, s, patience{wait, endLook}, newProgress(cmd.ErrOrStderr()))
+			if len(instances) > 0 {
+				done.InForce = &n
+			}
+			out := cmd.OutOrStdout()
+			return errors.Join(f.print(out, done, func(bool) (err error) {
+				if done.InForce != nil {
+					_, err = fmt.Fprintf(out, "in force: %d of %d instances\n", n, len(instances))
+				}
+				return err
+			}), err)
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why (required)")
 	c.Flags().BoolVar(&refuse, "refuse", false, "of a relay: refuse new mail (421) in place of holding it")
+	c.Flags().DurationVar(&wait, "wait", forceTime, "how long to wait until every instance has it; 0: not at all")
 	return c
 }
 
@@ -113,6 +129,7 @@ type changed struct {
 	Object   string `json:"object"`             // namespace/name of what was changed
 	Next     string `json:"next,omitempty"`     // the command that lets go what stays held
 	Released *int   `json:"released,omitempty"` // messages
+	InForce  *int   `json:"inForce,omitempty"`  // instances that have what was suspended; null: they were not asked
 }
 
 // nothing is left to say to people.
@@ -234,12 +251,12 @@ func holdOn(r *v1alpha1.PrinterRelay, subject, name string) (h v1alpha1.Hold, at
 	return h, -1, nil
 }
 
-// suspended changes the object as the subject asks.
-func suspended(o client.Object, subject, name, reason string, refuse bool) error {
+// suspended changes the object as the subject asks, and gives what that is where it runs.
+func suspended(o client.Object, subject, name, reason string, refuse bool) (suspension, error) {
 	if u, ok := o.(*v1alpha1.MailUpstream); ok {
 		u.Spec.Suspend = true
 		annotate(u, reason)
-		return nil
+		return stopsUpstream(name), nil
 	}
 	r := o.(*v1alpha1.PrinterRelay)
 	if subject == "relay" {
@@ -248,18 +265,18 @@ func suspended(o client.Object, subject, name, reason string, refuse bool) error
 			r.Spec.Intake = v1alpha1.IntakeRefuse
 		}
 		annotate(r, reason)
-		return nil
+		return stopsIntake(refuse), nil
 	}
 	h, at, err := holdOn(r, subject, name)
 	if err != nil {
-		return err
+		return suspension{}, err
 	}
 	if h.Reason = reason[:min(len(reason), 200)]; at < 0 {
 		r.Spec.Holds = append(r.Spec.Holds, h)
 	} else {
 		r.Spec.Holds[at] = h
 	}
-	return nil
+	return heldByHold(h.Name), nil
 }
 
 // resumed takes back what suspended did, and gives the name of the hold, if that was one.

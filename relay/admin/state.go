@@ -28,6 +28,7 @@ type RelayState struct {
 	PlanHash  string   `json:"planHash"`
 	Ready     bool     `json:"ready"`
 	Intake    string   `json:"intake"`             // what is done with new mail now: Accept, Hold or Refuse
+	Holds     []string `json:"holds,omitempty"`    // names of those that are in force
 	Problems  []string `json:"problems,omitempty"` // what keeps it from being ready, or from being wholly well
 	// MissingSecrets are the names of those that the plan refers to and that are not there.
 	MissingSecrets []string `json:"missingSecrets,omitempty"`

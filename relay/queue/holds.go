@@ -164,9 +164,6 @@ func (e *KeptError) Error() string {
 // stillKept is how Kept.Why begins where a hold of the manifests keeps a message.
 func stillKept(hold string) string { return "hold " + hold + " still keeps it" }
 
-// KeptBy tells whether it is the hold of that name that keeps a message.
-func KeptBy(k Kept, hold string) bool { return strings.HasPrefix(k.Why, stillKept(hold)) }
-
 // question is what a verb asks before it changes a message: whether the policy of
 // now, and the upstream that is named, have something against it.
 type question struct {
