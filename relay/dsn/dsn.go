@@ -203,7 +203,11 @@ func (x *Recipient) explain(line func(string, ...any), delayed bool) {
 		line("    Why:          %s", words)
 		fallthrough
 	default:
-		if !delayed {
+		switch {
+		case delayed:
+		case x.Code == 0: // no server spoke: a person gave it up, or it could not be tried
+			line("    What to do:   ask who looks after the relay")
+		default:
 			line("    What to do:   check the address, and the words of the mail server")
 		}
 	}

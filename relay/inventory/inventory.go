@@ -4,9 +4,9 @@ import (
 	"crypto/tls"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
-	"unsafe"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
 )
@@ -27,12 +27,6 @@ const (
 	// Remember is how long a device is remembered that does not come.
 	Remember = 90 * 24 * time.Hour
 )
-
-// Guard tells what must not be kept of what a device says. It is asked about texts
-// that are new.
-type Guard interface {
-	Hides(text string) bool // a password is in it
-}
 
 // Visit is what is known of a connection when something is noted of it. Text in it
 // is as the device gave it.
@@ -259,6 +253,29 @@ func (s *Store) visit(v *Visit) *device {
 	return d
 }
 
+// named puts a name that a device gives before the others.
+func (d *device) named(v *Visit) {
+	if v.Name == "" || len(d.Names) > 0 && d.Names[0] == v.Name {
+		return
+	}
+	name := v.Name
+	i := slices.Index(d.Names, name)
+	if i < 0 {
+		name = v.text(name, maxName)
+		i = slices.Index(d.Names, name)
+	}
+	switch {
+	case i == 0 || name == "":
+		return
+	case i > 0:
+		name = d.Names[i]
+		d.Names = slices.Delete(d.Names, i, i+1)
+	case len(d.Names) >= maxNames:
+		d.Names = d.Names[:maxNames-1]
+	}
+	d.Names = slices.Insert(d.Names, 0, name)
+}
+
 // count counts a value in a list, before the others, and gives it as it is kept. Of a
 // list that is full that goes which was refused, and came last the longest time ago:
 // who tries a thousand senders has his own forgotten first.
@@ -297,79 +314,11 @@ func (d *device) count(list *[]Counted, most int, v *Visit, value string, accept
 	return c.Value
 }
 
-// settle puts a device into its room, and makes room where there is none.
-func (s *Store) settle(d *device) {
-	is := s.rankOf(d)
-	size := d.cost()
-	if d.leaf == nil || is != d.rank {
-		if d.leaf != nil {
-			s.rooms[d.rank].remove(d)
-		}
-		d.rank, d.size = is, size
-		d.Known = is > stranger
-		s.rooms[is].add(d)
-	} else {
-		s.rooms[is].size += size - d.size
-		d.size = size
-		d.touch(d.Last)
+func show(key netip.Prefix) string {
+	if key.IsSingleIP() {
+		return key.Addr().String()
 	}
-	for r := &s.rooms[is]; r.size > rooms[is] && r.top.count > 1; {
-		s.drop(r.least())
-	}
+	return key.String()
 }
 
-func (s *Store) rankOf(d *device) rank {
-	switch {
-	case d.rank == copier, d.Accepted > 0, d.Auth.OK:
-		return copier
-	case d.rank == expected, s.Expected != nil && !d.Hidden && s.Expected(d.address):
-		return expected
-	}
-	return stranger
-}
-
-// drop forgets a device. It wants mu held.
-func (s *Store) drop(d *device) {
-	s.rooms[d.rank].remove(d)
-	delete(s.devices, d.key)
-}
-
-// expire forgets who did not come for a long time.
-func (s *Store) expire(now time.Time) {
-	for _, d := range s.devices {
-		if now.Sub(d.Last) > Remember {
-			s.drop(d)
-			s.dirty = true
-		}
-	}
-}
-
-// deviceCost are the octets of a device without texts and lists: what Go takes for it,
-// its places in maps, and the networks that are there for it alone.
-const deviceCost = int(unsafe.Sizeof(device{})) + 3*int(unsafe.Sizeof(node{})) + 1300
-
-// cost is at least what a device takes of memory.
-func (d *device) cost() int {
-	n := deviceCost + len(d.Device) + len(d.Address) + len(d.TLS.Failed) + len(d.Auth.User)
-	n += cap(d.Names)*int(unsafe.Sizeof("")) + cap(d.Listeners)*int(unsafe.Sizeof(""))
-	for _, v := range d.Names {
-		n += len(v)
-	}
-	for _, l := range [...][]Counted{d.Senders, d.Recipients} {
-		n += cap(l) * int(unsafe.Sizeof(Counted{}))
-		for i := range l {
-			n += len(l[i].Value)
-		}
-	}
-	n += cap(d.DryRun) * int(unsafe.Sizeof(DryRun{}))
-	for i := range d.DryRun {
-		n += len(d.DryRun[i].Reply)
-	}
-	if d.LastScan != nil {
-		n += int(unsafe.Sizeof(Scan{})) + len(d.LastScan.ID) + len(d.LastScan.Sender)
-	}
-	if r := d.LastRefusal; r != nil {
-		n += int(unsafe.Sizeof(Refusal{})) + int(unsafe.Sizeof("")) + len(r.Reply) + len(r.Why) + len(r.Session) + len(r.RecipientDomain)
-	}
-	return n
-}
+func versionName(v uint16) string { return strings.TrimPrefix(tls.VersionName(v), "TLS ") }

@@ -1,15 +1,18 @@
 package inventory
 
 import (
-	"crypto/tls"
-	"net/netip"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/printerrelay/printer-relay/relay/transcript"
 )
+
+// Guard tells what must not be kept of what a device says. It is asked about texts
+// that are new.
+type Guard interface {
+	Hides(text string) bool // a password is in it
+}
 
 // scrub takes out of what is kept of a device what Guard hides by now: a password may
 // be said where it does not belong before it is sent to log in.
@@ -45,29 +48,6 @@ func (d *device) scrub(v *Visit) {
 			hide(r.Sender)
 		}
 	}
-}
-
-// named puts a name that a device gives before the others.
-func (d *device) named(v *Visit) {
-	if v.Name == "" || len(d.Names) > 0 && d.Names[0] == v.Name {
-		return
-	}
-	name := v.Name
-	i := slices.Index(d.Names, name)
-	if i < 0 {
-		name = v.text(name, maxName)
-		i = slices.Index(d.Names, name)
-	}
-	switch {
-	case i == 0 || name == "":
-		return
-	case i > 0:
-		name = d.Names[i]
-		d.Names = slices.Delete(d.Names, i, i+1)
-	case len(d.Names) >= maxNames:
-		d.Names = d.Names[:maxNames-1]
-	}
-	d.Names = slices.Insert(d.Names, 0, name)
 }
 
 // maxWords are names of listeners, policies and rules that are kept once; the
@@ -130,12 +110,3 @@ func clean(s string, n int) string {
 	}
 	return b.String()
 }
-
-func show(key netip.Prefix) string {
-	if key.IsSingleIP() {
-		return key.Addr().String()
-	}
-	return key.String()
-}
-
-func versionName(v uint16) string { return strings.TrimPrefix(tls.VersionName(v), "TLS ") }
