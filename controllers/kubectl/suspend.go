@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -32,7 +33,7 @@ func (f *flags) suspend() *cobra.Command {
 the PrinterRelay that --relay names. What is held stays until it is released; see
 docs/holds.md. A tool that keeps manifests as they are in Git (Flux, Argo CD) would
 undo it: a warning says so, and then change it there.`,
-		Args: cobra.ExactArgs(2), ValidArgsFunction: f.subjects,
+		Args: cobra.ExactArgs(2), ValidArgsFunction: f.subjects, PreRunE: f.knownOutput,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case reason == "":
@@ -40,9 +41,13 @@ undo it: a warning says so, and then change it there.`,
 			case refuse && args[0] != "relay":
 				return fmt.Errorf("--refuse: new mail of a %s is held, or waits: only what a relay takes in can be refused", args[0])
 			}
-			return f.change(cmd, args[0], args[1], func(_ *cluster, who string, o client.Object) error {
+			done, err := f.change(cmd, args[0], args[1], func(_ *cluster, who string, o client.Object) error {
 				return suspended(o, args[0], args[1], reason+" ("+who+", "+time.Now().UTC().Format("2006-01-02 15:04")+" UTC)", refuse)
 			})
+			if err != nil {
+				return err
+			}
+			return f.print(cmd.OutOrStdout(), done, nothing)
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why (required)")
@@ -55,52 +60,80 @@ func (f *flags) resume() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "resume relay|upstream|domain|device|login NAME",
 		Short: "End a suspension; --release lets what was held go",
-		Args:  cobra.ExactArgs(2), ValidArgsFunction: f.subjects,
+		Args:  cobra.ExactArgs(2), ValidArgsFunction: f.subjects, PreRunE: f.knownOutput,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if release && args[0] == "upstream" {
 				return errors.New("--release: nothing is held for an upstream: what waits for it goes by itself once it is resumed")
 			}
 			hold := ""
-			err := f.change(cmd, args[0], args[1], func(_ *cluster, _ string, o client.Object) (err error) {
+			done, err := f.change(cmd, args[0], args[1], func(_ *cluster, _ string, o client.Object) (err error) {
 				hold, err = resumed(o, args[0], args[1])
 				return err
 			})
-			if err != nil || args[0] == "upstream" {
+			if err != nil {
 				return err
 			}
 			out := cmd.OutOrStdout()
+			if args[0] == "upstream" {
+				return f.print(out, done, nothing)
+			}
 			what, how := heldByHold(hold), "queue release --held-by "+hold
 			if args[0] == "relay" {
 				f.relay = args[1]
 				what, how = heldByIntake(), "resume relay "+args[1]+" --release"
 			}
 			if !release {
-				fmt.Fprintf(out, "what was held stays held: kubectl printer-relay %s\n", how)
-				return nil
+				done.Next = "kubectl printer-relay " + how
+				return f.print(out, done, func(bool) error {
+					_, err := fmt.Fprintf(out, "what was held stays held: %s\n", done.Next)
+					return err
+				})
 			}
 			instances, err := f.reach(cmd)
 			if err != nil {
 				return err
 			}
 			n, err := letGo(cmd.Context(), instances, what, patience{endTime, endLook}, newProgress(cmd.ErrOrStderr()))
-			fmt.Fprintf(out, "%d messages released\n", n)
-			return err
+			done.Released = &n
+			return errors.Join(f.print(out, done, func(bool) error {
+				_, err := fmt.Fprintf(out, "%d messages released\n", n)
+				return err
+			}), err)
 		},
 	}
 	c.Flags().BoolVar(&release, "release", false, "let go what was held, as far as the policy of now allows it")
 	return c
 }
 
+// changed is what suspend and resume did, for machines.
+type changed struct {
+	Action   string `json:"action"`             // suspend or resume
+	Subject  string `json:"subject"`            // of subjects
+	Name     string `json:"name"`               // of the subject
+	Object   string `json:"object"`             // namespace/name of what was changed
+	Next     string `json:"next,omitempty"`     // the command that lets go what stays held
+	Released *int   `json:"released,omitempty"` // messages
+}
+
+// nothing is left to say to people.
+func nothing(bool) error { return nil }
+
+// knownOutput is an error where --output is none that is printed: before anything changes.
+func (f *flags) knownOutput(*cobra.Command, []string) error {
+	return f.print(io.Discard, nil, nothing)
+}
+
 // change changes the object that a subject stands for, unless somebody else did
-// meanwhile: then once more on what they made of it.
-func (f *flags) change(cmd *cobra.Command, subject, name string, do func(c *cluster, who string, o client.Object) error) error {
+// meanwhile: then once more on what they made of it. It tells people at once.
+func (f *flags) change(cmd *cobra.Command, subject, name string, do func(c *cluster, who string, o client.Object) error) (*changed, error) {
 	c, err := f.connect()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ctx := cmd.Context()
 	who := c.who(ctx)
-	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
+	done := &changed{Action: cmd.Name(), Subject: subject, Name: name}
+	err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		o, err := c.object(ctx, subject, name)
 		if err != nil {
 			return err
@@ -116,9 +149,13 @@ func (f *flags) change(cmd *cobra.Command, subject, name string, do func(c *clus
 		if by := keeper(o); by != "" {
 			fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s applies this object, and will undo the change: make it there too\n", by)
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s %s: changed %s/%s\n", cmd.Name(), subject, o.GetNamespace(), o.GetName())
+		done.Object = o.GetNamespace() + "/" + o.GetName()
 		return nil
 	})
+	if err == nil && f.output != "json" && f.output != "yaml" {
+		fmt.Fprintf(cmd.OutOrStdout(), "%s %s: changed %s\n", done.Action, subject, done.Object)
+	}
+	return done, err
 }
 
 // object is what holds the field of a subject.
@@ -250,17 +287,15 @@ func resumed(o client.Object, subject, name string) (hold string, err error) {
 	return h.Name, nil
 }
 
-// suspendedAnnotation says why and by whom an object is suspended.
-const suspendedAnnotation = "printerrelay.dev/suspended"
-
+// annotate says why and by whom an object is suspended.
 func annotate(o client.Object, reason string) {
 	a := o.GetAnnotations()
-	delete(a, suspendedAnnotation)
+	delete(a, v1alpha1.AnnotationSuspended)
 	if reason != "" {
 		if a == nil {
 			a = map[string]string{}
 		}
-		a[suspendedAnnotation] = reason
+		a[v1alpha1.AnnotationSuspended] = reason
 	}
 	o.SetAnnotations(a)
 }

@@ -58,7 +58,7 @@ func TestSuspendTestAndRelease(t *testing.T) {
 	var id string
 	r.eventually("a test is held", func() bool {
 		out, _, err := r.run(scan...)
-		m := regexp.MustCompile(`waits   held +hold device-10-20-3-7`).FindString(out)
+		m := regexp.MustCompile(`held    held +PrinterRelay \S+/office: spec.holds: hold device-10-20-3-7\n +what to do: .*kubectl printer-relay queue release `).FindString(out)
 		if err == nil || m == "" {
 			return false
 		}
@@ -188,6 +188,8 @@ func TestSuspendEachSubject(t *testing.T) {
 	if o := relay(); o.Spec.Intake != v1alpha1.IntakeRefuse {
 		t.Error(o.Spec.Intake)
 	}
+	contains(t, "resume in JSON", r.ok("resume", "relay", "office", "-o", "json"), `"next": "kubectl printer-relay resume relay office --release"`)
+	r.ok("suspend", "relay", "office", "--reason", "x")
 	contains(t, "resume", r.ok("resume", "relay", "office"), "stays held: kubectl printer-relay resume relay office --release\n")
 	if o := relay(); o.Spec.Intake != v1alpha1.IntakeAccept || o.Annotations["printerrelay.dev/suspended"] != "" {
 		t.Errorf("%s %v", o.Spec.Intake, o.Annotations)
@@ -197,11 +199,17 @@ func TestSuspendEachSubject(t *testing.T) {
 		r.must(r.server.Client.Get(apiserver.Context(t), client.ObjectKey{Namespace: r.ns, Name: "out"}, o))
 		return o
 	}
-	r.ok("suspend", "upstream", "out", "--reason", "x")
+	if _, _, err := r.run("suspend", "upstream", "out", "--reason", "x", "-o", "xml"); err == nil || upstream().Spec.Suspend {
+		t.Errorf("xml is an output: %v", err)
+	}
+	var done struct{ Action, Subject, Name, Object string }
+	if err := json.Unmarshal([]byte(r.ok("suspend", "upstream", "out", "--reason", "x", "-o", "json")), &done); err != nil || done.Action != "suspend" || done.Object != r.ns+"/out" {
+		t.Errorf("%v %+v", err, done)
+	}
 	if !upstream().Spec.Suspend {
 		t.Error("not suspended")
 	}
-	r.ok("resume", "upstream", "out")
+	contains(t, "resume in YAML", r.ok("resume", "upstream", "out", "-o", "yaml"), "action: resume\nname: out\nobject: "+r.ns+"/out\nsubject: upstream\n")
 	if upstream().Spec.Suspend {
 		t.Error("still suspended")
 	}
