@@ -18,6 +18,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/manifest"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
+	"github.com/printerrelay/printer-relay/test/manifests"
 )
 
 // What the parts make together. Each case replaces old by new in the small
@@ -294,8 +295,8 @@ func FuzzCompile(f *testing.F) {
 		if err != nil || len(set.Relays) == 0 {
 			return
 		}
-		p, found := plan.Compile(input(set))
-		again, _ := plan.Compile(input(set))
+		p, found := plan.Compile(manifests.Input(set))
+		again, _ := plan.Compile(manifests.Input(set))
 		if p.Hash != again.Hash || len(p.Routes) == 0 {
 			t.Fatalf("%+v\n%+v", p, again)
 		}

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,9 +11,9 @@ import (
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/relay/envelope"
-	"github.com/printerrelay/printer-relay/relay/manifest"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
+	"github.com/printerrelay/printer-relay/test/manifests"
 )
 
 func prefixes(in ...string) []netip.Prefix {
@@ -29,19 +27,6 @@ func prefixes(in ...string) []netip.Prefix {
 // annotated puts text into the annotation of the small manifests' relay.
 func annotated(yaml, text string) string {
 	return strings.Replace(yaml, "metadata: {name: office}\nspec:\n  hostname", fmt.Sprintf("metadata: {name: office, annotations: {%s: %q}}\nspec:\n  hostname", v1alpha1.AnnotationHiddenClients, text), 1)
-}
-
-func loaded(t *testing.T, yaml string) plan.Input {
-	t.Helper()
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "m.yaml"), []byte(yaml), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	set, problems, err := manifest.Load(dir)
-	if err != nil || len(problems) > 0 || len(set.Relays) != 1 {
-		t.Fatalf("%v\n%v", err, problems)
-	}
-	return input(set)
 }
 
 func TestHides(t *testing.T) {
@@ -136,7 +121,7 @@ func TestWithHidden(t *testing.T) {
 		"an override":           {strings.Replace(few, "{name: smtp, port: 25}", "{name: smtp, port: 25, clientOverrides: [{name: x, clientNetworks: [10.70.0.0/16], hideStartTLS: true}]}", 1), plan.HiddenClients{Networks: prefixes("10.70.0.7/32")}, "10.70.0.7"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			in := loaded(t, tc.yaml)
+			in := manifests.Only(t, tc.yaml)
 			before := in.Relay.DeepCopy()
 			tc.hidden.Networks = plan.Networks(tc.hidden.Networks)
 			out := plan.WithHidden(in.Relay, tc.hidden, in.Policies)
@@ -194,7 +179,7 @@ func TestNoNetworkLetsAHiddenClientIn(t *testing.T) {
 	random := func() netip.Prefix {
 		return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(rng.IntN(4)), byte(rng.IntN(4)), byte(rng.IntN(4))}), 8+rng.IntN(25)).Masked()
 	}
-	base := loaded(t, small)
+	base := manifests.Only(t, small)
 	let, kept := 0, 0
 	for range 2000 {
 		in := plan.Input{Relay: base.Relay, Upstreams: base.Upstreams, Policies: map[string]*v1alpha1.SenderPolicy{"office": base.Policies["office"].DeepCopy()}}

@@ -13,6 +13,7 @@ import (
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/relay/manifest"
 	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/test/manifests"
 )
 
 var update = flag.Bool("update", false, "write the golden files; read the difference")
@@ -28,27 +29,12 @@ func compile(t *testing.T, dir string) (*plan.Plan, plan.Diagnostics) {
 	if len(set.Relays) != 1 {
 		t.Fatalf("%d relays, want 1", len(set.Relays))
 	}
-	return plan.Compile(input(set))
-}
-
-func input(set *manifest.Set) plan.Input {
-	in := plan.Input{Relay: set.Relays[0], Upstreams: map[string]*v1alpha1.MailUpstream{}, Policies: map[string]*v1alpha1.SenderPolicy{}}
-	for _, u := range set.Upstreams {
-		in.Upstreams[u.Name] = u
-	}
-	for _, p := range set.Policies {
-		in.Policies[p.Name] = p
-	}
-	return in
+	return plan.Compile(manifests.Input(set))
 }
 
 func compileYAML(t *testing.T, yaml string) (*plan.Plan, plan.Diagnostics) {
 	t.Helper()
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "m.yaml"), []byte(yaml), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return compile(t, dir)
+	return plan.Compile(manifests.Only(t, yaml))
 }
 
 // The limits of an upstream are for all instances of all relays together: each
@@ -66,7 +52,7 @@ func TestLimitsAreShared(t *testing.T) {
 		if err != nil || len(problems) > 0 {
 			t.Fatalf("%v\n%v", err, problems)
 		}
-		in := input(all)
+		in := manifests.Input(all)
 		in.Upstreams["out"] = plan.Shared(in.Upstreams["out"], sharers)
 		p, _ := plan.Compile(in)
 		return p.Upstreams["out"]
@@ -210,15 +196,7 @@ func TestFindings(t *testing.T) {
 // The kind's rules ask for a sender beside dkim. Where nobody has asked them, no
 // mail must leave unsigned all the same.
 func TestDKIMWithoutASenderIsNoPlan(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "m.yaml"), []byte(small), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	set, problems, err := manifest.Load(dir)
-	if err != nil || len(problems) > 0 {
-		t.Fatalf("%v\n%v", err, problems)
-	}
-	in := input(set)
+	in := manifests.Only(t, small)
 	in.Upstreams["out"].Spec.DKIM = &v1alpha1.DKIM{Selector: "s", SecretRef: v1alpha1.LocalReference{Name: "k"}}
 	if _, found := plan.Compile(in); !found.Failed() || found[0].Error() != "MailUpstream default/out: spec.dkim: signs as sender.domain: set spec.sender.domain" {
 		t.Errorf("%v", found)

@@ -9,10 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/relay/envelope"
-	"github.com/printerrelay/printer-relay/relay/manifest"
 	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/test/manifests"
 )
 
 var update = flag.Bool("update", false, "write the golden files; read the difference")
@@ -47,25 +46,9 @@ spec:
     recipients: {allowed: ["*@corp.example", "boss@corp.example"]}
 `
 
-func compile(t *testing.T, manifests, upstream string) *plan.Plan {
+func compile(t *testing.T, relay, upstream string) *plan.Plan {
 	t.Helper()
-	dir := t.TempDir()
-	text := manifests + "---\napiVersion: printerrelay.dev/v1alpha1\nkind: MailUpstream\nmetadata: {name: out}\nspec:\n" + upstream
-	if err := os.WriteFile(filepath.Join(dir, "m.yaml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	set, problems, err := manifest.Load(dir)
-	if err != nil || len(problems) > 0 {
-		t.Fatalf("%v\n%v", err, problems)
-	}
-	in := plan.Input{Relay: set.Relays[0], Upstreams: map[string]*v1alpha1.MailUpstream{}, Policies: map[string]*v1alpha1.SenderPolicy{}}
-	for _, u := range set.Upstreams {
-		in.Upstreams[u.Name] = u
-	}
-	for _, p := range set.Policies {
-		in.Policies[p.Name] = p
-	}
-	p, _ := plan.Compile(in)
+	p, _ := plan.Compile(manifests.Only(t, relay+"---\napiVersion: printerrelay.dev/v1alpha1\nkind: MailUpstream\nmetadata: {name: out}\nspec:\n"+upstream))
 	return p
 }
 

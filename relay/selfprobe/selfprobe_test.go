@@ -75,9 +75,7 @@ func serve(t *testing.T, b *backend, wrap func(net.Listener) net.Listener) strin
 	}
 	srv := gosmtp.NewServer(b)
 	srv.Domain, srv.ErrorLog, srv.TLSConfig = "relay.test", log.New(io.Discard, "", 0), b.tls
-	done := make(chan struct{})
-	go func() { defer close(done); srv.Serve(l) }() //nolint:errcheck // ends with the listener
-	t.Cleanup(func() { raw.Close(); srv.Close(); <-done })
+	env.Serve(t, srv, l)
 	return raw.Addr().String()
 }
 

@@ -17,14 +17,13 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/printerrelay/printer-relay/api/v1alpha1"
-	"github.com/printerrelay/printer-relay/relay/manifest"
 	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/spool"
+	"github.com/printerrelay/printer-relay/test/manifests"
 	"github.com/printerrelay/printer-relay/test/pki"
 )
 
@@ -74,17 +73,7 @@ var lan = netip.MustParseAddr("10.0.0.7")
 // newRig compiles rigManifests. The user mfp1 has the password.
 func newRig(t testing.TB, password string) *rig {
 	t.Helper()
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "relay.yaml"), []byte(rigManifests), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	set, problems, err := manifest.Load(dir)
-	if err != nil || len(problems) > 0 {
-		t.Fatal(err, problems)
-	}
-	p, found := plan.Compile(plan.Input{
-		Relay: set.Relays[0], Upstreams: map[string]*v1alpha1.MailUpstream{"folder": set.Upstreams[0]}, Policies: map[string]*v1alpha1.SenderPolicy{"office": set.Policies[0]},
-	})
+	p, found := plan.Compile(manifests.Only(t, rigManifests))
 	if found.Failed() {
 		t.Fatal(found)
 	}

@@ -15,10 +15,10 @@ import (
 	"github.com/printerrelay/printer-relay/relay"
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/inventory"
-	"github.com/printerrelay/printer-relay/relay/manifest"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
 	"github.com/printerrelay/printer-relay/relay/suggest"
+	"github.com/printerrelay/printer-relay/test/manifests"
 )
 
 var update = flag.Bool("update", false, "write the golden file anew")
@@ -90,14 +90,7 @@ func compiled(t *testing.T, yaml string) policy.Set {
 	if err := relay.CheckPolicies(yaml); err != nil {
 		t.Fatalf("%v\n%s", err, yaml)
 	}
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "p.yaml"), []byte(yaml), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	set, problems, err := manifest.Load(dir)
-	if err != nil || len(problems) > 0 {
-		t.Fatal(err, problems)
-	}
+	set := manifests.Load(t, yaml)
 	r := &v1alpha1.PrinterRelay{}
 	r.Namespace, r.Name, r.Spec.Hostname = "default", "any", "relay.example"
 	in := plan.Input{Relay: r, Policies: map[string]*v1alpha1.SenderPolicy{}}

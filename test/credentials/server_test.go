@@ -51,9 +51,7 @@ func startServer(t *testing.T, password string) *server {
 	s := &server{port: l.Addr().(*net.TCPAddr).Port, ca: ca.PEM, password: password}
 	srv := gosmtp.NewServer(gosmtp.BackendFunc(func(*gosmtp.Conn) (gosmtp.Session, error) { return &session{s: s}, nil }))
 	srv.Domain, srv.ErrorLog, srv.TLSConfig = "upstream.test", log.New(io.Discard, "", 0), &tls.Config{Certificates: []tls.Certificate{cert}}
-	done := make(chan struct{})
-	go func() { defer close(done); srv.Serve(l) }() //nolint:errcheck // ends with the listener
-	t.Cleanup(func() { srv.Close(); <-done })       //nolint:errcheck // the test is over
+	env.Serve(t, srv, l)
 	return s
 }
 

@@ -76,9 +76,7 @@ func openRelay(t *testing.T) int {
 	}
 	srv := gosmtp.NewServer(anybody{})
 	srv.Domain, srv.ErrorLog = "open.test", log.New(io.Discard, "", 0)
-	done := make(chan struct{})
-	go func() { defer close(done); srv.Serve(l) }() //nolint:errcheck // ends with the listener
-	t.Cleanup(func() { l.Close(); srv.Close(); <-done })
+	env.Serve(t, srv, l)
 	return l.Addr().(*net.TCPAddr).Port
 }
 

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	gosmtp "github.com/emersion/go-smtp"
+
+	"github.com/printerrelay/printer-relay/test/env"
 )
 
 // Upstream is a scripted mail server on loopback. Set its functions before the
@@ -23,8 +25,6 @@ type Upstream struct {
 	script   Script
 	messages []Received
 	sessions int
-	l        net.Listener
-	srv      *gosmtp.Server
 }
 
 // Script says how an Upstream answers; nil functions accept.
@@ -52,13 +52,10 @@ func StartUpstream(t *testing.T, s Script) *Upstream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &Upstream{Port: l.Addr().(*net.TCPAddr).Port, script: s, l: l}
-	u.srv = gosmtp.NewServer(u)
-	u.srv.Domain = "upstream.test"
-	u.srv.ErrorLog = log.New(io.Discard, "", 0)
-	done := make(chan struct{})
-	go func() { defer close(done); u.srv.Serve(l) }() //nolint:errcheck // ends with the listener
-	t.Cleanup(func() { u.srv.Close(); <-done })       //nolint:errcheck // the test is over
+	u := &Upstream{Port: l.Addr().(*net.TCPAddr).Port, script: s}
+	srv := gosmtp.NewServer(u)
+	srv.Domain, srv.ErrorLog = "upstream.test", log.New(io.Discard, "", 0)
+	env.Serve(t, srv, l)
 	return u
 }
 

@@ -1,7 +1,7 @@
 // Package smtpfake is go-smtp's server with the faults of the conformance suite,
 // for the types of upstream that speak SMTP.
 //
-// It may import testing, test/pki, relay/envelope, relay/upstream, upstream/conformance,
+// It may import testing, test/env, test/pki, relay/envelope, relay/upstream, upstream/conformance,
 // go-smtp and go-sasl.
 package smtpfake
 
@@ -21,6 +21,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
+	"github.com/printerrelay/printer-relay/test/env"
 	"github.com/printerrelay/printer-relay/test/pki"
 )
 
@@ -76,16 +77,8 @@ func Start(t testing.TB, f conformance.Fault, o Options) *Server {
 	}
 	srv.ErrorLog = log.New(io.Discard, "", 0)
 	srv.MaxLineLength = 0 // lines are as long as a device makes them
-	done := make(chan struct{})
-	go func() { defer close(done); srv.Serve(conformance.Narrow{Listener: l}) }() //nolint:errcheck // ends with the listener
-	// Close of the server knows no listener before Serve has begun: the listener
-	// is closed on its own, so that a Serve that comes later ends as well.
-	t.Cleanup(func() {
-		close(s.ended)
-		l.Close()   //nolint:errcheck // one of the two closes it a second time
-		srv.Close() //nolint:errcheck // likewise
-		<-done
-	})
+	env.Serve(t, srv, conformance.Narrow{Listener: l})
+	t.Cleanup(func() { close(s.ended) }) // before the server is waited for
 	return s
 }
 
