@@ -23,6 +23,9 @@ func (in *instance) Messages() admin.Messages { return in.history }
 // Copiers implements admin.Relay.
 func (in *instance) Copiers() admin.Copiers { return in.copiers }
 
+// Webhooks implements admin.Relay.
+func (in *instance) Webhooks() admin.Webhooks { return in.webhooks }
+
 // Traffic implements admin.Relay.
 func (in *instance) Traffic() traffic.Day { return in.traffic.Day() }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/admin"
@@ -28,8 +27,7 @@ type suspension struct {
 	// runs tells whether an instance runs a configuration that has it still: what comes in is
 	// held by it.
 	runs func(*admin.RelayState) bool
-	// kept selects what it has kept at an instance.
-	kept func(instance) ([]queue.Filter, error)
+	by   string // what it is called where messages are selected
 	// keeps tells whether it is why a message was not released; nil: it keeps none from that.
 	keeps func(queue.Kept) bool
 }
@@ -41,31 +39,16 @@ func heldByHold(hold string) suspension {
 			_, ok := r.Queue.HeldBy[hold] // with none, as long as the configuration has it
 			return ok
 		},
-		kept:  func(instance) ([]queue.Filter, error) { return []queue.Filter{{HeldBy: hold}}, nil },
+		by:    hold,
 		keeps: func(k queue.Kept) bool { return queue.KeptBy(k, hold) },
 	}
 }
-
-// idsAtOnce keeps a request's line within what the admin port reads.
-const idsAtOnce = 500
 
 // heldByIntake is intake: Hold.
 func heldByIntake() suspension {
 	return suspension{
 		runs: func(r *admin.RelayState) bool { return r.Intake == string(plan.IntakeHold) },
-		kept: func(i instance) (out []queue.Filter, err error) {
-			all, err := i.ListAll(queue.Filter{State: queue.Held})
-			var ids []string
-			for n := range all {
-				if strings.HasPrefix(all[n].Reason, queue.IntakeHeld) {
-					ids = append(ids, all[n].ID)
-				}
-			}
-			for part := range slices.Chunk(ids, idsAtOnce) {
-				out = append(out, queue.Filter{IDs: part})
-			}
-			return out, err
-		},
+		by:   queue.ByIntake,
 	}
 }
 
@@ -121,16 +104,10 @@ func (i *instance) letGo(ctx context.Context, s suspension) (ids []string, stay 
 	if runs, err = i.runs(ctx, s); err != nil {
 		return nil, nil, runs, err
 	}
-	filters, err := s.kept(*i)
-	for _, f := range filters {
-		released, failure := i.Release(ctx, f)
-		ids = append(ids, released...)
-		var kept *queue.KeptError
-		if errors.As(failure, &kept) {
-			stay = append(stay, kept.Messages...)
-		} else if err = errors.Join(err, failure); err != nil {
-			break
-		}
+	ids, err = i.Release(ctx, queue.Filter{HeldBy: s.by})
+	var kept *queue.KeptError
+	if errors.As(err, &kept) {
+		stay, err = kept.Messages, nil
 	}
 	// A hold's name is in the state as long as mail has it. Where something else keeps that, or
 	// it went, the hold has ended.

@@ -287,17 +287,15 @@ func resumed(o client.Object, subject, name string) (hold string, err error) {
 	return h.Name, nil
 }
 
-// suspendedAnnotation says why and by whom an object is suspended.
-const suspendedAnnotation = "printerrelay.dev/suspended"
-
+// annotate says why and by whom an object is suspended.
 func annotate(o client.Object, reason string) {
 	a := o.GetAnnotations()
-	delete(a, suspendedAnnotation)
+	delete(a, v1alpha1.AnnotationSuspended)
 	if reason != "" {
 		if a == nil {
 			a = map[string]string{}
 		}
-		a[suspendedAnnotation] = reason
+		a[v1alpha1.AnnotationSuspended] = reason
 	}
 	o.SetAnnotations(a)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/senderdns"
+	"github.com/printerrelay/printer-relay/relay/webhook"
 )
 
 // PhaseDrained is the Phase of an instance that the operator drains.
@@ -36,19 +37,8 @@ type RelayState struct {
 	Upstreams []UpstreamState `json:"upstreams"`
 	Queue     QueueState      `json:"queue"`
 	Spool     SpoolState      `json:"spool"`
-	Webhooks  []WebhookState  `json:"webhooks,omitempty"`
+	Webhooks  []webhook.State `json:"webhooks,omitempty"`
 	Copiers   []CopierState   `json:"copiers,omitempty"` // the newest; all of them: GET /copiers
-}
-
-// WebhookState is a webhook that is told what becomes of mail.
-type WebhookState struct {
-	Name     string    `json:"name"`
-	Waiting  int       `json:"waiting"`           // events that it was not told yet
-	Problem  string    `json:"problem,omitempty"` // why it cannot be told
-	Remedy   string    `json:"remedy,omitempty"`  // what to do about it
-	Since    time.Time `json:"since,omitzero"`    // when Problem began
-	Last     time.Time `json:"last,omitzero"`     // when it was told last, since the start
-	Disabled bool      `json:"disabled,omitempty"`
 }
 
 // StateCopiers is how many devices stand in a RelayState.

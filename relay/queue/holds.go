@@ -23,6 +23,25 @@ const heldBy = "hold "
 // IntakeHeld is why a message is held that came while intake was Hold.
 const IntakeHeld = "the relay's intake is Hold"
 
+// ByIntake stands for intake: Hold where a hold is named, and is no name of one.
+const ByIntake = "intake:Hold"
+
+// isHeldBy tells whether that is why a message is held.
+func isHeldBy(held, by string) bool {
+	if by == ByIntake {
+		return strings.HasPrefix(held, IntakeHeld)
+	}
+	return HoldName(held) == by
+}
+
+// RuleHeld is why a message is held that came under a rule whose action is Hold.
+func RuleHeld(policy, rule string) string { return "rule " + policy + "/" + rule + " holds" }
+
+// RateHeld is why one is held that was over the rate limit of its rule.
+func RateHeld(policy, rule string) string {
+	return "over the rate limit of rule " + policy + "/" + rule
+}
+
 // holdText is why a message is held by h.
 func holdText(h *plan.Hold) string {
 	if h.Reason == "" {

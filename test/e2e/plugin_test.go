@@ -216,6 +216,8 @@ func (p *person) asks() {
 	p.ok("messages show "+messages[0].ID, messages[0].ID, "attempt smarthost", "Accepted: 250 ")
 	p.ok("messages list --kind refusal -o yaml", "kind: refusal\n", "PR-0")
 	p.refused("messages forget", "--sender")
+	p.ok("webhooks list", "there is no webhook")
+	p.refused("webhooks test", "there is no webhook to test")
 	p.ok("messages forget --recipient plugin@example.com", " erased\n")
 	p.refused("messages show "+messages[0].ID, "the history knows no message")
 	p.ok("queue list", "ID ")

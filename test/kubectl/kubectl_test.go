@@ -58,7 +58,7 @@ func TestSuspendTestAndRelease(t *testing.T) {
 	var id string
 	r.eventually("a test is held", func() bool {
 		out, _, err := r.run(scan...)
-		m := regexp.MustCompile(`waits   held +hold device-10-20-3-7`).FindString(out)
+		m := regexp.MustCompile(`held    held +PrinterRelay \S+/office: spec.holds: hold device-10-20-3-7\n +what to do: .*kubectl printer-relay queue release `).FindString(out)
 		if err == nil || m == "" {
 			return false
 		}
