@@ -11,7 +11,7 @@ func TestCompletionOfFlags(t *testing.T) {
 	for line, want := range map[string]string{
 		"queue list --status":             "pending\ndeferred\nheld\nfailed\n:4\n",
 		"kubectl queue release --status":  "pending\ndeferred\nheld\nfailed\n:4\n",
-		"messages list --status":          "waiting\ndeferred\nheld\naccepted\nfailed\nremoved\nrefused\nlost\n:4\n",
+		"messages list --status":          "waiting\ndeferred\nheld\naccepted\nfailed\nremoved\nrefused\nlost\nunknown\n:4\n",
 		"messages list --kind":            "message\nrefusal\n:4\n",
 		"suggest --enforcement":           "DryRun\nEnforce\n:4\n",
 		"dns --output":                    "text\njson\nyaml\nzone\n:4\n",
