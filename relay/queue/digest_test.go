@@ -321,6 +321,7 @@ func TestAutomaticMailGetsNoNotification(t *testing.T) {
 		"Auto-Submitted: auto-generated\r\n":          1, // an alert of a device
 		"Auto-Submitted: auto-replied (vacation)\r\n": 1, // no such word
 		"Auto-Submitted: auto-replied; owner=x\r\n":   0,
+
 		"Content-Type: multipart/report; boundary=x; report-type=delivery-status\r\n": 0,
 	} {
 		inBubble(t, perHour(6), func(r *rig) {
