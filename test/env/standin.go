@@ -8,16 +8,18 @@ import (
 	"testing"
 )
 
-// StandIn is the program that is built with StandInGo: it can be run, and says so.
+// StandIn is a program that can be run, and says what it is.
 const StandIn = "#!/bin/sh\necho a stand-in\n"
 
-// StandInGo gives a folder, to be first in the PATH, whose go builds StandIn at once,
-// whatever it is told to build, and is Go in all else.
-func StandInGo(t testing.TB) string {
+// StandInGo gives a setting of PATH by which go makes a copy of a program, or StandIn, of whatever it is
+// told to build, at once, and is Go in all else.
+func StandInGo(t testing.TB, program string) string {
 	t.Helper()
 	dir := t.TempDir()
-	program := filepath.Join(dir, "program")
-	WriteFile(t, program, StandIn)
+	if program == "" {
+		program = filepath.Join(dir, "program")
+		WriteFile(t, program, StandIn)
+	}
 	compiler, err := exec.LookPath("go")
 	if err != nil {
 		t.Fatal(err)
@@ -30,5 +32,5 @@ cp '%s' "$2" && chmod 700 "$2"
 	if err := os.WriteFile(filepath.Join(dir, "go"), []byte(script), 0o700); err != nil { //nolint:gosec // it has to be one
 		t.Fatal(err)
 	}
-	return dir
+	return "PATH=" + dir + ":" + os.Getenv("PATH")
 }

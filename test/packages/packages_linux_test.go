@@ -26,13 +26,15 @@ func TestLifeOfThePackages(t *testing.T) {
 		env.FindOrFail(t, program)
 	}
 	dir, root := t.TempDir(), env.Root(t)
+	run(t, "make", "-s", "build", "BIN="+filepath.Join(dir, "printer-relay"), "VERSION=v0.2.0")
+	path := env.StandInGo(t, filepath.Join(dir, "printer-relay"))
 	life := filepath.Join(dir, "life")
 	if err := os.MkdirAll(filepath.Join(life, "boot"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	file := "printer-relay_linux_" + runtime.GOARCH
 	for sub, version := range map[string]string{"old": "v0.1.0", "new": "v0.2.0"} {
-		pack(t, nil, version, filepath.Join(life, sub))
+		pack(t, path, version, filepath.Join(life, sub))
 	}
 	for from, to := range map[string]string{
 		filepath.Join(life, "old", file+".deb"):                 "old.deb",
@@ -49,7 +51,7 @@ func TestLifeOfThePackages(t *testing.T) {
 			env.WriteFile(t, filepath.Join(life, to), string(octets))
 		}
 	}
-	t.Logf("%s", run(t, nil, "unshare", "--mount", "--propagation", "private", "bash", "test/packages/testdata/boot.sh", life))
+	t.Logf("%s", run(t, "unshare", "--mount", "--propagation", "private", "bash", "test/packages/testdata/boot.sh", life))
 }
 
 // A version that is not a release is older than the release that it leads to, and newer
@@ -58,7 +60,7 @@ func TestVersionsSort(t *testing.T) {
 	env.FindOrFail(t, "dpkg")
 	env.FindOrFail(t, "rpm")
 	dir := t.TempDir()
-	pack(t, []string{"PATH=" + env.StandInGo(t) + ":" + os.Getenv("PATH")}, "v0.0.9-7-g3011a2a-dirty", dir)
+	pack(t, env.StandInGo(t, ""), "v0.0.9-7-g3011a2a-dirty", dir)
 	file := filepath.Join(dir, "printer-relay_linux_"+runtime.GOARCH)
 	deb := strings.TrimSpace(env.MustRun(t, "", "dpkg-deb", "--field", file+".deb", "Version"))
 	rpm := env.MustRun(t, "", "rpm", "--query", "--package", file+".rpm", "--queryformat", "%{VERSION}")
@@ -84,21 +86,20 @@ func chartVersion(t *testing.T) string {
 	return version
 }
 
-// pack makes the packages for this machine.
-func pack(t *testing.T, environment []string, version, folder string) {
+// pack makes the packages for this machine; path is of env.StandInGo.
+func pack(t *testing.T, path, version, folder string) {
 	t.Helper()
-	environment = append(environment, "DIST_ARCHS="+runtime.GOARCH, "DIST_OTHERS=")
-	run(t, environment, "hack/goreleaser.sh", version, folder, "--skip=sbom")
+	run(t, "env", path, "DIST_ARCHS="+runtime.GOARCH, "DIST_OTHERS=", "hack/goreleaser.sh", version, folder, "--skip=sbom")
 }
 
 // run runs a command in the checkout and gives what it said.
-func run(t *testing.T, environment []string, name string, args ...string) []byte {
+func run(t *testing.T, name string, args ...string) []byte {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), enough)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = env.Root(t)
-	cmd.Env = append(append(os.Environ(), "SOURCE_DATE_EPOCH=1700000000"), environment...)
+	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=1700000000")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
