@@ -17,13 +17,11 @@ read -ra others <<<"${DIST_OTHERS-darwin/amd64 darwin/arm64 windows/amd64 window
 targets=("${archs[@]/#/linux_}" "${others[@]/\//_}")
 
 # SemVer, which krew wants, and of which nfpm makes what dpkg and rpm compare: what is
-# not a release sorts before the one that it leads to.
+# not a release sorts before the one that it leads to. A hyphen and no dot before a
+# commit: a hash of digits alone may begin with 0, and no number of SemVer may.
 semver=${version#v}
-if [[ ! $version =~ ^v[0-9]+\.[0-9]+\.[0-9]+$ ]]; then
-  semver=${version//[^A-Za-z0-9]/-}
-  [[ ! $semver =~ ^0[0-9]+$ ]] || semver=g$semver # a commit: no number begins with 0 in SemVer
-  semver=$(sed -n 's/^version: *//p' charts/printer-relay/Chart.yaml)-dev.$semver
-fi
+[[ $version =~ ^v[0-9]+\.[0-9]+\.[0-9]+$ ]] ||
+  semver=$(sed -n 's/^version: *//p' charts/printer-relay/Chart.yaml)-dev-${version//[^A-Za-z0-9]/-}
 
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 SOURCE_DATE=$(date -u -d "@$SOURCE_DATE_EPOCH" +%FT%TZ)

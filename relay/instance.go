@@ -142,7 +142,7 @@ func (in *instance) open(ctx context.Context, p *Process, pl *plan.Plan, src sec
 		Bind: p.Bind, PortOffset: p.PortOffset, State: in.dir, Spool: in.spool, Queue: in.queue, Limiter: in.limiter,
 		Connections: b.connections, Receiving: b.receiving,
 		CarriesUTF8: in.delivery.CarriesUTF8, Transcripts: in.failed, Copiers: in.copiers, Metrics: in.metrics, Log: in.log,
-		Refused: in.history.Refused,
+		Refused: in.refused,
 	})
 	in.missing(pl, src)
 	in.metrics.IntakeClosed.Set(boolean(pl.Intake == plan.IntakeRefuse))

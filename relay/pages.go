@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -36,14 +37,33 @@ func (s processRelays) Relays(context.Context) ([]console.Relay, error) {
 	for _, in := range s.p.instances {
 		pl := in.plan.Load()
 		r := console.Relay{Namespace: pl.Namespace, Name: pl.Name, Plan: pl, Instances: []console.Instance{{Ask: s.ask}}}
-		for _, problem := range s.p.problems {
-			r.Findings = append(r.Findings, console.Finding{What: "Configuration", Text: problem})
-		}
 		out = append(out, r)
+	}
+	for _, problem := range s.p.problems {
+		find(out, problem)
 	}
 	slices.SortFunc(out, func(a, b console.Relay) int { return strings.Compare(a.Key(), b.Key()) })
 	return out, nil
 }
+
+// find puts what is wrong with the manifests to the relay that it names, or, where it
+// names none that runs, to all.
+func find(relays []console.Relay, problem string) {
+	f := console.Finding{What: "Configuration", Text: problem}
+	if m := ofRelay.FindStringSubmatch(problem); m != nil {
+		if i := slices.IndexFunc(relays, func(r console.Relay) bool { return r.Key() == m[1] }); i >= 0 {
+			relays[i].Findings = append(relays[i].Findings, f)
+			return
+		}
+	}
+	f.Shared = true
+	for i := range relays {
+		relays[i].Findings = append(relays[i].Findings, f)
+	}
+}
+
+// ofRelay is how a problem names the PrinterRelay that it is of: first, or behind file and line.
+var ofRelay = regexp.MustCompile(`^(?:[^:]+:\d+: )?PrinterRelay ([^\s:]+/[^\s:]+):`)
 
 // Fill implements console.Source: all is there.
 func (s processRelays) Fill(context.Context, *console.Relay) error { return nil }

@@ -49,7 +49,7 @@ func (in *instance) State() admin.RelayState {
 		found := in.checks.Result(up.Name)
 		st.Upstreams = append(st.Upstreams, admin.UpstreamState{
 			Health: healthState(found),
-			Name:   up.Name, Circuit: up.Circuit, Suspended: up.Suspended, Pending: up.Pending, Active: up.Active, LastError: up.LastError, Remedy: up.Remedy, Since: up.Since,
+			Name:   up.Name, Circuit: up.Circuit, Suspended: up.Suspended, Pending: up.Pending, Deferred: up.Deferred, Active: up.Active, LastError: up.LastError, Remedy: up.Remedy, Since: up.Since,
 			DKIM: in.delivery.PublicKeys(up.Name),
 		})
 		if up.Circuit == "Open" {

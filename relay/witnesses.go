@@ -49,6 +49,13 @@ func (in *instance) witness(p queue.Progress) {
 	in.webhooks.Witness(p)
 }
 
+// refused hears of a command that a device was refused; it is in that session and does
+// not wait.
+func (in *instance) refused(r history.RefusedCommand) {
+	in.history.Refused(r)
+	in.webhooks.Refused(r)
+}
+
 // watch starts the count of a day and the inventory, which go on with what they had
 // when the relay ran last. They end with ctx.
 func (in *instance) watch(ctx context.Context) {

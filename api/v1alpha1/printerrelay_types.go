@@ -151,7 +151,7 @@ type PrinterRelaySpec struct {
 	History History `json:"history,omitempty"`
 	// console is where people reach the web pages about the relay.
 	// +optional
-	Console Console `json:"console,omitempty"`
+	Console Console `json:"console,omitzero"`
 	// webhooks are told what becomes of mail.
 	// +optional
 	// +listType=map

@@ -1,7 +1,7 @@
 package v1alpha1
 
 // WebhookEvent is what a webhook may be told of.
-// +kubebuilder:validation:Enum=MessageFailed;MessageDelayed;MessageHeld;MessageAccepted
+// +kubebuilder:validation:Enum=MessageFailed;MessageDelayed;MessageHeld;MessageAccepted;MessageRefused
 type WebhookEvent string
 
 // What a webhook may be told of.
@@ -10,6 +10,7 @@ const (
 	WebhookMessageDelayed  WebhookEvent = "MessageDelayed"
 	WebhookMessageHeld     WebhookEvent = "MessageHeld"
 	WebhookMessageAccepted WebhookEvent = "MessageAccepted"
+	WebhookMessageRefused  WebhookEvent = "MessageRefused"
 )
 
 // Webhook is a web address that each instance tells what becomes of mail: metadata
@@ -27,12 +28,13 @@ type Webhook struct {
 	URL Endpoint `json:"url,omitempty"`
 	// events to tell of: MessageFailed (for a recipient at least), MessageDelayed
 	// (after delivery.warnAfterSeconds), MessageHeld, MessageAccepted (by upstreams,
-	// for every recipient).
+	// for every recipient), MessageRefused (a device was told no, gathered over a
+	// minute).
 	// +optional
 	// +listType=set
 	// +kubebuilder:default={MessageFailed, MessageDelayed}
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=4
+	// +kubebuilder:validation:MaxItems=5
 	Events []WebhookEvent `json:"events,omitempty"`
 	// secretRef with signingSecret: whsec_ and 24 to 64 octets in base64. While it is
 	// rotated it holds several, one a line, and each signs.

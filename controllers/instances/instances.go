@@ -109,7 +109,8 @@ func (r *Reader) ask(ctx context.Context, relay types.NamespacedName, podIP, pat
 		return reason(err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("its admin port answers HTTP status %d: %.200s", resp.StatusCode, strings.TrimSpace(string(body)))
+		text := fmt.Sprintf("%.200s", strings.TrimSpace(string(body)))
+		return fmt.Errorf("its admin port answers HTTP status %d: %w", resp.StatusCode, &admin.StatusError{Status: resp.StatusCode, Text: text})
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return errors.New("its admin port gives no state that can be read")

@@ -159,6 +159,19 @@ func TestMisbehaves(t *testing.T) {
 	}
 }
 
+// TestNotFound: what the console asks for and an instance has not, is told from one that
+// does not answer.
+func TestNotFound(t *testing.T) {
+	r := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "8Du: no message in the queue has this ID", http.StatusNotFound)
+	})
+	var answer *admin.StatusError
+	err := r.Ask(relay, "127.0.0.1")(t.Context(), "/queue/8Du", nil, &struct{}{})
+	if !errors.As(err, &answer) || answer.Status != http.StatusNotFound || answer.Text != "8Du: no message in the queue has this ID" {
+		t.Errorf("%v: %+v", err, answer)
+	}
+}
+
 // flood sends more than anybody reads.
 func flood(w http.ResponseWriter) {
 	part := []byte(strings.Repeat("a", 64<<10))

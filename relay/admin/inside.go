@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -26,7 +25,7 @@ func (s *Server) Inside(ctx context.Context, path string, q url.Values, into any
 	a := &answer{header: http.Header{}, code: http.StatusOK}
 	s.documents.ServeHTTP(a, req)
 	if a.code != http.StatusOK {
-		return errors.New(strings.TrimSpace(a.body.String()))
+		return &StatusError{a.code, strings.TrimSpace(a.body.String())}
 	}
 	if err := json.Unmarshal(a.body.Bytes(), into); err != nil {
 		return fmt.Errorf("%s: %w", path, err)

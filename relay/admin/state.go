@@ -102,6 +102,7 @@ type UpstreamState struct {
 	Circuit   string    `json:"circuit"` // Closed | Open | HalfOpen
 	Suspended bool      `json:"suspended,omitempty"`
 	Pending   int       `json:"pending"`
+	Deferred  int       `json:"deferred"` // messages that wait for another try
 	Active    int       `json:"active"`
 	LastError string    `json:"lastError,omitempty"`
 	Remedy    string    `json:"remedy,omitempty"` // what LastError means, and what to do

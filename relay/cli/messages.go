@@ -125,7 +125,7 @@ func (f *messageFlags) list() *cobra.Command {
 	f.selectors(c)
 	p := c.Flags()
 	p.StringVar(&f.filter.Upstream, "upstream", "", "that this upstream was tried for")
-	p.StringVar((*string)(&f.filter.State), "status", "", "waiting, deferred, held, accepted, failed, removed or refused")
+	p.StringVar((*string)(&f.filter.State), "status", "", "waiting, deferred, held, accepted, failed, removed, refused or lost")
 	p.StringVar((*string)(&f.filter.Kind), "kind", "", "message or refusal")
 	p.IntVar(&f.limit, "limit", 100, "at most so many; 0: all")
 	return c

@@ -177,6 +177,18 @@ type forbidden struct{ why string }
 
 func (e forbidden) Error() string { return e.why }
 
+// notFound is something that an instance had, or never had: what the page says of it, and
+// where else to look.
+type notFound struct {
+	text  string
+	links []link
+}
+
+func (e notFound) Error() string { return e.text }
+
+// link leads to another page.
+type link struct{ Path, Text string }
+
 // badRequest is a form that cannot be read as it was filled in.
 type badRequest struct{ error }
 
@@ -214,9 +226,17 @@ func (c *Console) admit(w http.ResponseWriter, r *http.Request, v *view) bool {
 
 // fail makes the page that says what went wrong.
 func (c *Console) fail(v *view, err error) {
-	v.Page, v.Body = "error", err.Error()
+	v.Page = "error"
+	body := struct {
+		Text  string
+		Links []link
+	}{Text: err.Error()}
+	defer func() { v.Body = body }()
 	var no forbidden
+	var gone notFound
 	switch {
+	case errors.As(err, &gone):
+		v.status, v.Title, body.Links = http.StatusNotFound, "Not found", gone.links
 	case errors.Is(err, errNotThere):
 		v.status, v.Title = http.StatusNotFound, "Not found"
 	case errors.As(err, &no):

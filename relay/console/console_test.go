@@ -135,12 +135,13 @@ func saying(s string) world {
 		Namespace: "printers", Name: "office", Hostname: s, Intake: plan.IntakeAccept,
 		Listeners: []plan.Listener{{Name: "scans", Port: 25, TLS: plan.ListenerTLS{Mode: plan.TLSStartTLS, Profile: "Legacy"}, Auth: plan.ListenerAuth{Mode: plan.AuthOptional, Secret: s}}},
 		Policies:  policy.Set{{Name: s, Rules: []policy.Rule{{Policy: s, Name: s, Action: policy.Allow, Match: policy.Match{Users: []string{s}, Networks: []netip.Prefix{netip.MustParsePrefix("10.1.1.0/24")}}}}}},
+		Holds:     []plan.Hold{{Name: s, Reason: s, Users: []string{s}}},
 		Routes:    []plan.Route{{Name: s, RecipientDomains: []string{"x"}, Upstream: "ses"}, {Upstream: "ses"}},
 		Upstreams: map[string]*plan.Upstream{"ses": {Name: "ses", Type: "SES"}},
 	}
 	instance := Instance{Name: s, Ask: docs.ask}
 	return world{relays: []Relay{{
-		Namespace: "printers", Name: "office", Plan: p, Addresses: []string{s, s + "2"}, Findings: []Finding{{s, s}},
+		Namespace: "printers", Name: "office", Plan: p, Addresses: []string{s, s + "2"}, Findings: []Finding{{What: s, Text: s}},
 		Instances: []Instance{instance, instance, {Name: s, Err: errors.New(s)}},
 		DNS:       map[string]Domain{"ses": {Name: s, Records: []senderdns.Record{filled[senderdns.Record](s)}, Notes: []string{s}, Asked: true}},
 	}}}
@@ -375,7 +376,7 @@ func TestHealth(t *testing.T) {
 		"off":         {instances: 1, states: []admin.RelayState{{Ready: true, Intake: "Refuse"}}, want: "Takes no mail"},
 		"holds":       {instances: 1, states: []admin.RelayState{{Ready: true, Intake: "Hold"}}, want: "Holds all mail"},
 		"complains":   {instances: 1, states: []admin.RelayState{{Ready: true, Intake: "Accept", Problems: []string{"x"}}}, want: "Works, with a problem"},
-		"has finding": {instances: 1, states: []admin.RelayState{well}, findings: []Finding{{"x", "y"}}, want: "Works, with a problem"},
+		"has finding": {instances: 1, states: []admin.RelayState{well}, findings: []Finding{{What: "x", Text: "y"}}, want: "Works, with a problem"},
 	} {
 		s := &standing{instances: tc.instances}
 		for i := range tc.states {
@@ -412,7 +413,7 @@ func TestRelaysWithAProblemComeFirst(t *testing.T) {
 	for i := range perPage + 10 {
 		r := Relay{Namespace: "a", Name: fmt.Sprintf("r%03d", i)}
 		if i == 3 || i == perPage+5 {
-			r.Findings = []Finding{{"Durable", "x"}}
+			r.Findings = []Finding{{What: "Durable", Text: "x"}}
 		}
 		w.relays = append(w.relays, r)
 	}

@@ -25,6 +25,7 @@ type copiersPage struct {
 	Rows            []copierRow
 	Who             string
 	Refused, Legacy bool
+	DryRun          bool
 	Next            string
 	Cut             int // so many devices of an instance were looked at, the newest; 0: all
 }
@@ -36,7 +37,7 @@ func (c *Console) copiers(r *http.Request, v *view) error {
 		return err
 	}
 	in := r.URL.Query()
-	out := copiersPage{Who: strings.TrimSpace(in.Get("who")), Refused: in.Get("refused") != "", Legacy: in.Get("legacy") != ""}
+	out := copiersPage{Who: strings.TrimSpace(in.Get("who")), Refused: in.Get("refused") != "", Legacy: in.Get("legacy") != "", DryRun: in.Get("dryrun") != ""}
 	f, err := admin.CopierFilter(out.query(in.Get("after")))
 	if err != nil {
 		return badRequest{err}
@@ -62,6 +63,9 @@ func (p *copiersPage) query(after string) url.Values {
 	}
 	if p.Legacy {
 		q.Set("legacy", "true")
+	}
+	if p.DryRun {
+		q.Set("dry-run", "true")
 	}
 	if p.Who != "" {
 		q.Set(whoIsMeant(p.Who), p.Who)

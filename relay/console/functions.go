@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
 	"net/url"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/explain"
+	"github.com/printerrelay/printer-relay/relay/history"
+	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/senderdns"
 	"github.com/printerrelay/printer-relay/relay/transcript"
 )
@@ -31,8 +34,13 @@ var functions = template.FuncMap{
 	"percent": func(part, all int64) int64 { return part * 100 / max(all, 1) },
 	"pages":   pagesOf,
 	"list":    func(a ...any) []any { return a },
+	"sender":  senderOf,
+	"dryrun":  func(v inventory.Verdict) string { return verdicts[v] },
 	"clock":   func(t time.Time) string { return t.UTC().Format("15:04") },
 }
+
+// verdicts are those of a policy, for people.
+var verdicts = map[inventory.Verdict]string{inventory.Accept: "accepted", inventory.Hold: "held", inventory.Refuse: "refused"}
 
 // findings of a preflight check, for people.
 var findings = map[string]health{"Good": {"ok", "good"}, "Bad": {"bad", "bad"}, "Unknown": {"warn", "not known"}}
@@ -45,6 +53,14 @@ func when(now, t time.Time) template.HTML {
 	}
 	t = t.UTC()
 	return template.HTML(fmt.Sprintf(`<time datetime="%s" title="%s">%s</time>`, t.Format(time.RFC3339), t.Format("2006-01-02 15:04:05 UTC"), ago(now, t))) //nolint:gosec // see above
+}
+
+// senderOf is who a message is from: nobody that was named yet, where a login was refused.
+func senderOf(e history.Entry) string {
+	if e.Step == "AUTH" {
+		return "-"
+	}
+	return cmp.Or(e.Sender, "<>")
 }
 
 // size is a number of octets for people.

@@ -1,11 +1,13 @@
 package console
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 
+	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/history"
 )
 
@@ -21,6 +23,7 @@ type messagesPage struct {
 	Text, Client, Sender, Recipient, State, Kind string
 	Since                                        string
 	Next                                         string // of the next page, with all that is searched for
+	Problem                                      string // why the form cannot be read as it was filled in
 	Searched                                     bool
 	Incomplete                                   bool
 	States                                       []choice
@@ -41,6 +44,7 @@ var entryWords = map[history.State]health{
 	history.Failed:   {"bad", "failed"},
 	history.Removed:  {"off", "removed by hand"},
 	history.Refused:  {"bad", "refused to the copier"},
+	history.Lost:     {"bad", "lost: gone from the relay's volume"},
 }
 
 // messages is the page of what became of messages, and of what was refused, the
@@ -75,8 +79,13 @@ func (c *Console) messages(r *http.Request, v *view) error {
 	if after := in.Get("after"); after != "" {
 		q.Set("cursor", after)
 	}
+	answers := ask[history.Page](r.Context(), []Relay{*v.Relay}, "/messages", q)
+	if out.Problem = misread(answers); out.Problem != "" {
+		v.Body, v.status = out, http.StatusBadRequest
+		return nil
+	}
 	var pages []history.Page
-	for _, a := range answered(v, ask[history.Page](r.Context(), []Relay{*v.Relay}, "/messages", q)) {
+	for _, a := range answered(v, answers) {
 		for i := range a.value.Entries {
 			a.value.Entries[i].Instance = a.instance
 		}
@@ -95,6 +104,17 @@ func (c *Console) messages(r *http.Request, v *view) error {
 	return nil
 }
 
+// misread is what an instance cannot read of a question; empty: none says so.
+func misread[T any](all []answerOf[T]) string {
+	for _, a := range all {
+		var answer *admin.StatusError
+		if errors.As(a.err, &answer) && answer.Status == http.StatusBadRequest {
+			return answer.Text
+		}
+	}
+	return ""
+}
+
 // entry is the page of one message or refusal of the history.
 func (c *Console) entry(r *http.Request, v *view) error {
 	id := r.PathValue("id")
@@ -103,8 +123,15 @@ func (c *Console) entry(r *http.Request, v *view) error {
 		return err
 	}
 	found, err := one[history.Detail](r, v, "/messages/"+url.PathEscape(id))
+	if gone := (notFound{}); errors.As(err, &gone) {
+		gone.links = []link{{v.Relay.Path() + "messages", "All messages that are kept"}}
+		return gone
+	}
 	if err != nil {
 		return err
+	}
+	if found.value.Kind == history.Refusal {
+		v.Title = "Refusal " + id
 	}
 	v.Body = struct {
 		history.Detail

@@ -81,6 +81,11 @@ func (c *Console) message(r *http.Request, v *view) error {
 		return err
 	}
 	found, err := one[queue.Detail](r, v, "/queue/"+url.PathEscape(id))
+	if gone := (notFound{}); errors.As(err, &gone) {
+		gone.text += ": it was accepted by an upstream, removed by hand, or never there."
+		gone.links = []link{{v.Relay.Path() + "messages/" + url.PathEscape(id), "What became of " + id}, {v.Relay.Path() + "queue", "All that waits"}}
+		return gone
+	}
 	if err != nil {
 		return err
 	}
@@ -92,18 +97,27 @@ func (c *Console) message(r *http.Request, v *view) error {
 	return nil
 }
 
-// one is the answer of the instance that has what is asked for.
+// one is the answer of the instance that has what is asked for. The error is notFound
+// where all of them answer that they have not.
 func one[T any](r *http.Request, v *view, path string) (answerOf[T], error) {
 	all := ask[T](r.Context(), []Relay{*v.Relay}, path, nil)
 	var why []string
+	missing := 0
+	var answer *admin.StatusError
 	for _, a := range all {
 		if a.err == nil {
 			return a, nil
 		}
+		if errors.As(a.err, &answer) && answer.Status == http.StatusNotFound {
+			missing++
+		}
 		why = append(why, strings.TrimPrefix(a.instance+": ", ": ")+a.err.Error())
 	}
-	if len(why) == 0 {
+	switch {
+	case len(why) == 0:
 		why = []string{"no instance runs"}
+	case missing == len(why):
+		return answerOf[T]{}, notFound{text: answer.Text}
 	}
 	return answerOf[T]{}, errors.New(strings.Join(why, "; "))
 }
@@ -177,6 +191,10 @@ func (c *Console) transcript(r *http.Request, v *view) error {
 		}
 	}
 	found, err := one[admin.FailedSessions](r, v, path)
+	if gone := (notFound{}); errors.As(err, &gone) {
+		gone.links = []link{{v.Relay.Path() + "sessions", "All failed sessions that are kept"}}
+		return gone
+	}
 	if err != nil {
 		return err
 	}

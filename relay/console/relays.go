@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/policy"
 	"github.com/printerrelay/printer-relay/relay/traffic"
 )
 
@@ -56,6 +58,12 @@ func (s *standing) add(st *admin.State, r *admin.RelayState) {
 	s.queue.Deferred += r.Queue.Deferred
 	s.queue.Held += r.Queue.Held
 	s.queue.Failed += r.Queue.Failed
+	for name, n := range r.Queue.HeldBy {
+		if s.queue.HeldBy == nil {
+			s.queue.HeldBy = map[string]int{}
+		}
+		s.queue.HeldBy[name] += n
+	}
 	s.queue.OldestSeconds = max(s.queue.OldestSeconds, r.Queue.OldestSeconds)
 }
 
@@ -69,7 +77,7 @@ func (s *standing) health(r *Relay) health {
 		return health{"bad", "Not ready"}
 	case slices.Contains(s.intake, string(plan.IntakeHold)):
 		return health{"off", "Holds all mail"}
-	case s.told < s.instances || s.ready < s.told || len(s.problems)+len(r.Findings) > 0:
+	case s.told < s.instances || s.ready < s.told || len(s.problems) > 0 || r.Ails():
 		return health{"warn", "Works, with a problem"}
 	}
 	return health{"ok", "Works"}
@@ -107,6 +115,7 @@ func (c *Console) relays(r *http.Request, v *view) error {
 	}
 	var out struct {
 		Rows         []row
+		Shared       []Finding // said once, above the list
 		All          int
 		Before, Next int // pages; 0: there is none
 	}
@@ -114,7 +123,14 @@ func (c *Console) relays(r *http.Request, v *view) error {
 	if err != nil || page < 1 || page > maxPages {
 		return badRequest{errors.New("there is no such page of the list")}
 	}
-	slices.SortStableFunc(relays, func(a, b Relay) int { return cmp.Compare(min(1, len(b.Findings)), min(1, len(a.Findings))) }) // those with a problem first
+	slices.SortStableFunc(relays, func(a, b Relay) int { return compareBool(b.Ails(), a.Ails()) }) // those with a problem first
+	for i := range relays {
+		for _, f := range relays[i].Findings {
+			if f.Shared && !slices.Contains(out.Shared, f) {
+				out.Shared = append(out.Shared, f)
+			}
+		}
+	}
 	out.All, out.Before = len(relays), page-1
 	relays = relays[min((page-1)*perPage, len(relays)):]
 	if len(relays) > perPage {
@@ -137,6 +153,17 @@ func (c *Console) relays(r *http.Request, v *view) error {
 	out.Rows = rows
 	v.Body = out
 	return nil
+}
+
+// compareBool has false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 // maxPages of the list of relays.
@@ -213,6 +240,31 @@ type overview struct {
 	Listeners []listenerRow
 	Instances []instanceRow
 	Rules     []ruleRow
+	Holds     []holdRow
+}
+
+// holdRow is a hold of the relay, or one that is gone and has left mail behind.
+type holdRow struct {
+	Name, What, Reason string
+	Held               int
+}
+
+// holdsOf are the holds of a plan (nil: not known), with what each keeps.
+func holdsOf(p *plan.Plan, held map[string]int) (out []holdRow) {
+	known := map[string]bool{}
+	if p != nil {
+		for i := range p.Holds {
+			h := &p.Holds[i]
+			known[h.Name] = true
+			out = append(out, holdRow{h.Name, "mail " + whoOf(&policy.Match{Networks: h.Networks, Users: h.Users, Senders: h.Senders}), h.Reason, held[h.Name]})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(held)) {
+		if !known[name] && held[name] > 0 {
+			out = append(out, holdRow{Name: name, What: "nothing more: the hold is gone, and what it kept waits for somebody to release it", Held: held[name]})
+		}
+	}
+	return out
 }
 
 type listenerRow struct {
@@ -252,6 +304,7 @@ func (c *Console) relay(r *http.Request, v *view) error {
 		o.Listeners = listenersOf(v.Relay, states)
 		o.Rules = rulesOf(v.Relay.Plan)
 	}
+	o.Holds = holdsOf(v.Relay.Plan, s.queue.HeldBy)
 	v.Body = o
 	return nil
 }

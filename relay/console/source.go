@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,13 +42,21 @@ func (r *Relay) Path() string {
 }
 
 // Finding is something that is not as it should be.
-type Finding struct{ What, Text string }
+type Finding struct {
+	What, Text string
+	Shared     bool // of all relays that are asked about, and of none more than of another
+}
 
 // Instance is one process that runs a relay.
 type Instance struct {
 	Name string // empty: the only one
 	Ask  admin.Ask
 	Err  error // why it cannot be asked; nil: it can
+}
+
+// Ails tells whether something is said against this relay itself.
+func (r *Relay) Ails() bool {
+	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return !f.Shared })
 }
 
 // Domain is the sender domain of an upstream.

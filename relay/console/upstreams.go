@@ -24,6 +24,7 @@ type upstreamRow struct {
 	Warnings   []string
 	Domain     Domain
 	Pending    int
+	Deferred   int
 	Active     int
 }
 
@@ -39,6 +40,14 @@ var circuits = map[string]string{
 	"Closed":   "closed: mail goes this way",
 	"HalfOpen": "half open: one message tries whether it works again",
 	"Open":     "open: it failed too often, so mail waits or goes by the next",
+}
+
+// circuitOf says whether mail goes by an upstream.
+func circuitOf(u *admin.UpstreamState) string {
+	if u.Suspended {
+		return "suspended: no mail goes this way until spec.suspend of the MailUpstream is false"
+	}
+	return circuits[u.Circuit]
 }
 
 // upstreams is the page of a relay's ways out. With ?dns=now it asks DNS.
@@ -94,11 +103,12 @@ func (row *upstreamRow) take(r *Relay, states []answerOf[admin.State]) {
 			continue
 		}
 		u := st.Upstreams[k]
-		row.Seen = append(row.Seen, seen{states[i].instance, u, circuits[u.Circuit]})
+		row.Seen = append(row.Seen, seen{states[i].instance, u, circuitOf(&u)})
 		row.Suspended = row.Suspended || u.Suspended
 		row.Pending += u.Pending
+		row.Deferred += u.Deferred
 		row.Active += u.Active
-		if u.Circuit != "Closed" {
+		if u.Circuit != "Closed" && !u.Suspended {
 			down++
 		}
 		if h := u.Health; h != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"mime/quotedprintable"
+	"slices"
 	"strings"
 	"time"
 )
@@ -36,6 +37,7 @@ type Digest struct {
 // Cause is why some messages could not be sent, or are late.
 type Cause struct {
 	Delayed bool   // still being tried; else failed for good
+	Lost    bool   // the relay has no copy of one at least any more
 	Mixed   bool   // of many reasons: each scan has its own
 	Cause   string // in plain words; empty: it is not known
 	Remedy  string
@@ -113,7 +115,11 @@ func (d *Digest) human(line func(string, ...any)) {
 		d.Causes[i].human(line, i+1)
 	}
 	if failed > 0 {
-		line("The relay keeps what could not be sent %s:", until(d.Until))
+		what := "what could not be sent"
+		if slices.ContainsFunc(d.Causes, func(c Cause) bool { return c.Lost }) {
+			what += ", but for scans that are lost,"
+		}
+		line("The relay keeps %s %s:", what, until(d.Until))
 		line("your administrator can send it again without the paper, once the cause is mended.")
 		line("")
 	}

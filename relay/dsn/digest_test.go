@@ -54,6 +54,9 @@ var digests = map[string]func(*Digest){
 		other.Words = "550 5.9.9 no (mx.corp.example)"
 		d.Causes = append(d.Causes, Cause{Mixed: true, Count: 3, Scans: []Scan{known, other}})
 	},
+	"lost": func(d *Digest) {
+		d.Causes = append(d.Causes, Cause{Lost: true, Cause: "the scan is lost", Remedy: "scan it again", Count: 1, Scans: []Scan{d.Causes[0].Scans[1]}})
+	},
 	"delayed": func(d *Digest) { d.Causes[0].Delayed = true },
 	"hostile words": func(d *Digest) {
 		evil := "x\r\n\r\nBcc: victim@elsewhere.example\u202e\u2028" + strings.Repeat("<b>", 500)

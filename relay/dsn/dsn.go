@@ -31,6 +31,7 @@ type Report struct {
 	ID       string // queue ID of the notification, for its Message-ID
 	At       time.Time
 	Delayed  bool      // still being tried; else failed for good
+	Lost     bool      // the relay has no copy of it any more
 	Until    time.Time // Delayed: given up then; else: the relay keeps the message until then
 	Hostname string    // the reporting MTA
 	From, To string    // addresses
@@ -157,7 +158,11 @@ func human(line func(string, ...any), r Report) {
 		}
 		x.explain(line, r.Delayed)
 	}
-	if !r.Delayed {
+	switch {
+	case r.Lost:
+		line("The relay does not have the scan any more: it has to be scanned again.")
+		line("")
+	case !r.Delayed:
 		line("The relay keeps the scan %s:", until(r.Until))
 		line("your administrator can send it again without the paper, once the cause is mended.")
 		line("")
@@ -167,7 +172,7 @@ func human(line func(string, ...any), r Report) {
 	if r.Rule != "" {
 		line("    Rule:                %s", oneLine(r.Rule))
 	}
-	if !r.Delayed {
+	if !r.Delayed && !r.Lost {
 		line("    Send it again:       printer-relay queue retry %s", r.MessageQueueID)
 		line("    Remove it:           printer-relay queue remove %s", r.MessageQueueID)
 	}

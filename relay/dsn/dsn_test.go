@@ -59,6 +59,10 @@ var cases = map[string]func(*Report){
 		r.Files = Files{Names: []string{"scan0001.pdf", "Rückgabe.tif"}, More: true}
 		r.Console = "https://printers.corp.example/console/relays/default/office/messages/8DqSCAN"
 	},
+	"lost": func(r *Report) {
+		r.Lost = true
+		r.Recipients[0] = Recipient{Address: "a@corp.example", Cause: "the scan is lost", Remedy: "scan it again", At: at}
+	},
 	"null sender": func(r *Report) { r.Sender = "" },
 	"beyond ASCII": func(r *Report) {
 		r.Device, r.Sender, r.Recipients[0].Address, r.Recipients[0].Text = "Büro-MFP", "jürgen@copier.example", "bjørn@corp.example", "finnes ikke: bjørn"

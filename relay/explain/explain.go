@@ -57,6 +57,8 @@ type Recipient struct {
 	Refusal  string `json:"refusal,omitempty"` // the reply to RCPT, where it is refused
 	Upstream string `json:"upstream,omitempty"`
 	Route    string `json:"route,omitempty"` // empty: the relay's upstreamRef
+	// Suspended: the upstream is. A fallback carries the mail, or it waits.
+	Suspended bool `json:"suspended,omitempty"`
 }
 
 // FieldError is a part of a Question that cannot be read.
@@ -155,6 +157,8 @@ func recipient(p *plan.Plan, rule *policy.Rule, who policy.Client, from, to enve
 	}
 	if r := p.Route(who.Addr, from, to); r != nil {
 		out.Upstream, out.Route = r.Upstream, r.Name
+		u := p.Upstreams[r.Upstream]
+		out.Suspended = u != nil && u.Suspend
 	}
 	return out
 }
@@ -210,7 +214,11 @@ func (a *Answer) WriteText(out io.Writer) {
 			fmt.Fprintf(out, "  RCPT <%s>: refused: %s\n", r.Address, r.Refusal)
 			continue
 		}
-		fmt.Fprintf(out, "  RCPT <%s>: accepted, goes to upstream %s\n", r.Address, r.Upstream)
+		suspended := ""
+		if r.Suspended {
+			suspended = ", which is suspended: a fallback carries it, or it waits"
+		}
+		fmt.Fprintf(out, "  RCPT <%s>: accepted, goes to upstream %s%s\n", r.Address, r.Upstream, suspended)
 	}
 }
 

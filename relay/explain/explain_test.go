@@ -3,6 +3,7 @@ package explain_test
 import (
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
@@ -69,6 +70,23 @@ func TestAsk(t *testing.T) {
 		}
 		if r.Address != tc.rcpt || r.Upstream != tc.upstream || (r.Address != "") != (r.Upstream != "" || r.Refusal != "") {
 			t.Errorf("%s: recipient %+v", name, r)
+		}
+	}
+}
+
+// Who asks why nothing arrives is told of an upstream that somebody suspended.
+func TestAskOfASuspendedUpstream(t *testing.T) {
+	p := office()
+	p.Upstreams["ses"].Suspend = true
+	for from, want := range map[string]bool{"scan@corp.example": true, "it@corp.example": false} {
+		a, err := explain.Ask(p, explain.Question{Client: netip.MustParseAddr("10.20.3.7"), From: from, To: "a@corp.example"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		a.WriteText(&b)
+		if a.Recipients[0].Suspended != want || strings.Contains(b.String(), "suspended") != want {
+			t.Errorf("%s: %+v\n%s", from, a.Recipients, b.String())
 		}
 	}
 }

@@ -137,6 +137,8 @@ func stateOf(p *queue.Progress) State {
 		return Removed
 	case queue.Forgotten:
 		return Failed
+	case queue.Lost:
+		return Lost
 	case queue.Remains:
 	}
 	switch p.State {

@@ -115,15 +115,22 @@ func TestHowMessagesEnd(t *testing.T) {
 		name   string
 		answer upstream.Outcome
 		held   string
-		do     func(q *queue.Queue, f queue.Filter) ([]string, error)
+		do     func(w *world, f queue.Filter) ([]string, error)
 		want   State
 	}{
 		{name: "accepted", answer: good, want: Accepted},
 		{name: "failed", answer: nobody, want: Failed},
-		{name: "removed", answer: tarry, do: func(q *queue.Queue, f queue.Filter) ([]string, error) { return q.Remove(context.Background(), f) }, want: Removed},
-		{name: "bounced", answer: tarry, do: func(q *queue.Queue, f queue.Filter) ([]string, error) {
-			return q.Bounce(context.Background(), f, "enough")
+		{name: "removed", answer: tarry, do: func(w *world, f queue.Filter) ([]string, error) { return w.q.Remove(context.Background(), f) }, want: Removed},
+		{name: "bounced", answer: tarry, do: func(w *world, f queue.Filter) ([]string, error) {
+			return w.q.Bounce(context.Background(), f, "enough")
 		}, want: Failed},
+		{name: "lost", answer: tarry, do: func(w *world, f queue.Filter) ([]string, error) {
+			if err := w.spool.Remove(f.IDs[0]); err != nil {
+				return nil, err
+			}
+			time.Sleep(time.Hour) // it is tried again
+			return nil, nil
+		}, want: Lost},
 		{name: "held", held: "the relay's intake is Hold", want: Held},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -135,7 +142,7 @@ func TestHowMessagesEnd(t *testing.T) {
 				id := w.submit(m)
 				synctest.Wait()
 				if c.do != nil {
-					if _, err := c.do(w.q, queue.Filter{IDs: []string{id}}); err != nil {
+					if _, err := c.do(w, queue.Filter{IDs: []string{id}}); err != nil {
 						w.Fatal(err)
 					}
 					synctest.Wait()
@@ -237,7 +244,7 @@ func TestWhatASearchFinds(t *testing.T) {
 				w.Errorf("%s: got %q, want %q", x.name, got, x.want)
 			}
 		}
-		for _, f := range []Filter{{Client: "10.0.0.0/33"}, {Sender: "a b@c"}, {Recipient: "@"}, {State: "lost"}, {Kind: "thing"}, {Since: begin, Until: begin}} {
+		for _, f := range []Filter{{Client: "10.0.0.0/33"}, {Sender: "a b@c"}, {Recipient: "@"}, {State: "nowhere"}, {Kind: "thing"}, {Since: begin, Until: begin}} {
 			if p, err := w.s.List(w.Context(), f); err == nil {
 				w.Errorf("%+v: %+v", f, p)
 			}

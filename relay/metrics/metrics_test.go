@@ -231,8 +231,10 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 		rows[m[1]] = fmt.Sprintf("| `%s` | %s | %s | %s |\n", m[1], types[m[1]], strings.Join(labels, ", "), m[2])
 	}
 	var want strings.Builder
-	want.WriteString("# Metrics\n\nWhat `/metrics` of the admin port gives, beside Go's own `go_` and `process_` metrics. `relay` is namespace/name. Labels hold\n" +
-		"names from the manifests or fixed words only, so that no client can grow their number.\nWritten by `go test ./relay/metrics -update`.\n\n" +
+	want.WriteString("# Metrics\n\nThe metrics of a relay, at `/metrics` of its admin port, beside Go's own `go_` and `process_` metrics.\n" +
+		"The label `relay` is namespace/name.\nLabels hold only names from the manifests and fixed words, so that no client can make their number grow.\n\n" +
+		"How to have Prometheus read them, and the dashboard: [install.md](install.md#metrics).\nThe alerts that use them: [runbooks](runbooks/README.md).\n" +
+		"The operator's own metrics: [operator.md](operator.md#metrics-of-the-operator).\n\n" +
 		"| name | type | labels | meaning |\n|---|---|---|---|\n")
 	names := make([]string, 0, len(rows))
 	for name := range rows {
@@ -242,6 +244,7 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	for _, name := range names {
 		want.WriteString(rows[name])
 	}
+	want.WriteString("\nThis table is written by `go test ./relay/metrics -update`.\n")
 	const path = "../../docs/metrics.md"
 	if *update {
 		if err := os.WriteFile(path, []byte(want.String()), 0o644); err != nil { //nolint:gosec // documentation

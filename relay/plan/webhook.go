@@ -31,6 +31,7 @@ const (
 	EventDelayed  WebhookEvent = "message.delayed"
 	EventHeld     WebhookEvent = "message.held"
 	EventAccepted WebhookEvent = "message.accepted"
+	EventRefused  WebhookEvent = "message.refused"
 )
 
 var webhookEvents = map[v1alpha1.WebhookEvent]WebhookEvent{
@@ -38,6 +39,7 @@ var webhookEvents = map[v1alpha1.WebhookEvent]WebhookEvent{
 	v1alpha1.WebhookMessageDelayed:  EventDelayed,
 	v1alpha1.WebhookMessageHeld:     EventHeld,
 	v1alpha1.WebhookMessageAccepted: EventAccepted,
+	v1alpha1.WebhookMessageRefused:  EventRefused,
 }
 
 // webhookPerMinute is how often a webhook is asked where the manifest does not say.

@@ -12,6 +12,9 @@ func Advise(up *plan.Upstream, o *upstream.Outcome) remedy.Advice {
 	if o == nil || o.Kind == upstream.Accepted {
 		return remedy.Advice{}
 	}
+	if o.Kind == 0 && o.Text == lostText {
+		return lostAdvice
+	}
 	f := remedy.Failure{Code: o.Code, Enhanced: o.Enhanced, Text: o.Text}
 	if up != nil {
 		f.Type = up.Type

@@ -1,14 +1,12 @@
 package queue
 
 import (
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
-	"github.com/printerrelay/printer-relay/relay/spool"
 )
 
 // Announcement is a notification that somebody beside the queue writes.
@@ -35,29 +33,20 @@ func (q *Queue) Announce(a Announcement) error {
 	q.mu.Lock()
 	r := q.routing
 	q.mu.Unlock()
-	m := &Message{ID: id, Arrived: a.At, Origin: &Origin{Relay: r.Relay}, Recipients: []Recipient{{Address: a.To}}, DSNOf: a.About.ID}
-	err := q.put(m, nil, func(w io.Writer) (Content, error) {
+	p := &posting{
+		m:    &Message{ID: id, Arrived: a.At, Origin: &Origin{Relay: r.Relay}, Recipients: []Recipient{{Address: a.To}}, DSNOf: a.About.ID},
+		kind: a.Kind,
+	}
+	p, err := q.post(p, ownMeta{}, func(w io.Writer) (Content, error) {
 		l := &lines{w: w}
 		header, err := a.Write(l, id)
 		return l.content(header, id, r.Hostname, a.From, a.To), err
 	})
-	if errors.Is(err, spool.ErrExists) {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		if q.items[id] == nil {
-			return err // it is being written, or cannot be read
-		}
-		return nil
-	}
 	if err != nil {
 		return err
 	}
-	q.log.Info("notification", "id", a.About.ID, "kind", a.Kind, "notification", id, "to", a.To.String())
-	if q.o.Metrics != nil {
-		q.o.Metrics.Notifications.WithLabelValues(a.Kind).Inc()
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.arrived(q.add(m).it)
+	q.letGo(p)
 	return nil
 }

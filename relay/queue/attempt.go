@@ -68,13 +68,9 @@ func (q *Queue) attempt(j *job) {
 	} else {
 		l.settling--
 	}
-	it.trying--
+	q.forsake(j)
 	if wrote {
-		q.commit(it, st)
-		q.witness(it, st, took)
-	}
-	for _, i := range j.rcpts {
-		it.rcpts[i].busy = false
+		q.settle(it, st, took)
 	}
 	q.unlock(it)
 	up := l.up
@@ -202,6 +198,7 @@ func unmade(outs []upstream.Outcome) bool {
 	return true
 }
 
+// forsake ends j: its recipients are not being tried any more.
 func (q *Queue) forsake(j *job) {
 	j.it.trying--
 	for _, i := range j.rcpts {
@@ -226,7 +223,8 @@ func (q *Queue) late(j *job) {
 }
 
 // write makes st durable. A spool that cannot write is asked again until it can
-// or the queue stops, and late is called. It tells whether st counts.
+// or the queue stops, and late is called. It tells whether st counts; what the spool has
+// nothing of any more is noted in st.
 func (q *Queue) write(it *item, st *step, late func()) bool {
 	if len(st.notify) > 0 {
 		st.rec.Told = q.notify(it, st, kindFailed) == nil
@@ -246,8 +244,7 @@ func (q *Queue) write(it *item, st *step, late func()) bool {
 			if st.remove {
 				return true // an earlier try did it
 			}
-			q.log.Error("a message's spool entry is gone; the queue drops it", "id", id, "error", err)
-			st.remove = true
+			st.lost = true
 			return true
 		}
 		q.log.Error("the spool cannot be written; the state of a message is kept in memory until it can", "id", id, "error", err, "retry", wait)

@@ -187,8 +187,7 @@ func (q *Queue) doChore(it *item) {
 	ok := q.writeChore(it, st, kind)
 	q.mu.Lock()
 	if ok {
-		q.commit(it, st)
-		q.witness(it, st, 0)
+		q.settle(it, st, 0)
 		q.tellOutcome(it.msg, st.rec, nil, 0)
 	}
 }

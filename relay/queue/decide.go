@@ -12,8 +12,10 @@ import (
 // step is one change of a message that has been decided and is to be written.
 type step struct {
 	rec    *record
-	remove bool  // the entry goes; rec is for the log only
-	notify []int // recipients that a notification is due about, before rec is written
+	remove bool     // the entry goes; rec is for the log only
+	lost   bool     // there was no entry to write rec to
+	notify []int    // recipients that a notification is due about, before rec is written
+	posted *posting // that notification
 
 	decided bool // the verdict for the client that waits
 	verdict Verdict

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -66,9 +67,7 @@ func (q *Queue) digest(h *hearing) {
 	defer q.done()
 	defer func() { q.digests-- }()
 	now := time.Now()
-	parts := q.cover(h, now)
-	all := len(parts) == maxCovered
-	parts = q.leaveOut(h, parts)
+	parts := q.leaveOut(h, q.cover(h, now))
 	err := error(nil)
 	switch {
 	case len(parts) == 1 && q.routing.Delivery.Bounce.PerHour > 0: // it can say more on its own
@@ -86,8 +85,9 @@ func (q *Queue) digest(h *hearing) {
 	h.busy = false
 	switch {
 	case err != nil:
+		h.next = nil
 		q.wake(h, now.Add(noticeRetry).UnixNano())
-	case all:
+	case len(h.next) > 0:
 		q.wake(h, now.UnixNano())
 	case len(h.more) > 0: // they were being changed: the next one tells
 		q.wake(h, h.from+int64(hour))
@@ -95,11 +95,20 @@ func (q *Queue) digest(h *hearing) {
 }
 
 // cover locks the messages that a digest is about. Those of which there is nothing to
-// tell any more, or to somebody else, go their own way.
+// tell any more, or to somebody else, go their own way. What one digest has no room for
+// is in order for the next. It wants q.mu held, and gives it up while it sorts.
 func (q *Queue) cover(h *hearing, now time.Time) []*part {
+	if len(h.next) == 0 {
+		h.next = slices.Collect(maps.Keys(h.more))
+		q.mu.Unlock()
+		sortItems(h.next)
+		q.mu.Lock()
+	}
 	var parts []*part
-	for _, it := range sorted(h.more) {
-		if it.locked || len(parts) == maxCovered {
+	for len(h.next) > 0 && len(parts) < maxCovered {
+		it := h.next[0]
+		h.next[0], h.next = nil, h.next[1:]
+		if _, ok := h.more[it]; !ok || it.locked {
 			continue
 		}
 		kind, _ := q.untold(it, now.UnixNano())
@@ -137,15 +146,6 @@ func (q *Queue) leaveOut(h *hearing, parts []*part) []*part {
 	return slices.DeleteFunc(parts, func(p *part) bool { return slices.Contains(unread, p) })
 }
 
-func sorted(m map[*item]bool) []*item {
-	items := make([]*item, 0, len(m))
-	for it := range m {
-		items = append(items, it)
-	}
-	sortItems(items)
-	return items
-}
-
 // telling is the step that notes that somebody was told of it.
 func (q *Queue) telling(it *item, kind string, now time.Time) *step {
 	if kind == kindFailed {
@@ -168,28 +168,27 @@ func (q *Queue) telling(it *item, kind string, now time.Time) *step {
 func (q *Queue) tellOf(h *hearing, parts []*part, now time.Time) error {
 	d, about := q.digestOf(h, parts, now)
 	q.mu.Unlock()
-	m := &Message{ID: d.ID, Arrived: now, Origin: &Origin{Relay: d.Relay}, Recipients: []Recipient{{Address: d.To}}, DSNOf: d.Message.ID}
-	if err := q.put(m, about, func(w io.Writer) (Content, error) { return q.o.Digest(w, d) }); err != nil {
+	p := &posting{
+		m:    &Message{ID: d.ID, Arrived: now, Origin: &Origin{Relay: d.Relay}, Recipients: []Recipient{{Address: d.To}}, DSNOf: d.Message.ID},
+		kind: kindDigest, log: []any{"device", d.Device.name(), "failed", len(about.Failed), "delayed", len(about.Delayed)},
+	}
+	p, err := q.post(p, ownMeta{Covers: about}, func(w io.Writer) (Content, error) { return q.o.Digest(w, d) })
+	if err != nil {
 		q.log.Error("a digest cannot be written; it is tried again", "to", d.To.String(), "device", d.Device.name(), "messages", len(parts), "error", err)
 		q.mu.Lock()
 		return err
 	}
 	marked := q.mark(parts, d.ID)
-	q.log.Info("digest", "notification", d.ID, "to", d.To.String(), "device", d.Device.name(), "failed", len(about.Failed), "delayed", len(about.Delayed))
 	q.mu.Lock()
-	for _, p := range parts {
-		if p.st == nil {
+	for _, x := range parts {
+		if x.st == nil {
 			continue
 		}
-		q.ungather(h, p.it)
-		q.commit(p.it, p.st)
-		q.witness(p.it, p.st, 0)
+		q.ungather(h, x.it)
+		q.settle(x.it, x.st, 0)
 	}
 	if marked { // else the queue is being stopped, and the next start finds the rest
-		q.arrived(q.add(m).it)
-		if q.o.Metrics != nil {
-			q.o.Metrics.Notifications.WithLabelValues(kindDigest).Inc()
-		}
+		q.letGo(p)
 	}
 	return nil
 }
@@ -326,27 +325,11 @@ func (n *Notice) why() string {
 	return r.Outcome.Text
 }
 
-// digestMeta is the Meta of a digest's entry.
-type digestMeta struct {
-	*Message
-	Covers *covered `json:"covers,omitempty"`
-}
-
-// coversOf reads what an entry is a digest of; nil: it is none.
-func coversOf(m *Message, meta []byte) *covered {
-	var d struct {
-		Covers *covered `json:"covers"`
-	}
-	if m.DSNOf == "" || json.Unmarshal(meta, &d) != nil {
-		return nil
-	}
-	return d.Covers
-}
-
 // finish notes in the entries of a loaded digest's messages that it tells of them, where
 // a crash came between. An entry that says so already has been told anew since, if
 // there is something to tell.
 func (q *Queue) finish(digest string, about *covered, now time.Time) {
+	began := q.items[digest].msg.Arrived.UnixNano()
 	todo := func(ids []string, kind string) {
 		for _, id := range ids {
 			it := q.items[id]
@@ -356,7 +339,7 @@ func (q *Queue) finish(digest string, about *covered, now time.Time) {
 			if e, err := q.store.Read(id); err != nil || says(e.Records, digest) {
 				continue
 			}
-			rec := &record{At: now, Event: evWarn, Notice: digest, Gathered: true, Text: "digest " + digest}
+			rec := &record{At: now, Event: evWarn, Notice: digest, Gathered: true, Hour: began, Text: "digest " + digest}
 			if kind == kindFailed {
 				rec.Event, rec.Told = evTold, true
 			}
@@ -364,6 +347,7 @@ func (q *Queue) finish(digest string, about *covered, now time.Time) {
 				q.log.Error("what a digest tells of cannot be noted", "id", id, "notification", digest, "error", err)
 			}
 			it.apply(rec, &q.strs)
+			q.heard(it.msg, []record{*rec}, now)
 		}
 	}
 	todo(about.Failed, kindFailed)

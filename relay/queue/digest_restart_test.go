@@ -57,6 +57,105 @@ func TestARestartKeepsTheHour(t *testing.T) {
 	})
 }
 
+// A restart does not begin or end an hour: that of the notices before it, of which some
+// were of the hour before, or of a digest.
+func TestARestartKnowsWhenTheHourBegan(t *testing.T) {
+	tests := []struct {
+		name    string
+		perHour int
+		life    func(r *rig, send func(n int))
+		want    []string // all that is told, with the minute
+	}{
+		{
+			"an hour behind another", 2,
+			func(r *rig, send func(int)) {
+				send(1)
+				r.pass(59 * time.Minute)
+				send(1)
+				r.pass(2 * time.Minute)
+				send(3) // two of the next hour, and one that waits for its end
+				r.pass(5 * time.Minute)
+			},
+			[]string{"0 alone", "59 alone", "61 alone", "61 alone", "121 alone"},
+		},
+		{
+			"an hour behind another, with a digest", 2,
+			func(r *rig, send func(int)) {
+				send(1)
+				r.pass(59 * time.Minute)
+				send(1)
+				r.pass(2 * time.Minute)
+				send(4)
+				r.pass(5 * time.Minute)
+			},
+			[]string{"0 alone", "59 alone", "61 alone", "61 alone", "121 digest"},
+		},
+		{
+			"behind a digest, of which there is nothing else", 0,
+			func(r *rig, send func(int)) {
+				send(2)
+				r.pass(80 * time.Minute)
+				send(2)
+				r.pass(10 * time.Minute)
+			},
+			[]string{"60 digest", "120 digest"},
+		},
+		{
+			"while the hour ends", 1,
+			func(r *rig, send func(int)) {
+				send(1)
+				r.pass(50 * time.Minute)
+				send(2)
+				r.stop()
+				r.pass(20 * time.Minute)
+				r.start()
+			},
+			[]string{"0 alone", "70 digest"},
+		},
+		{
+			"behind the hour", 2,
+			func(r *rig, send func(int)) {
+				send(2)
+				r.pass(70 * time.Minute)
+				send(2)
+			},
+			[]string{"0 alone", "0 alone", "70 alone", "70 alone"},
+		},
+	}
+	for _, x := range tests {
+		for _, restart := range []bool{false, true} {
+			t.Run(fmt.Sprint(x.name, " restart=", restart), func(t *testing.T) {
+				inBubble(t, perHour(x.perHour), func(r *rig) {
+					begin := time.Now()
+					r.up.say(deadAddress)
+					x.life(r, func(n int) {
+						for range n {
+							r.send(message("gone@corp.example"))
+						}
+					})
+					if restart {
+						r.restart()
+					}
+					r.pass(3 * time.Hour)
+					var got []string
+					at := func(when time.Time, what string) {
+						got = append(got, fmt.Sprintf("%d %s", int(when.Sub(begin).Minutes()), what))
+					}
+					for _, n := range r.noticed() {
+						at(n.At, "alone")
+					}
+					for _, d := range r.digests {
+						at(d.At, "digest")
+					}
+					if fmt.Sprint(got) != fmt.Sprint(x.want) {
+						t.Errorf("\n got %q\nwant %q", got, x.want)
+					}
+				})
+			})
+		}
+	}
+}
+
 // What a restart finds that nobody was told of may be what nobody is to be told of.
 func TestARestartGathersNoReports(t *testing.T) {
 	const report = "Auto-Submitted: auto-replied\r\n\r\n"

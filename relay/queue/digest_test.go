@@ -319,11 +319,11 @@ func TestNoNoticeAboutADigest(t *testing.T) {
 
 func TestAutomaticMailGetsNoNotification(t *testing.T) {
 	for head, want := range map[string]int{
-		"Subject: scan\r\n":                           1,
-		"Auto-Submitted: no\r\n":                      1,
-		"Auto-Submitted: auto-generated\r\n":          1, // an alert of a device
-		"Auto-Submitted: auto-replied (vacation)\r\n": 1, // no such word
-		"Auto-Submitted: auto-replied; owner=x\r\n":   0,
+		"Subject: scan\r\n":                                                           1,
+		"Auto-Submitted: no\r\n":                                                      1,
+		"Auto-Submitted: auto-generated\r\n":                                          1, // an alert of a device
+		"Auto-Submitted: auto-replied (vacation)\r\n":                                 1, // no such word
+		"Auto-Submitted: auto-replied; owner=x\r\n":                                   0,
 		"Content-Type: multipart/report; boundary=x; report-type=delivery-status\r\n": 0,
 	} {
 		inBubble(t, perHour(6), func(r *rig) {
@@ -402,24 +402,6 @@ func TestADigestThatCannotBeWritten(t *testing.T) {
 		e := r.sp.Usage().Entries
 		if e != 5 { // and the digest was delivered
 			t.Errorf("%d entries", e)
-		}
-	})
-}
-
-func TestWhatIsRememberedOfDevicesIsBounded(t *testing.T) {
-	inBubble(t, perHour(2), func(r *rig) {
-		r.up.say(deadAddress)
-		r.q.mu.Lock()
-		defer r.q.mu.Unlock()
-		kept := r.q.hearing(addr("it@corp.example"), from("192.0.2.1"))
-		kept.from = time.Now().UnixNano()
-		kept.more[newItem(message("x@corp.example"))] = false
-		for i := range 3 * maxHearings {
-			h := r.q.hearing(addr("it@corp.example"), from(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String()))
-			h.from = time.Now().UnixNano()
-		}
-		if n := len(r.q.hearings); n > maxHearings || r.q.hearings[kept.hearer] != kept {
-			t.Errorf("%d are remembered", n)
 		}
 	})
 }

@@ -1,8 +1,10 @@
 package queue
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +41,7 @@ type hearing struct {
 	from    int64            // Unix nanoseconds: when the hour began
 	alone   int              // notifications on their own in it
 	more    map[*item]bool   // true: its header is not read yet
+	next    []*item          // of more, in the order in which digests tell of them; it may have left since
 	busy    bool             // a digest of it is being written
 	wakeAt  int64
 	heapPos int32
@@ -62,7 +65,7 @@ func (q *Queue) hearing(to envelope.Address, m *Message) *hearing {
 	key := hearer{to: mailbox(to), device: envelope.Device(m.Client.Addr), user: m.Client.User}
 	h := q.hearings[key]
 	if h == nil {
-		if len(q.hearings) >= maxHearings {
+		if len(q.hearings) >= max(q.crowd, maxHearings) {
 			q.forgetHearings(time.Now().UnixNano())
 		}
 		h = &hearing{hearer: key, more: make(map[*item]bool)}
@@ -74,30 +77,33 @@ func (q *Queue) hearing(to envelope.Address, m *Message) *hearing {
 	return h
 }
 
-// forgetHearings drops those that say nothing any more; where there are none, one that
-// only counts: whoever comes from thousands of addresses is told of more often, and
-// no memory grows.
+// forgetHearings drops those that say nothing any more and, where many are left that only
+// count, those whose hour began first: whoever comes from thousands of addresses is told
+// of more often, and no memory grows. It looks through all of them, so it leaves room
+// for many before it is called again.
 func (q *Queue) forgetHearings(now int64) {
-	var other *hearing
+	var counting []*hearing
 	for k, h := range q.hearings {
 		switch {
 		case len(h.more) > 0 || h.busy:
 		case now >= h.from+int64(hour):
 			delete(q.hearings, k)
 		default:
-			other = h
+			counting = append(counting, h)
 		}
 	}
-	if other != nil && len(q.hearings) >= maxHearings {
-		delete(q.hearings, other.hearer)
+	slices.SortFunc(counting, func(a, b *hearing) int { return cmp.Compare(a.from, b.from) })
+	for _, h := range counting[:max(0, len(counting)-maxHearings/2)] {
+		delete(q.hearings, h.hearer)
 	}
+	q.crowd = len(q.hearings) + maxHearings/2
 }
 
-// alone tells whether there is to be a notification about it on its own, and counts it.
-// If not, it is gathered.
-func (q *Queue) alone(it *item, to envelope.Address, now int64) bool {
+// alone tells whether there is to be a notification about it on its own, counts it, and
+// gives when the hour began in which it counts. If not, it is gathered.
+func (q *Queue) alone(it *item, to envelope.Address, now int64) (began int64, ok bool) {
 	if it.noticeAt == never {
-		return false
+		return 0, false
 	}
 	h := q.hearing(to, it.msg)
 	if h.from > now || len(h.more) == 0 && now >= h.from+int64(hour) {
@@ -105,10 +111,10 @@ func (q *Queue) alone(it *item, to envelope.Address, now int64) bool {
 	}
 	if len(h.more) == 0 && h.alone < q.routing.Delivery.Bounce.PerHour {
 		h.alone++
-		return true
+		return h.from, true
 	}
 	q.gather(h, it, false)
-	return false
+	return 0, false
 }
 
 // notAlone takes back what alone counted: the notification could not be written.
@@ -184,30 +190,29 @@ func (q *Queue) regather(now int64) {
 		f.items, f.since = append(f.items, it), min(f.since, since)
 	}
 	for h, f := range all {
-		if h.alone+len(f.items) <= q.routing.Delivery.Bounce.PerHour {
+		from, alone := h.from, h.alone
+		if f.since >= from+int64(hour) { // that hour was over
+			from, alone = f.since, 0
+		}
+		if alone+len(f.items) <= q.routing.Delivery.Bounce.PerHour {
 			continue
 		}
 		q.hearings[h.hearer] = h // it may have been forgotten meanwhile
-		if h.alone == 0 {
-			h.from = f.since
-		}
+		h.from, h.alone = from, alone
 		for _, it := range f.items {
 			q.gather(h, it, true) // a start has no time to read them
 		}
 	}
 }
 
-// heard is what the records of a loaded message say of notifications.
-type heard struct {
-	alone  map[*hearing][]int64 // when those of the last hour were made
-	digest map[*hearing]int64   // when the last digest was: an hour begins with it
-}
-
-// note takes the records of one message.
-func (d *heard) note(q *Queue, m *Message, records []record, now time.Time) {
+// heard counts the notifications that the records of a loaded message tell of, in the
+// hour that began last of those that they were made in. One that is over counts as well
+// where what is gathered in it may wait for its end.
+func (q *Queue) heard(m *Message, records []record, now time.Time) {
 	for i := range records {
 		r := &records[i]
-		if r.Notice == "" || now.Sub(r.At) >= hour {
+		began := cmp.Or(r.Hour, r.At.UnixNano())
+		if r.Notice == "" || now.UnixNano()-began >= 2*int64(hour) {
 			continue
 		}
 		to, ok := bounceTo(q.routing.Delivery.Bounce, m)
@@ -215,28 +220,11 @@ func (d *heard) note(q *Queue, m *Message, records []record, now time.Time) {
 			return
 		}
 		h := q.hearing(to, m)
-		if r.Gathered {
-			d.digest[h] = max(d.digest[h], r.At.UnixNano())
-		} else {
-			d.alone[h] = append(d.alone[h], r.At.UnixNano())
+		if began > h.from {
+			h.from, h.alone = began, 0
 		}
-	}
-}
-
-// count begins the hours that the records tell of.
-func (d *heard) count() {
-	for h, at := range d.digest {
-		h.from = at
-	}
-	for h, times := range d.alone {
-		since := d.digest[h]
-		for _, at := range times {
-			if at <= since {
-				continue
-			}
-			if h.alone++; h.from == 0 || since == 0 && at < h.from {
-				h.from = at
-			}
+		if began == h.from && !r.Gathered {
+			h.alone++
 		}
 	}
 }

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io"
 	"mime/quotedprintable"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
@@ -50,6 +53,42 @@ func TestMailbox(t *testing.T) {
 			t.Errorf("%s: %s, want %s", in, got, want)
 		}
 	}
+}
+
+// Of devices without number that only count, the first are forgotten, many at a time:
+// each new one must not have all of them looked through.
+func TestWhatIsRememberedOfDevicesIsBounded(t *testing.T) {
+	inBubble(t, perHour(2), func(r *rig) {
+		r.q.mu.Lock()
+		defer r.q.mu.Unlock()
+		kept := r.q.hearing(addr("it@corp.example"), from("192.0.2.1"))
+		kept.from = time.Now().UnixNano()
+		kept.more[newItem(message("x@corp.example"))] = false
+		last, looked := 0, 0
+		for i := range 4 * maxHearings {
+			h := r.q.hearing(addr("it@corp.example"), from(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String()))
+			h.from = time.Now().UnixNano() + int64(i)
+			n := len(r.q.hearings)
+			if n > maxHearings+1 {
+				t.Fatalf("%d are remembered", n)
+			}
+			if n <= last {
+				looked++
+			}
+			last = n
+		}
+		if looked == 0 || looked > 8 {
+			t.Errorf("all were looked through %d times", looked)
+		}
+		for _, h := range r.q.hearings {
+			if n := h.from - kept.from; h != kept && n < 3*maxHearings {
+				t.Errorf("device %d of %d is remembered", n, 4*maxHearings)
+			}
+		}
+		if r.q.hearings[kept.hearer] != kept {
+			t.Error("one with a message gathered is forgotten")
+		}
+	})
 }
 
 // Digests of many devices that are due at once are made a few at a time.
@@ -99,6 +138,48 @@ func TestADigestOfVeryManyIsSeveral(t *testing.T) {
 		if n := r.untold(); n != 0 {
 			t.Errorf("%d not told of", n)
 		}
+	})
+}
+
+// What is gathered is put in order once, however many digests it takes: what the first has
+// no room for waits in that order, and what left meanwhile is in none.
+func TestWhatIsGatheredIsSortedOnce(t *testing.T) {
+	inBubble(t, perHour(0), func(r *rig) {
+		r.up.say(deadAddress)
+		var ids []string
+		for range 3 * maxCovered {
+			ids = append(ids, r.submit(message("gone@corp.example")).ID)
+		}
+		synctest.Wait()
+		q := r.q
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		h := q.gathered[q.items[ids[0]]]
+		h.busy = true // the digest is this test's
+		cover := func(want []string) {
+			t.Helper()
+			var got []string
+			for _, p := range q.cover(h, time.Now()) {
+				got = append(got, p.it.msg.ID)
+				p.it.locked = false
+				q.ungather(h, p.it)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%d, from %s to %s; want %d", len(got), got[0], got[len(got)-1], len(want))
+			}
+		}
+		cover(ids[:maxCovered])
+		rest := &h.next[len(h.next)-1]
+		q.drop(q.items[ids[maxCovered]])
+		q.items[ids[maxCovered+1]].locked = true // the next round has it
+		cover(ids[maxCovered+2 : 2*maxCovered+2])
+		if len(h.next) != maxCovered-2 || &h.next[len(h.next)-1] != rest {
+			t.Errorf("%d wait in another order", len(h.next))
+		}
+		cover(ids[2*maxCovered+2:])
+		q.items[ids[maxCovered+1]].locked = false
+		cover(ids[maxCovered+1 : maxCovered+2])
+		h.busy = false
 	})
 }
 

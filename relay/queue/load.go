@@ -14,10 +14,10 @@ import (
 // entry whose Meta this version cannot read stays in the spool, untouched, and
 // is logged.
 func (q *Queue) Load() error {
-	n, unreadable := 0, 0
+	unreadable := 0
 	now := time.Now()
-	told := heard{alone: make(map[*hearing][]int64), digest: make(map[*hearing]int64)}
 	digests := make(map[string]*covered)
+	unsent := unsent{waiting: make(map[string]string), noted: make(map[string]struct{})}
 	err := q.store.Scan(func(e spool.Entry) error {
 		m, records, err := decode(e) // most of the work, and of several at once
 		q.mu.Lock()
@@ -27,26 +27,29 @@ func (q *Queue) Load() error {
 			q.log.Error("a spool entry cannot be read by this version; it is left as it is", "id", e.ID, "error", err)
 			return nil
 		}
-		if about := coversOf(m, e.Meta); about != nil {
-			digests[m.ID] = about
+		own := ownMetaOf(m, e.Meta)
+		if own.Covers != nil {
+			digests[m.ID] = own.Covers
 		}
+		unsent.note(m, own, records)
 		it := q.restore(m, records)
-		told.note(q, m, records, now)
+		q.heard(m, records, now)
 		q.recent.note(it, records)
 		q.items[it.msg.ID] = it
 		q.order.add(it)
 		q.shares.hold(it.msg)
-		n++
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("queue: %w", err)
 	}
+	q.mu.Lock()
+	unsent.remove(q)
+	q.mu.Unlock()
 	for id, about := range digests {
 		q.finish(id, about, now)
 	}
-	told.count()
-	q.log.Info("queue loaded", "messages", n, "unreadable", unreadable)
+	q.log.Info("queue loaded", "messages", len(q.items), "unreadable", unreadable)
 	return nil
 }
 

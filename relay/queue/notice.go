@@ -1,8 +1,6 @@
 package queue
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -12,7 +10,6 @@ import (
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/remedy"
-	"github.com/printerrelay/printer-relay/relay/spool"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
@@ -36,6 +33,7 @@ type Notice struct {
 	Recipients []NoticeRecipient
 	Until      time.Time // Delayed: tries go on until then; else: the message is kept until then
 	Subjects   bool      // subjects, and names of files, may be told
+	Lost       bool      // the relay has no copy of it any more
 	Console    string    // URL of the message's page; empty: none is known
 
 	// Body opens the message that it is about, from its header on. The caller
@@ -63,10 +61,8 @@ type Content struct {
 }
 
 // notify writes the notification about the recipients in st.notify, if one is
-// due to anybody, and notes it in the step; errGathered says that a digest will tell of
-// them. Its ID follows from the parent's and from what it says, so that after a crash
-// between its commit and the parent's record it is not made a second time while the
-// first is still in the spool.
+// due to anybody, and notes it in the step, with which it goes out; errGathered says that a
+// digest will tell of them. Its ID follows from the parent's and from what it says.
 func (q *Queue) notify(it *item, st *step, kind string) error {
 	q.mu.Lock()
 	_, ok := bounceTo(q.routing.Delivery.Bounce, it.msg)
@@ -82,7 +78,8 @@ func (q *Queue) notify(it *item, st *step, kind string) error {
 		q.log.Info("no notification is due", "id", it.msg.ID, "kind", kind, "recipients", len(st.notify), "sender", it.msg.ShownSender())
 		return nil
 	}
-	if !q.alone(it, to, st.rec.At.UnixNano()) {
+	began, alone := q.alone(it, to, st.rec.At.UnixNano())
+	if !alone {
 		q.mu.Unlock()
 		q.log.Info("gathered for a digest", "id", it.msg.ID, "kind", kind, "to", to.String(), "recipients", len(st.notify))
 		return errGathered
@@ -90,18 +87,19 @@ func (q *Queue) notify(it *item, st *step, kind string) error {
 	n := q.notice(it, st, kind, to)
 	q.mu.Unlock()
 	n.head = head
-	if err := q.post(n); err != nil {
+	p := &posting{
+		m:    &Message{ID: n.ID, Arrived: n.At, Origin: &Origin{Relay: it.msg.Relay}, Recipients: []Recipient{{Address: n.To}}, DSNOf: it.msg.ID},
+		kind: kind, log: []any{"recipients", len(st.notify)},
+	}
+	var err error
+	if st.posted, err = q.post(p, ownMeta{Noted: true}, func(w io.Writer) (Content, error) { return q.o.Notice(w, n) }); err != nil {
 		q.log.Error("a notification cannot be written; it is tried again", "id", it.msg.ID, "kind", kind, "error", err)
 		q.mu.Lock()
 		q.notAlone(to, it.msg)
 		q.mu.Unlock()
 		return err
 	}
-	st.rec.Notice = n.ID
-	q.log.Info("notification", "id", it.msg.ID, "kind", kind, "notification", n.ID, "to", to.String(), "recipients", len(st.notify))
-	if q.o.Metrics != nil {
-		q.o.Metrics.Notifications.WithLabelValues(kind).Inc()
-	}
+	st.rec.Notice, st.rec.Hour = n.ID, began
 	return nil
 }
 
@@ -136,12 +134,12 @@ func (q *Queue) notice(it *item, st *step, kind string, to envelope.Address) *No
 	n := &Notice{
 		ID: noticeID(it, kind, st.notify), At: st.rec.At, Delayed: kind == kindDelayed,
 		Relay: r.Relay, Hostname: r.Hostname, From: r.bounceFrom(), To: to, Message: it.msg,
-		Subjects: r.Subjects, Console: r.PageOf(it.msg.ID),
+		Subjects: r.Subjects, Lost: it.lost, Console: r.PageOf(it.msg.ID),
 		Until: time.Unix(0, it.since).Add(r.Delivery.Expire),
 		Body:  func() (io.ReadCloser, error) { return q.store.Body(it.msg.ID) },
 	}
 	if kind == kindFailed {
-		if n.Until = (time.Time{}); r.Delivery.KeepFailed > 0 {
+		if n.Until = (time.Time{}); r.Delivery.KeepFailed > 0 && !it.lost {
 			n.Until = st.rec.At.Add(r.Delivery.KeepFailed)
 		}
 	}
@@ -165,7 +163,10 @@ func (q *Queue) notice(it *item, st *step, kind string, to envelope.Address) *No
 			nr.Outcome = *x.outcome()
 		}
 		nr.Advice = q.adviceOf(by, &nr.Outcome)
-		if kind == kindFailed && nr.Advice.Passes() {
+		switch {
+		case nr.Advice == lostAdvice:
+			nr.Outcome.Text = "" // no server said it
+		case kind == kindFailed && nr.Advice.Passes():
 			nr.Advice.Remedy = lastedTooLong
 		}
 		n.Recipients = append(n.Recipients, nr)
@@ -180,39 +181,4 @@ func noticeID(it *item, kind string, rcpts []int) string {
 	h := fnv.New32a()
 	fmt.Fprint(h, kind, rcpts, it.since)
 	return fmt.Sprintf("%s-%08x", it.msg.ID, h.Sum32())
-}
-
-// post commits a notification as a message of its own, and queues it.
-func (q *Queue) post(n *Notice) error {
-	m := &Message{ID: n.ID, Arrived: n.At, Origin: &Origin{Relay: n.Message.Relay}, Recipients: []Recipient{{Address: n.To}}, DSNOf: n.Message.ID}
-	err := q.put(m, nil, func(w io.Writer) (Content, error) { return q.o.Notice(w, n) })
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	switch {
-	case errors.Is(err, spool.ErrExists) && q.items[n.ID] != nil:
-		return nil
-	case err != nil:
-		return err
-	}
-	q.arrived(q.add(m).it)
-	return nil
-}
-
-// put commits what the relay itself sends, with what it is a digest of; nil: it is none.
-func (q *Queue) put(m *Message, about *covered, write func(io.Writer) (Content, error)) error {
-	w, err := q.store.Create(m.ID)
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	c, err := write(w)
-	if err != nil {
-		return err
-	}
-	m.Size, m.HeaderSize, m.EightBit, m.UTF8, m.MaxLine, m.MessageID = w.Size(), c.HeaderSize, c.EightBit, c.UTF8, c.MaxLine, c.MessageID
-	meta, err := json.Marshal(digestMeta{m, about})
-	if err != nil {
-		return err
-	}
-	return w.Commit(meta)
 }

@@ -107,6 +107,7 @@ type Queue struct {
 	snap      Snapshot              // the last one, for a second
 	followed  map[string]*following // by Message-ID
 	hearings  map[hearer]*hearing
+	crowd     int                // so many hearings are looked through for some to forget
 	gathered  map[*item]*hearing // where each is that waits for a digest
 	digests   int                // that are being made
 	recent    recent             // between Load and Recall

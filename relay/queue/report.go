@@ -25,7 +25,7 @@ const (
 func WriteNotice(w io.Writer, n *Notice) (Content, error) {
 	m := n.Message
 	r := dsn.Report{
-		ID: n.ID, At: n.At, Delayed: n.Delayed, Until: n.Until, Hostname: n.Hostname, From: n.From.String(), To: n.To.String(),
+		ID: n.ID, At: n.At, Delayed: n.Delayed, Lost: n.Lost, Until: n.Until, Hostname: n.Hostname, From: n.From.String(), To: n.To.String(),
 		MessageQueueID: m.ID, Arrived: m.Arrived, Device: m.Device(), Rule: m.ruleName(), Subject: n.subject(), Files: n.files(filesOfOne), Sender: m.ShownSender(), Size: m.Size,
 		Console: n.Console, Header: n.header(),
 	}
@@ -63,7 +63,8 @@ func WriteDigest(w io.Writer, d *Digest) (Content, error) {
 				s.Recipients = append(s.Recipients, x.Address.String())
 			}
 			out.Scans = append(out.Scans, s)
-			if !c.Delayed && (r.Until.IsZero() || n.Until.Before(r.Until)) {
+			out.Lost = out.Lost || n.Lost
+			if !c.Delayed && !n.Lost && (r.Until.IsZero() || n.Until.Before(r.Until)) {
 				r.Until = n.Until
 			}
 		}

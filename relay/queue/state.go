@@ -124,6 +124,7 @@ type item struct {
 	gone     bool // left the queue
 	unkept   bool // held by the manifests, and that is not written yet
 	spent    bool // a recipient waits whom every upstream has refused
+	lost     bool // the spool has nothing of it any more
 	ticket   *Ticket
 }
 
@@ -139,6 +140,7 @@ type record struct {
 	Told     bool      `json:"told,omitempty"`     // what failed so far needs no notification any more
 	Notice   string    `json:"notice,omitempty"`   // queue ID of the notification that was made
 	Gathered bool      `json:"gathered,omitempty"` // and it is a digest
+	Hour     int64     `json:"hour,omitempty"`     // Unix nanoseconds: the notification counts in the hour that began then; 0: with it
 	Held     string    `json:"held,omitempty"`
 	Past     string    `json:"past,omitempty"` // names of the holds that it is released past, with commas between
 	By       string    `json:"by,omitempty"`   // the person who did it
@@ -157,6 +159,7 @@ const (
 	evWarn    = "warn"
 	evTold    = "told"
 	evRemove  = "remove"
+	evLost    = "lost" // of what is in memory only
 )
 
 // result is what an event made of the recipients that share it.

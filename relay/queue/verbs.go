@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/spool"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
@@ -227,12 +229,19 @@ func (q *Queue) make(it *item, st *step) error {
 	} else {
 		err = q.store.Append(it.msg.ID, st.rec.encode())
 	}
-	q.mu.Lock()
 	if err != nil {
+		q.takeBack(st.posted, it)
+	}
+	q.mu.Lock()
+	switch {
+	case errors.Is(err, spool.ErrNotFound) && st.remove: // as was asked
+	case errors.Is(err, spool.ErrNotFound):
+		q.lose(it)
+		return errors.New(lostText + ": " + lostAdvice.Remedy)
+	case err != nil:
 		return err
 	}
-	q.commit(it, st)
-	q.witness(it, st, 0)
+	q.settle(it, st, 0)
 	q.tellOutcome(it.msg, st.rec, nil, 0)
 	q.log.Info("queue control", "id", it.msg.ID, "verb", st.rec.Event, "upstream", st.rec.Upstream, "by", st.rec.By)
 	return nil

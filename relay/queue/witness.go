@@ -7,12 +7,13 @@ import (
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
-// Progress is one thing that happened to a message and is on stable storage.
+// Progress is one thing that happened to a message and is on stable storage, as long as
+// the spool has the message.
 // Nothing that it points to changes any more.
 type Progress struct {
 	Message  *Message
 	At       time.Time
-	Event    string // Arrived, or that of the message's history: attempt, hold, release, retry, reroute, bounce, expire, warn, told, remove; empty: the queue forgets it
+	Event    string // Arrived, or that of the message's history: attempt, hold, release, retry, reroute, bounce, expire, warn, told, remove, lost; empty: the queue forgets it
 	Upstream string // tried, or rerouted to
 	Number   int    // of the attempt
 	Took     time.Duration
@@ -59,6 +60,7 @@ const (
 	Delivered Gone = "accepted" // by upstreams, for every recipient
 	Removed   Gone = "removed"  // by hand
 	Forgotten Gone = "kept"     // it had failed, and was kept long enough
+	Lost      Gone = "lost"     // its spool entry was gone while recipients waited; it stays until somebody was told
 )
 
 // Results gives what became of recipients (positions in Message.Recipients), those
@@ -117,12 +119,15 @@ func (q *Queue) witness(it *item, st *step, took time.Duration) {
 	switch r.Event {
 	case evWarn:
 		p.Standing = it.standing(func(i int) bool { return it.rcpts[i].status == waiting })
-	case evExpire:
+	case evExpire, evLost:
 		p.Standing = it.standing(func(i int) bool {
 			return slices.ContainsFunc(r.Results, func(x result) bool { return slices.Contains(x.Rcpts, i) })
 		})
 	}
-	if st.remove {
+	switch {
+	case it.lost:
+		p.Gone = Lost
+	case st.remove:
 		p.Gone = gone(it, st, p.Failed)
 	}
 	if p.Gone == Delivered {

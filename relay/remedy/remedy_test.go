@@ -355,40 +355,87 @@ func TestStyle(t *testing.T) {
 
 var names = []string{"SMTP", "Basic", "Microsoft", "Exchange", "Graph", "AWS", "SES", "SendGrid", "Mailgun", "Postmark", "Gmail", "Google", "Outlook"}
 
+// line is a row of docs/failures.md.
+func (r *row) line() string {
+	cell := strings.NewReplacer("|", `\|`, "<", `\<`, "*", "...").Replace
+	who := "any"
+	if len(r.types) > 0 {
+		who = strings.Join(r.types, ", ")
+	}
+	var codes, answer []string
+	for _, c := range r.codes {
+		codes = append(codes, fmt.Sprint(c))
+	}
+	for _, e := range r.enhanced {
+		codes = append(codes, "x."+e)
+	}
+	if len(codes) > 0 {
+		answer = append(answer, strings.Join(codes, ", "))
+	}
+	for _, s := range r.says {
+		answer = append(answer, `"`+s+`"`)
+	}
+	return fmt.Sprintf("| %s | %s | %s | %s |\n", who, cell(strings.Join(answer, "; ")), cell(r.Cause), cell(r.Remedy))
+}
+
+// sections are the table as docs/failures.md shows it.
+var sections = []struct {
+	title string
+	rows  []row
+}{
+	{"Microsoft 365: Exchange Online", exchange},
+	{"Microsoft 365: Graph", graph},
+	{"Microsoft Entra ID", entra},
+	{"Any authorization server (OAuth 2)", slices.Concat(oauth, noToken)},
+	{"Amazon SES", ses},
+	{"SendGrid", sendGrid},
+	{"Mailgun", mailgun},
+	{"Postmark", postmark},
+	{"Google", google},
+	{"Block lists", reputation},
+	{"Any mail server", general},
+	{"Connection, TLS, DNS and Secrets", connection},
+}
+
 // docs/failures.md is the table.
 func TestDocs(t *testing.T) {
 	var b bytes.Buffer
 	fmt.Fprint(&b, `# Failures in plain words
 
-What errors of mail servers and providers mean, and what to do. The relay gives the cause and the remedy with each failure: in its log
-(attribute `+"`remedy`"+`), in `+"`printer-relay queue list` and `show`"+`, at `+"`/state` and `/readyz`"+`, in delivery reports, and in the conditions of a MailUpstream.
-The most specific line counts: words before codes. "any" is every type of upstream.
-Written by `+"`go test ./relay/remedy -update`"+` from the table in relay/remedy, where each line has its source.
+What errors of mail servers and providers mean, and what to do.
+The relay gives the cause and the remedy with each failure:
 
-| upstream | answer | cause | what to do |
-|---|---|---|---|
+- in `+"`printer-relay queue list` and `queue show ID`, and on the [console](console.md)"+`;
+- in the conditions of a MailUpstream (`+"`kubectl describe mailupstream`"+`);
+- in [notices](notices.md) of failure, in the log (attribute `+"`remedy`"+`), at `+"`/state` and `/readyz`"+`.
+
+## What the relay does
+| what fails | the relay |
+|---|---|
+| a recipient: no such user, mailbox full, greylisting | tries again later if the refusal is temporary; otherwise that recipient has failed, and [a notice](notices.md) says so |
+| the message: too large, content refused | takes the next upstream that can carry it (`+"`fallbackUpstreamRefs`"+`); without one the message has failed |
+| the upstream: login, quota, not reachable, its own trouble | keeps the mail, or takes the next upstream. Nothing bounces at once. After several failures the circuit breaker opens: the relay tries only now and then until one message passes |
+| nobody knows: the connection broke after the whole message was sent | does what `+"`delivery.onUnknown`"+` says: `+"`RetrySame`"+` (the default; the mail may arrive twice), `+"`Hold` or `FailOver`"+` |
+
+By default it tries again after 30 seconds, then less and less often, at least hourly (`+"`delivery.retry`"+`).
+It tells of a delay after 4 hours (`+"`delivery.warnAfterSeconds`"+`), gives up after 5 days (`+"`delivery.expireAfterSeconds`"+`), and keeps what failed for 7 days (`+"`delivery.keepFailedSeconds`"+`): `+"`printer-relay queue retry ID`"+` sends it again.
+
+## How to find an error
+Search this page for a code or for a few of the server's words.
+"any" is every type of upstream, and `+"`x.`"+` is 4 or 5.
+If several lines fit, the most specific counts: words before codes.
+These tables are written by `+"`go test ./relay/remedy -update`"+` from relay/remedy, where each line has its source.
 `)
-	cell := strings.NewReplacer("|", `\|`, "<", `\<`, "*", "...").Replace
-	for _, r := range table {
-		who := "any"
-		if len(r.types) > 0 {
-			who = strings.Join(r.types, ", ")
+	rows := 0
+	for _, s := range sections {
+		fmt.Fprintf(&b, "\n## %s\n| upstream | answer | cause | what to do |\n|---|---|---|---|\n", s.title)
+		for i := range s.rows {
+			b.WriteString(s.rows[i].line())
 		}
-		var answer []string
-		var codes []string
-		for _, c := range r.codes {
-			codes = append(codes, fmt.Sprint(c))
-		}
-		for _, e := range r.enhanced {
-			codes = append(codes, "x."+e)
-		}
-		if len(codes) > 0 {
-			answer = append(answer, strings.Join(codes, ", "))
-		}
-		for _, s := range r.says {
-			answer = append(answer, `"`+s+`"`)
-		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", who, cell(strings.Join(answer, "; ")), cell(r.Cause), cell(r.Remedy))
+		rows += len(s.rows)
+	}
+	if rows != len(table) {
+		t.Errorf("the page has %d lines, the table %d", rows, len(table))
 	}
 	path := filepath.Join("..", "..", "docs", "failures.md")
 	if *update {

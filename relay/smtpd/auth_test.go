@@ -18,16 +18,13 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/printerrelay/printer-relay/relay/plan"
-	"github.com/printerrelay/printer-relay/relay/policy"
-	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/secrets"
-	"github.com/printerrelay/printer-relay/relay/spool"
 )
 
 // withLogins is a listener in clear text that takes logins of the Secret "logins".
 func withLogins(mechanisms ...string) *plan.Plan {
-	return &plan.Plan{Listeners: []plan.Listener{{
-		Name: "smtp", TLS: plan.ListenerTLS{Mode: plan.TLSNone}, Recipients: 100, MessageSize: 1 << 20, AdvertisedSize: 1 << 20,
+	return &plan.Plan{Hostname: "relay.test", Listeners: []plan.Listener{{
+		Name: "smtp", IdleTimeout: time.Hour, TLS: plan.ListenerTLS{Mode: plan.TLSNone}, Recipients: 100, MessageSize: 1 << 20, AdvertisedSize: 1 << 20,
 		Auth: plan.ListenerAuth{Mode: plan.AuthOptional, Mechanisms: mechanisms, Plaintext: true, Secret: "logins"},
 	}}}
 }
@@ -42,7 +39,7 @@ func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) 
 func (d *device) login(want, user, password string) time.Duration {
 	d.t.Helper()
 	begin := time.Now()
-	d.say(want, "AUTH PLAIN "+b64("\x00"+user+"\x00"+password))
+	d.say(want, "AUTH PLAIN "+plain(user, password))
 	return time.Since(begin)
 }
 
@@ -199,10 +196,7 @@ func TestEveryFailureIsTheSameWork(t *testing.T) {
 // No reply and no delay tells an unknown user from a wrong password, with any
 // mechanism.
 func TestFailedLoginsLookTheSame(t *testing.T) {
-	hash, err := bcrypt.GenerateFromPassword([]byte("pw"), bcrypt.MinCost)
-	if err != nil {
-		t.Fatal(err)
-	}
+	hash := hashed(t, "pw")
 	cram := func(d *device, user, password string) {
 		challenge, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(d.say("334 ", "AUTH CRAM-MD5"), "334 "))
 		if err != nil {
@@ -216,10 +210,10 @@ func TestFailedLoginsLookTheSame(t *testing.T) {
 		secret []string
 		try    func(d *device, user, password string)
 	}{
-		"PLAIN": {[]string{"mfp:pw", "hashed:" + string(hash)}, func(d *device, user, password string) {
-			fmt.Fprintf(d.conn, "AUTH PLAIN %s\r\n", b64("\x00"+user+"\x00"+password))
+		"PLAIN": {[]string{"mfp:pw", "hashed:" + hash}, func(d *device, user, password string) {
+			fmt.Fprintf(d.conn, "AUTH PLAIN %s\r\n", plain(user, password))
 		}},
-		"LOGIN": {[]string{"mfp:pw", "hashed:" + string(hash)}, func(d *device, user, password string) {
+		"LOGIN": {[]string{"mfp:pw", "hashed:" + hash}, func(d *device, user, password string) {
 			d.say("334 VXNlcm5hbWU6", "AUTH LOGIN")
 			d.say("334 UGFzc3dvcmQ6", b64(user))
 			fmt.Fprintf(d.conn, "%s\r\n", b64(password))
@@ -301,11 +295,8 @@ func TestALogNamesNoPasswordForAUser(t *testing.T) {
 // listener says so; CRAM-MD5, which shows none, only where an administrator named it,
 // and where every password of the Secret is a plain one.
 func TestWhatIsOfferedInClear(t *testing.T) {
-	hash, err := bcrypt.GenerateFromPassword([]byte("pw"), bcrypt.MinCost)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plain, hashed := users("mfp:pw"), users("mfp:pw", "other:"+string(hash))
+	hash := hashed(t, "pw")
+	own, mixed := users("mfp:pw"), users("mfp:pw", "other:"+hash)
 	all := []string{"PLAIN", "LOGIN", "CRAM-MD5"}
 	for name, tc := range map[string]struct {
 		allowed    bool
@@ -313,11 +304,11 @@ func TestWhatIsOfferedInClear(t *testing.T) {
 		src        secrets.Source
 		want       string
 	}{
-		"not allowed":                   {false, all[:2], plain, ""},
-		"not allowed, CRAM-MD5 named":   {false, all, plain, "CRAM-MD5"},
-		"not allowed, CRAM-MD5, hashes": {false, all, hashed, ""},
-		"allowed":                       {true, all, plain, "PLAIN LOGIN CRAM-MD5"},
-		"allowed, hashes":               {true, all, hashed, "PLAIN LOGIN"},
+		"not allowed":                   {false, all[:2], own, ""},
+		"not allowed, CRAM-MD5 named":   {false, all, own, "CRAM-MD5"},
+		"not allowed, CRAM-MD5, hashes": {false, all, mixed, ""},
+		"allowed":                       {true, all, own, "PLAIN LOGIN CRAM-MD5"},
+		"allowed, hashes":               {true, all, mixed, "PLAIN LOGIN"},
 		"allowed, no Secret":            {true, all, secrets.Map{}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -353,12 +344,9 @@ func TestWhatIsOfferedInClear(t *testing.T) {
 
 // Where too many passwords are being checked the client may try again.
 func TestPasswordsThatCannotBeCheckedInTimeAre454(t *testing.T) {
-	hash, err := bcrypt.GenerateFromPassword([]byte("pw"), bcrypt.MinCost)
-	if err != nil {
-		t.Fatal(err)
-	}
+	hash := hashed(t, "pw")
 	synctest.Test(t, func(t *testing.T) {
-		o := openOffice(t, withLogins("PLAIN"), t.TempDir(), users("mfp:"+string(hash)))
+		o := openOffice(t, withLogins("PLAIN"), t.TempDir(), users("mfp:"+hash))
 		defer o.close()
 		for range cap(o.s.verify.slots) {
 			o.s.verify.slots <- struct{}{}
@@ -377,19 +365,13 @@ func TestPasswordsThatCannotBeCheckedInTimeAre454(t *testing.T) {
 // A message that storage does not take is the device's again, and no more is said
 // of why.
 func TestWhatCannotBeStoredIs451(t *testing.T) {
-	s, err := spool.Open(t.TempDir(), spool.Options{NoSyncFS: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := withLogins("PLAIN")
-	p.Routes, p.Upstreams = []plan.Route{{Upstream: "out"}}, map[string]*plan.Upstream{"out": {Name: "out", Type: "SMTP"}}
-	p.Policies = policy.Set{{Name: "office", Rules: []policy.Rule{{Policy: "office", Name: "lan", Action: policy.Allow, Match: policy.Match{Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}}}}}
-	o := openOffice(t, p, t.TempDir(), users(), func(c *Config) { c.Spool, c.Queue, c.Limiter = s, queue.New(s, queue.Options{}), &policy.Limiter{} })
+	r := newRig(t, "")
+	o := r.open(t, r.plan, t.TempDir(), r.secrets)
 	defer o.close()
-	d := o.device("192.0.2.1")
-	d.say("250", "MAIL FROM:<mfp@copier.test>")
+	d := o.device(lan.String())
+	d.say("250", "MAIL FROM:<mfp@copier.example>")
 	d.say("250", "RCPT TO:<it@corp.example>")
-	if err := s.Close(); err != nil {
+	if err := o.s.Spool.Close(); err != nil {
 		t.Fatal(err)
 	}
 	d.say("354", "DATA")

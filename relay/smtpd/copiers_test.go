@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -18,8 +17,7 @@ import (
 // TestWhatIsNotedOfDevices: what the inventory has behind whole sessions, in clear and
 // within TLS.
 func TestWhatIsNotedOfDevices(t *testing.T) {
-	st := newStage(t, canary)
-	b64 := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	rig := newRig(t, canary)
 	for name, tc := range map[string]struct {
 		way      way
 		dialogue string
@@ -45,8 +43,8 @@ func TestWhatIsNotedOfDevices(t *testing.T) {
 		"TLS, where clear is due":  {way{tls: plan.TLSNone}, "\x16", "|none||0+0-1|NotUnderstood|"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			st.play(t, tc.way, expand([]byte(tc.dialogue)))
-			page, err := st.copiers.List(inventory.Filter{})
+			kept := rig.play(t, tc.way, expand([]byte(tc.dialogue)))
+			page, err := kept.copiers.List(inventory.Filter{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -110,8 +108,8 @@ func briefly(c *inventory.Copier) string {
 // TestNotedBeforeTheGreeting: who is turned away by the limits is known too, and one
 // behind a load balancer is marked.
 func TestNotedBeforeTheGreeting(t *testing.T) {
-	st := newStage(t, canary)
-	p := *st.plan
+	rig := newRig(t, canary)
+	p := *rig.plan
 	p.HiddenClients = plan.HiddenClients{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.9/32")}}
 	s := New(Config{Copiers: inventory.New(), Log: slog.New(slog.DiscardHandler), State: t.TempDir()})
 	s.plan.Store(&p)

@@ -28,8 +28,8 @@ func TestWhatAPolicyInDryRunWouldChange(t *testing.T) {
 		stranger = "\x11m\x08\x0fm\x12\x10it@z.example>\x08"
 		header   = "\x11m\x08\x0fm\x12\x10it\x13\x14From: m@other.example\r\n\r\nx\x15"
 	)
-	st := newStage(t, canary)
-	inForce := st.plan.Policies[0]
+	rig := newRig(t, canary)
+	inForce := rig.plan.Policies[0]
 	for name, tc := range map[string]struct {
 		rule     func(*policy.Rule)
 		dialogue string
@@ -62,16 +62,16 @@ func TestWhatAPolicyInDryRunWouldChange(t *testing.T) {
 			dry.Name, dry.DryRun, dry.Rules = "trial", true, slices.Clone(inForce.Rules)
 			dry.Rules[0].Policy = "trial"
 			tc.rule(&dry.Rules[0])
-			st.plan.Policies = policy.Set{dry, inForce}
-			st.plan.Intake, st.plan.Holds = plan.IntakeAccept, nil
+			rig.plan.Policies = policy.Set{dry, inForce}
+			rig.plan.Intake, rig.plan.Holds = plan.IntakeAccept, nil
 			if strings.HasPrefix(name, "a hold ") {
-				st.plan.Holds = []plan.Hold{{Name: "stolen", Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32")}}}
+				rig.plan.Holds = []plan.Hold{{Name: "stolen", Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32")}}}
 			}
 			if name == "the intake holds all" {
-				st.plan.Intake = plan.IntakeHold
+				rig.plan.Intake = plan.IntakeHold
 			}
-			st.play(t, way{tls: plan.TLSNone}, expand([]byte(tc.dialogue)))
-			c, err := st.copiers.Get(netip.MustParseAddr("10.0.0.7"))
+			kept := rig.play(t, way{tls: plan.TLSNone}, expand([]byte(tc.dialogue)))
+			c, err := kept.copiers.Get(lan)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -40,6 +40,7 @@ type session struct {
 	mechanism     string
 	loginFailures int
 	from, to      envelope.Address // as MAIL and RCPT named them last; for what is told of a refusal
+	decided       *policy.Rule     // what matched at MAIL last; for the same
 
 	mu    sync.Mutex
 	tx    *transaction
@@ -75,7 +76,10 @@ func (s *session) set(tx *transaction) {
 }
 
 // Reset implements go-smtp's Session: RSET, EHLO, or the end of a message.
-func (s *session) Reset() { s.set(nil); s.from, s.to = envelope.Address{}, envelope.Address{} }
+func (s *session) Reset() {
+	s.set(nil)
+	s.from, s.to, s.decided = envelope.Address{}, envelope.Address{}, nil
+}
 
 // Logout implements go-smtp's Session.
 func (s *session) Logout() error {
@@ -89,11 +93,14 @@ func (s *session) Logout() error {
 func (s *session) refuse(step string, r *reply.Reply, cause string) error {
 	s.conn.Because(cause)
 	s.conn.Answer(r)
-	s.srv.Metrics.Refusals.WithLabelValues(s.listener.Name, code(r)).Inc()
+	own := s.gs.Hostname() == selfprobe.Name // the relay's own question is nobody's mail
+	if !own {
+		s.srv.Metrics.Refusals.WithLabelValues(s.listener.Name, code(r)).Inc()
+	}
 	x := s.refusal(step, r, cause)
 	s.log.Warn("refused", "session", s.conn.ID, "listener", s.listener.Name, "client", s.conn.Addr.Addr(), "helo", x.Client.HELO,
 		"user", s.user, "step", step, "reply", x.Reply, "cause", x.Cause)
-	if s.srv.Refused != nil && s.gs.Hostname() != selfprobe.Name { // the relay's own question is nobody's mail
+	if s.srv.Refused != nil && !own {
 		s.srv.Refused(x)
 	}
 	s.noteRefusal(step, r, cause)
@@ -106,7 +113,7 @@ func (s *session) refusal(step string, r *reply.Reply, cause string) history.Ref
 	c := s.client()
 	x := history.RefusedCommand{
 		At: time.Now(), Listener: s.listener.Name, Step: step, Reply: r.String(), Cause: cause,
-		Client: queue.Client{Addr: c.Addr, Hidden: c.Hidden, HELO: s.name(), User: c.User, TLS: c.TLSVersion},
+		Client: queue.Client{Addr: c.Addr, Hidden: c.Hidden, HELO: s.name(), User: c.User, TLS: c.TLSVersion, Redacted: s.listener.RedactReceived},
 	}
 	if step != "AUTH" {
 		x.Sender, x.Recipient = s.shownAddress(s.from), s.shownAddress(s.to)
@@ -117,11 +124,12 @@ func (s *session) refusal(step string, r *reply.Reply, cause string) history.Ref
 		}
 		x.Cause = s.shown(x.Cause)
 	}
+	rule := s.decided
 	if tx := s.current(); tx != nil {
-		x.Size = tx.declared
-		if rule := tx.decision.Rule; rule != nil {
-			x.Rule = rule.Policy + "/" + rule.Name
-		}
+		x.Size, rule = tx.declared, tx.decision.Rule
+	}
+	if rule != nil && step != "AUTH" {
+		x.Rule = rule.Policy + "/" + rule.Name
 	}
 	return x
 }
@@ -139,7 +147,7 @@ func (s *session) client() policy.Client {
 // Mail implements go-smtp's Session.
 func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	p := s.srv.Plan()
-	s.from, s.to = address(from), envelope.Address{}
+	s.from, s.to, s.decided = address(from), envelope.Address{}, nil
 	if s.current() != nil {
 		return s.refuse("MAIL", reply.BadSequence("Sender already given, send RSET first"), "second MAIL (RFC 5321 4.1.4)")
 	}
@@ -167,6 +175,7 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 		return s.refuse("MAIL", reply.NeedsUTF8(), "SMTPUTF8 was not offered")
 	}
 	d := p.Policies.AtMail(s.client(), sender)
+	s.decided = d.Rule
 	s.count(&d)
 	dry := s.rehearse(p, &d, sender, opts.Size)
 	if d.Reply != nil {

@@ -7,13 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/relay/simulate"
-)
-
-type (
-	upstreamKind = v1alpha1.MailUpstream
-	policyKind   = v1alpha1.SenderPolicy
 )
 
 // seed is one session that the fuzzer begins with.
@@ -24,10 +18,10 @@ type seed struct {
 }
 
 // sessionSeeds are the dialogues of test/dialogs, as known devices and attackers
-// hold them: whole at once, and an octet at a time.
+// hold them, whole at once and an octet at a time, and those of strangers.
 func sessionSeeds(t testing.TB) []seed {
 	t.Helper()
-	var out []seed
+	out := strangers()
 	for _, folder := range []string{"testdata", "copiers"} {
 		files, err := filepath.Glob("../../test/dialogs/" + folder + "/*.txt")
 		if err != nil || len(files) == 0 {
@@ -46,6 +40,23 @@ func sessionSeeds(t testing.TB) []seed {
 				p := profileOf(d)
 				out = append(out, seed{in, nil, p, false}, seed{in, []byte{0}, p, true})
 			}
+		}
+	}
+	return out
+}
+
+// strangers are sessions in which somebody sends what no rule allows, beside what one
+// does.
+func strangers() (out []seed) {
+	const ours, end = "RCPT TO:<it@corp.example>\r\n", "DATA\r\nFrom: mfp@copier.example\r\n\r\nx\r\n.\r\n"
+	for _, s := range []string{
+		"MAIL FROM:<mfp@elsewhere.example>\r\n" + ours + end,
+		"MAIL FROM:<mfp@copier.example>\r\nRCPT TO:<x@elsewhere.example>\r\n" + end,
+		"MAIL FROM:<mfp@copier.example>\r\n" + ours + "RCPT TO:<x@elsewhere.example>\r\n" + end,
+		"MAIL FROM:<mfp@copier.example>\r\n" + ours + "RCPT TO:<a@corp.example>\r\nRCPT TO:<b@corp.example>\r\nRCPT TO:<c@corp.example>\r\n" + end,
+	} {
+		for p := range byte(sessionProfiles) {
+			out = append(out, seed{[]byte("EHLO m\r\n" + s + "QUIT\r\n"), nil, p, false})
 		}
 	}
 	return out

@@ -2,219 +2,22 @@ package smtpd
 
 import (
 	"bytes"
-	"context"
-	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
-	"io"
-	"log/slog"
-	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/crypto/bcrypt"
-
-	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/relay/inventory"
-	"github.com/printerrelay/printer-relay/relay/manifest"
-	"github.com/printerrelay/printer-relay/relay/metrics"
 	"github.com/printerrelay/printer-relay/relay/plan"
-	"github.com/printerrelay/printer-relay/relay/policy"
-	"github.com/printerrelay/printer-relay/relay/queue"
-	"github.com/printerrelay/printer-relay/relay/secrets"
-	"github.com/printerrelay/printer-relay/relay/spool"
 	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
-// stage is a relay's intake without a socket.
-type stage struct {
-	plan     *plan.Plan
-	metrics  *metrics.Set
-	tls      *tls.Config
-	password string           // of mfp1
-	copiers  *inventory.Store // what play noted last
-}
-
-const stageManifests = `apiVersion: printerrelay.dev/v1alpha1
-kind: PrinterRelay
-metadata: {name: office}
-spec:
-  hostname: relay.test
-  intake: Hold
-  upstreamRef: {name: folder}
-  senderPolicyRefs: [{name: office}]
-  addresses: {defaultDomain: corp.example}
-  listeners:
-  - name: smtp
-    port: 25
-    tls: {mode: StartTLS}
-    authentication: {mode: Optional, mechanisms: [Plain, Login, CRAMMD5], plaintext: Allow, secretRef: {name: logins}}
-    limits: {messageSize: 16Ki, idleTimeoutSeconds: 60}
----
-apiVersion: printerrelay.dev/v1alpha1
-kind: MailUpstream
-metadata: {name: folder}
-spec: {type: Maildir, maildir: {path: mail}}
----
-apiVersion: printerrelay.dev/v1alpha1
-kind: SenderPolicy
-metadata: {name: office}
-spec:
-  rules:
-  - name: lan
-    match: {clientNetworks: [10.0.0.0/8]}
-    senders: {allowed: ["*@copier.example"]}
-    recipients: {allowed: ["*@corp.example"], maximum: 3}
-`
-
-func newStage(t testing.TB, password string) *stage {
-	t.Helper()
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "relay.yaml"), []byte(stageManifests), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	set, problems, err := manifest.Load(dir)
-	if err != nil || len(problems) > 0 {
-		t.Fatal(err, problems)
-	}
-	in := plan.Input{Relay: set.Relays[0], Upstreams: map[string]*v1alpha1.MailUpstream{"folder": set.Upstreams[0]}, Policies: map[string]*v1alpha1.SenderPolicy{"office": set.Policies[0]}}
-	p, found := plan.Compile(in)
-	if found.Failed() {
-		t.Fatal(found)
-	}
-	c, err := tlsConfig(&plan.Listener{TLS: plan.ListenerTLS{Mode: plan.TLSStartTLS, Profile: "Intermediate"}}, "relay.test", dir, secrets.Map{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &stage{plan: p, metrics: metrics.New(prometheus.NewRegistry(), "test"), tls: c, password: password}
-}
-
-// way is one kind of listener and dialogue.
-type way struct {
-	strict, hashed, noLogins bool
-	tls                      plan.TLSMode // of the dialogue too
-	before                   string       // is said first
-	hangsUp                  bool         // does not wait for replies
-	clear                    bool         // no TLS is begun, whatever the listener has
-}
-
-// play holds dialogues, one connection each, in a bubble, and gives what is kept
-// of them.
-func (st *stage) play(t *testing.T, w way, dialogues ...string) *transcript.Store {
-	t.Helper()
-	dir, kept := t.TempDir(), transcript.NewStore()
-	st.copiers = inventory.New()
-	synctest.Test(t, func(t *testing.T) {
-		sp, err := spool.Open(dir, spool.Options{NoSyncFS: true, MinFree: 1, Slots: 4})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer sp.Close() //nolint:errcheck // what it holds is of no interest
-		p := *st.plan
-		l := p.Listeners[0]
-		l.TLS.Mode, l.Compat.Lenient = w.tls, !w.strict
-		if w.noLogins {
-			l.Auth.Mode = plan.AuthNone
-		}
-		p.Listeners = []plan.Listener{l}
-		q := queue.New(sp, queue.Options{Settings: queue.SettingsOf(&p)})
-		log := slog.New(slog.DiscardHandler)
-		s := New(Config{Spool: sp, Queue: q, Limiter: policy.NewLimiter(), Metrics: st.metrics, Log: log, Transcripts: kept, Copiers: st.copiers})
-		s.plan.Store(&p)
-		s.users.Store(&loginCache{src: secrets.Map{"logins": {"mfp1": []byte(st.secret(t, w))}}, log: log})
-		raw := newMemory()
-		ln := s.newListener(raw)
-		state := &listenerState{plan: &p.Listeners[0]}
-		if w.tls != plan.TLSNone {
-			state.tls = st.tls
-		}
-		ln.state.Store(state)
-		s.serve(ln)
-		for _, d := range dialogues {
-			near, far := net.Pipe()
-			raw.conns <- from{far, netip.MustParseAddr("10.0.0.7")}
-			talk(near, w, d)
-			synctest.Wait()
-		}
-		s.retire(t.Context(), ln)
-		s.cancel()
-		s.wg.Wait()
-	})
-	return kept
-}
-
-func (st *stage) secret(t *testing.T, w way) string {
-	if !w.hashed {
-		return st.password
-	}
-	b, err := bcrypt.GenerateFromPassword([]byte(st.password), bcrypt.MinCost)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
-// talk says all of a dialogue and hangs up when the relay has nothing more to say.
-func talk(conn net.Conn, w way, dialogue string) {
-	defer conn.Close()
-	shake := func() bool {
-		c := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the certificate is the test's own
-		conn = c
-		return c.HandshakeContext(context.Background()) == nil
-	}
-	switch {
-	case w.clear:
-	case w.tls == plan.TLSImplicit:
-		if !shake() {
-			return
-		}
-	case w.tls == plan.TLSStartTLS:
-		go io.WriteString(conn, "EHLO first\r\nSTARTTLS\r\n") //nolint:errcheck // what is read shows it
-		seen := make([]byte, 0, 1024)
-		for b := make([]byte, 1024); !bytes.Contains(seen, []byte("220 2.0.0")); {
-			n, err := conn.Read(b)
-			if seen = append(seen, b[:n]...); err != nil {
-				return
-			}
-		}
-		if !shake() {
-			return
-		}
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() { io.Copy(io.Discard, conn) }) //nolint:errcheck // until one of us closes
-	if text := w.before + dialogue; text != "" {
-		io.WriteString(conn, text) //nolint:errcheck // the relay may close before
-	}
-	if synctest.Wait(); !w.hangsUp {
-		time.Sleep(patience)
-	}
-	conn.Close()
-	wg.Wait()
-}
-
-// patience is the time, of the bubble's clock, in which a device waits for replies:
-// one to a wrong password takes up to 16 seconds, and a handshake may take 30.
-const patience = 40 * time.Second
-
-const canary = "Canary-7Qx2w"
-
-// plain is the message of AUTH PLAIN.
-func plain(user, password string) string {
-	return base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
-}
-
 // canaryIn says how a canary is seen in what people are shown of a Store; empty: it
 // is not.
-func canaryIn(t *testing.T, kept *transcript.Store, copiers *inventory.Store) string {
+func canaryIn(t *testing.T, kept witness) string {
 	t.Helper()
 	var text bytes.Buffer
 	all := kept.Sessions(transcript.Filter{}, "")
@@ -229,7 +32,7 @@ func canaryIn(t *testing.T, kept *transcript.Store, copiers *inventory.Store) st
 		t.Fatal(err)
 	}
 	text.Write(b)
-	page, err := copiers.List(inventory.Filter{})
+	page, err := kept.copiers.List(inventory.Filter{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,27 +57,6 @@ func canaryIn(t *testing.T, kept *transcript.Store, copiers *inventory.Store) st
 		}
 	}
 	return ""
-}
-
-// tokens are what a fuzzer cannot find by itself: octets of its input become
-// these.
-var tokens = map[byte]string{
-	1: canary, 2: base64.StdEncoding.EncodeToString([]byte(canary)), 3: plain("mfp1", canary), 4: plain(canary, "x"),
-	5: base64.StdEncoding.EncodeToString([]byte("mfp1")), 6: strings.ToUpper(canary), 7: base64.StdEncoding.EncodeToString([]byte(canary + " 0123456789abcdef0123456789abcdef")),
-	8: "\r\n", 11: "AUTH LOGIN\r\n", 12: "AUTH PLAIN ", 14: "AUTH CRAM-MD5\r\n", 15: "MAIL FROM:<", 16: "RCPT TO:<", 17: "EHLO ", 18: "@copier.example>\r\n", 19: "@corp.example>\r\n", 20: "DATA\r\n", 21: "\r\n.\r\n",
-	22: "\x16\x03\x01\x02\x00\x01",
-}
-
-func expand(in []byte) string {
-	var b strings.Builder
-	for _, c := range in {
-		if t, ok := tokens[c]; ok {
-			b.WriteString(t)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
 }
 
 // dialogues in which a password comes where it belongs, and where it does not.
@@ -302,7 +84,7 @@ const refused = "\r\nRSET\r\nMAIL FROM:<x@elsewhere.example>\r\n"
 // ways in which dialogues are held.
 func ways() []way {
 	knows := "EHLO x\r\nAUTH PLAIN " + plain("mfp1", canary) + "\r\n"
-	wrong := "EHLO x\r\nAUTH LOGIN\r\n" + base64.StdEncoding.EncodeToString([]byte(canary)) + "\r\n" + base64.StdEncoding.EncodeToString([]byte("x")) + "\r\n"
+	wrong := "EHLO x\r\nAUTH LOGIN\r\n" + b64(canary) + "\r\n" + b64("x") + "\r\n"
 	return []way{
 		{tls: plan.TLSNone},
 		{tls: plan.TLSNone, strict: true},
@@ -317,14 +99,14 @@ func ways() []way {
 // A password that the relay holds, or that was once sent to log in, is in no
 // transcript, wherever else it comes.
 func TestNoPasswordInTranscripts(t *testing.T) {
-	st := newStage(t, canary)
+	rig := newRig(t, canary)
 	for _, w := range ways() {
 		for _, d := range dialogues {
-			kept := st.play(t, w, expand([]byte(d))+refused)
+			kept := rig.play(t, w, expand([]byte(d))+refused)
 			if len(kept.Devices(transcript.Filter{})) == 0 {
 				t.Errorf("%+v, %q: nothing is kept", w, expand([]byte(d)))
 			}
-			if where := canaryIn(t, kept, st.copiers); where != "" {
+			if where := canaryIn(t, kept); where != "" {
 				t.Errorf("%+v, %q: a password is shown:\n%s", w, expand([]byte(d)), where)
 			}
 		}
@@ -334,7 +116,7 @@ func TestNoPasswordInTranscripts(t *testing.T) {
 // FuzzTranscripts: whatever is said, in whatever order, no transcript shows a
 // password or an octet that is not printable.
 func FuzzTranscripts(f *testing.F) {
-	st := newStage(f, canary)
+	rig := newRig(f, canary)
 	for i := range ways() {
 		for _, d := range dialogues {
 			f.Add([]byte(d), byte(i))
@@ -343,8 +125,8 @@ func FuzzTranscripts(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte, n byte) {
 		all := ways()
 		w := all[int(n)%len(all)]
-		kept := st.play(t, w, expand(in)+refused)
-		if where := canaryIn(t, kept, st.copiers); where != "" {
+		kept := rig.play(t, w, expand(in)+refused)
+		if where := canaryIn(t, kept); where != "" {
 			t.Fatalf("%+v, %q: a password is shown:\n%s", w, expand(in), where)
 		}
 	})
@@ -352,7 +134,7 @@ func FuzzTranscripts(f *testing.F) {
 
 // What is kept of whole sessions, in clear and within TLS.
 func TestTranscripts(t *testing.T) {
-	st := newStage(t, canary)
+	rig := newRig(t, canary)
 	for name, tc := range map[string]struct {
 		way      way
 		dialogue string
@@ -373,7 +155,7 @@ func TestTranscripts(t *testing.T) {
 		},
 		"a wrong password": {
 			way{tls: plan.TLSNone},
-			"\x11m\x08AUTH LOGIN\x08\x05\x08" + base64.StdEncoding.EncodeToString([]byte("wrong")) + "\x08", transcript.Refused, "535 5.7.8 PR-023", `user "mfp1": the password is not that of the Secret`,
+			"\x11m\x08AUTH LOGIN\x08\x05\x08" + b64("wrong") + "\x08", transcript.Refused, "535 5.7.8 PR-023", `user "mfp1": the password is not that of the Secret`,
 			[]string{"S 220", "C EHLO m", "S 250", "C AUTH LOGIN", "S 334 VXNlcm5hbWU6", "C [login, not shown]", "S 334 UGFzc3dvcmQ6", "C [login, not shown]", "S 535", "# user", "# the device hung up"},
 		},
 		"an unknown user": {way{tls: plan.TLSNone, hashed: true}, "\x11m\x08\x0c" + plain("nobody", "x") + "\x08", transcript.Refused, "535 5.7.8 PR-023", "has no login of the name", nil},
@@ -400,7 +182,7 @@ func TestTranscripts(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			kept := st.play(t, tc.way, expand([]byte(tc.dialogue)))
+			kept := rig.play(t, tc.way, expand([]byte(tc.dialogue)))
 			all := kept.Sessions(transcript.Filter{}, "")
 			if tc.failure == "" {
 				if len(all) > 0 {
@@ -443,10 +225,10 @@ func compare(t *testing.T, got []transcript.Line, want []string) {
 
 // A client that says nothing more is one that failed, unless it sent its mail.
 func TestSilenceIsAFailure(t *testing.T) {
-	st := newStage(t, canary)
-	quiet := st.plan.Listeners[0].IdleTimeout
-	defer func() { st.plan.Listeners[0].IdleTimeout = quiet }()
-	st.plan.Listeners[0].IdleTimeout = 10 * time.Second
+	rig := newRig(t, canary)
+	quiet := rig.plan.Listeners[0].IdleTimeout
+	defer func() { rig.plan.Listeners[0].IdleTimeout = quiet }()
+	rig.plan.Listeners[0].IdleTimeout = 10 * time.Second
 	for name, tc := range map[string]struct {
 		way      way
 		dialogue string
@@ -458,7 +240,7 @@ func TestSilenceIsAFailure(t *testing.T) {
 		"behind a ClientHello": {way{tls: plan.TLSNone}, "\x16", "begins with TLS"},
 		"after a scan":         {way{tls: plan.TLSNone}, "\x11m\x08\x0fm\x12\x10it\x13\x14x\x15", ""},
 	} {
-		all := st.play(t, tc.way, expand([]byte(tc.dialogue))).Sessions(transcript.Filter{}, "")
+		all := rig.play(t, tc.way, expand([]byte(tc.dialogue))).Sessions(transcript.Filter{}, "")
 		if tc.cause == "" {
 			if len(all) > 0 {
 				t.Errorf("%s: %+v", name, all[0])
@@ -474,11 +256,11 @@ func TestSilenceIsAFailure(t *testing.T) {
 // A device that is refused before the greeting is kept too, with the limit that
 // it met.
 func TestTurnedAwayIsKept(t *testing.T) {
-	st := newStage(t, canary)
+	rig := newRig(t, canary)
 	s := New(Config{Transcripts: transcript.NewStore()})
-	s.plan.Store(st.plan)
+	s.plan.Store(rig.plan)
 	l := &listener{}
-	l.state.Store(&listenerState{plan: &st.plan.Listeners[0]})
+	l.state.Store(&listenerState{plan: &rig.plan.Listeners[0]})
 	for reason, want := range map[string]bool{"connections": true, "connections-per-client": true, "proxy-header": false, "early-talker": false} {
 		before := len(s.Transcripts.Sessions(transcript.Filter{}, ""))
 		s.turnedAway(l, reason, netip.MustParseAddr("10.0.0.7"))

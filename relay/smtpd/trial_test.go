@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"bufio"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -15,11 +14,7 @@ func (o *office) placed(client string) *device {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	o.t.Cleanup(func() { conn.Close() })
-	d := &device{o.t, conn, bufio.NewReader(conn)}
-	d.want("220 ")
-	d.say("250", "EHLO printer-relay-test")
-	return d
+	return o.greeted(conn, "printer-relay-test")
 }
 
 // Tests with a wrong password do not have the device turned away whose place they

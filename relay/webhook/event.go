@@ -36,8 +36,8 @@ type Data struct {
 type Message struct {
 	Event   string    `json:"event"` // its own ID
 	At      time.Time `json:"at"`
-	ID      string    `json:"id"` // queue ID
-	Arrived time.Time `json:"arrived"`
+	ID      string    `json:"id,omitempty"` // queue ID; none of what was refused
+	Arrived time.Time `json:"arrived,omitzero"`
 
 	Device    Device `json:"device,omitzero"` // that sent it; none: the relay wrote it
 	Listener  string `json:"listener,omitempty"`
@@ -54,6 +54,8 @@ type Message struct {
 	Attempt        int         `json:"attempt,omitempty"`
 	Reason         string      `json:"reason,omitempty"` // why it is held, or was given up
 	By             string      `json:"by,omitempty"`     // the person who did it
+
+	Refusal *Refusal `json:"refusal,omitempty"` // of a device that was told no
 }
 
 // Device is what is known of a client.
@@ -70,7 +72,7 @@ type Device struct {
 type Recipient struct {
 	Address  string    `json:"address"`
 	Original string    `json:"original,omitempty"` // as the device gave it, where a rewrite changed it
-	Status   string    `json:"status"`             // pending, accepted, failed
+	Status   string    `json:"status"`             // pending, accepted, failed, refused
 	Upstream string    `json:"upstream,omitempty"` // that said so
 	Code     int       `json:"code,omitempty"`
 	Enhanced string    `json:"enhanced,omitempty"` // RFC 3463
@@ -97,13 +99,14 @@ const (
 	delayed
 	held
 	accepted
+	refusal
 )
 
 // types are the events of a mask, each with its name.
 var types = []struct {
 	mask
 	name plan.WebhookEvent
-}{{failed, plan.EventFailed}, {delayed, plan.EventDelayed}, {held, plan.EventHeld}, {accepted, plan.EventAccepted}}
+}{{failed, plan.EventFailed}, {delayed, plan.EventDelayed}, {held, plan.EventHeld}, {accepted, plan.EventAccepted}, {refusal, plan.EventRefused}}
 
 func maskOf(events []plan.WebhookEvent) (m mask) {
 	for _, t := range types {
@@ -120,7 +123,7 @@ func happened(p *queue.Progress) (m mask) {
 	switch {
 	case p.Gone == queue.Delivered && !notice:
 		return accepted
-	case p.Gone != queue.Remains:
+	case p.Gone != queue.Remains && p.Gone != queue.Lost:
 		return 0
 	}
 	if p.Failed > 0 {
@@ -146,7 +149,7 @@ func happened(p *queue.Progress) (m mask) {
 func (h *hook) event(p *queue.Progress, t mask, name plan.WebhookEvent, subjects bool) json.RawMessage {
 	m := p.Message
 	e := Message{
-		Event: eventID(p, name), At: p.At, ID: m.ID, Arrived: m.Arrived, Device: device(m), Listener: m.Listener, Rule: rule(m),
+		Event: eventID(p, name), At: p.At, ID: m.ID, Arrived: m.Arrived, Device: device(&m.Client, m.Identity.DisplayName), Listener: m.Listener, Rule: rule(m),
 		Sender: m.ShownSender(), Size: m.Size, MessageID: reply.Line(m.MessageID, maxWords), NotificationOf: m.DSNOf,
 		Attempt: p.Number, Reason: reply.Line(p.Text, maxWords), By: p.By,
 	}
@@ -234,11 +237,10 @@ func rule(m *queue.Message) string {
 	return m.Policy + "/" + m.Rule
 }
 
-// device is who sent m, as far as others may know.
-func device(m *queue.Message) Device {
-	c := &m.Client
+// device is a client whom its rule may give a name, as far as others may know.
+func device(c *queue.Client, name string) Device {
 	d := Device{AddressHidden: c.Hidden, HELO: reply.Line(c.HELO, maxWords), User: reply.Line(c.User, maxWords)}
-	if name := m.Identity.DisplayName; !strings.Contains(name, "{") {
+	if !strings.Contains(name, "{") {
 		d.Name = reply.Line(name, maxWords)
 	}
 	switch {

@@ -77,6 +77,16 @@ func TestEvents(t *testing.T) {
 			func(w *world, id string) { w.verb(w.q.Bounce, id, "not wanted") },
 			[]string{"message.failed anna@corp.example=failed/0/ (not wanted)"},
 		},
+		"lost": {
+			[]envelope.Address{anna, bert},
+			map[envelope.Address][]upstream.Outcome{anna: {tarry}},
+			func(w *world, id string) {
+				if err := w.spool.Remove(id); err != nil {
+					w.Fatal(err)
+				}
+			},
+			[]string{"message.failed anna@corp.example=failed/0/out"},
+		},
 		"held by hand": {
 			[]envelope.Address{anna},
 			map[envelope.Address][]upstream.Outcome{anna: {tarry}},
@@ -300,8 +310,8 @@ func TestEventID(t *testing.T) {
 			seen[eventID(&p, e.name)] = true
 		}
 	}
-	if len(seen) != 8 {
-		t.Errorf("%d IDs of 8 events", len(seen))
+	if len(seen) != 2*len(types) {
+		t.Errorf("%d IDs of %d events", len(seen), 2*len(types))
 	}
 }
 
@@ -319,34 +329,65 @@ func TestTheWayOfMailMakesNothing(t *testing.T) {
 	}
 }
 
-// The sample of docs/webhooks.md is what the code makes.
-func TestTheSampleIsTrue(t *testing.T) {
+// The samples of docs/webhooks.md are what the code makes.
+func TestTheSamplesAreTrue(t *testing.T) {
 	text, err := os.ReadFile("../../docs/webhooks.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, sample, _ := strings.Cut(string(text), "```json\n")
-	sample, _, found := strings.Cut(sample, "\n```")
-	if !found {
-		t.Fatal("there is no sample")
+	var samples []string
+	for rest := string(text); ; {
+		var found bool
+		if _, rest, found = strings.Cut(rest, "```json\n"); !found {
+			break
+		}
+		var sample string
+		sample, rest, _ = strings.Cut(rest, "\n```")
+		samples = append(samples, sample)
 	}
 	s := newStage(t)
 	s.o.Log = slog.New(slog.DiscardHandler)
 	p := s.failure("8DtmDtuJWXKRuj")
 	p.At = time.Date(2026, 11, 26, 8, 15, 3, 250_000_000, time.UTC)
 	p.Message.Arrived = time.Date(2026, 11, 26, 8, 15, 0, 0, time.UTC)
+	r := refusedCommand(7)
+	r.At = p.At
+	h := &Hooks{o: s.o, refusals: newRefusals()}
+	for range 12 {
+		h.refusals.put(&r)
+		r.At = r.At.Add(4 * time.Second)
+	}
+	made := []string{
+		readable(t, s.body(plan.EventFailed, p.At, newHook(&s.o, tickets, false).event(&p, failed, plan.EventFailed, false))),
+		readable(t, s.body(plan.EventRefused, p.At, h.refusalEvent(h.refusals.take()[0]))),
+	}
+	if len(samples) != len(made) {
+		t.Fatalf("%d samples", len(samples))
+	}
+	for i := range made {
+		if samples[i] != made[i] {
+			t.Errorf("docs/webhooks.md has\n%s\nand the code makes\n%s", samples[i], made[i])
+		}
+	}
+}
+
+// body is the request that tells of one event.
+func (s *stage) body(kind plan.WebhookEvent, at time.Time, event []byte) []byte {
 	var b outbox
-	b.add(waiting{At: p.At, Type: plan.EventFailed, Event: newHook(&s.o, tickets, false).event(&p, failed, plan.EventFailed, false)})
+	b.add(waiting{At: at, Type: kind, Event: event})
 	b.gather(s.o.Relay, s.o.Instance)
-	var want strings.Builder
-	e := json.NewEncoder(&want)
+	return b.Current.Body
+}
+
+// readable is JSON as a page shows it.
+func readable(t *testing.T, body []byte) string {
+	t.Helper()
+	var b strings.Builder
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	if err := e.Encode(json.RawMessage(b.Current.Body)); err != nil {
+	if err := e.Encode(json.RawMessage(body)); err != nil {
 		t.Fatal(err)
 	}
-	made := strings.NewReplacer(`\u003c`, "<", `\u003e`, ">").Replace(strings.TrimSpace(want.String()))
-	if sample != made {
-		t.Errorf("docs/webhooks.md has\n%s\nand the code makes\n%s", sample, made)
-	}
+	return strings.NewReplacer(`\u003c`, "<", `\u003e`, ">").Replace(strings.TrimSpace(b.String()))
 }

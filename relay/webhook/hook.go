@@ -8,12 +8,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/plan"
-	"github.com/printerrelay/printer-relay/relay/queue"
 )
 
 // hook is one webhook. What is not an atomic or of inbox is run's.
@@ -72,50 +70,6 @@ func (h *hook) change(w plan.Webhook, subjects bool) {
 	case h.changed <- struct{}{}:
 	default:
 	}
-}
-
-// put hands over what happened.
-func (h *hook) put(p queue.Progress) { h.inbox.put(p) }
-
-// inbox holds what run has not looked at, with a bound.
-type inbox struct {
-	mu      sync.Mutex
-	items   []queue.Progress
-	dropped int
-	bell    chan struct{} // something is in it, or it is half full
-}
-
-const inboxRoom = 4096
-
-func (b *inbox) put(p queue.Progress) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.items) == inboxRoom {
-		b.dropped++
-		return
-	}
-	b.items = append(b.items, p)
-	if n := len(b.items); n == 1 || n == inboxRoom/2 {
-		select {
-		case b.bell <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// take gives all, and how many found no room.
-func (b *inbox) take() (items []queue.Progress, dropped int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	items, dropped = b.items, b.dropped
-	b.items, b.dropped = nil, 0
-	return items, dropped
-}
-
-func (b *inbox) crowded() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.items) >= inboxRoom/2
 }
 
 func (h *hook) path() string { return filepath.Join(h.o.Dir, h.name+".json") }
@@ -207,10 +161,14 @@ func (h *hook) drain(now time.Time) {
 		return
 	}
 	h.drainAt = time.Time{}
-	items, busy := h.inbox.take()
+	items, refusals, busy := h.inbox.take()
 	c := h.config.Load()
 	wants := maskOf(c.Events)
 	full, off := 0, 0
+	keep := func(w waiting) {
+		full += h.box.add(w)
+		h.dirty = true
+	}
 	for i := range items {
 		m := happened(&items[i]) & wants
 		for _, t := range types {
@@ -219,9 +177,18 @@ func (h *hook) drain(now time.Time) {
 			case h.box.Gone != "":
 				off++
 			default:
-				full += h.box.add(waiting{At: items[i].At, Type: t.name, Event: h.event(&items[i], t.mask, t.name, c.subjects)})
-				h.dirty, h.subjects = true, h.subjects || c.subjects
+				keep(waiting{At: items[i].At, Type: t.name, Event: h.event(&items[i], t.mask, t.name, c.subjects)})
+				h.subjects = h.subjects || c.subjects
 			}
+		}
+	}
+	for _, w := range refusals {
+		switch {
+		case wants&refusal == 0:
+		case h.box.Gone != "":
+			off++
+		default:
+			keep(w)
 		}
 	}
 	h.box.Dropped += busy

@@ -50,6 +50,7 @@ const (
 	outboxVersion = 1
 	maxWaiting    = 1000    // events
 	maxOctets     = 1 << 20 // of them
+	maxRefused    = 400     // of them that tell of refusals
 	maxBatch      = 20      // events of one request
 	batchOctets   = 20 << 10
 	maxFile       = 16 << 20         // octets; what is written is far less
@@ -57,23 +58,38 @@ const (
 	maxAge        = 24 * time.Hour
 )
 
-// add puts an event behind the others, and gives how many had to go for it.
+// add puts an event behind the others, and gives how many had to go for it: refusals
+// first, since anybody can make many of them.
 func (b *outbox) add(w waiting) (dropped int) {
 	b.Waiting = append(b.Waiting, w)
 	b.octets += len(w.Event)
-	for len(b.Waiting) > maxWaiting || b.octets > maxOctets {
-		b.drop(1)
+	for len(b.Waiting) > maxWaiting || b.octets > maxOctets || w.Type == plan.EventRefused && b.refusals() > maxRefused {
+		b.cut(max(0, slices.IndexFunc(b.Waiting, isRefusal)), 1)
 		dropped++
 	}
 	return dropped
 }
 
-// drop takes the first n away.
-func (b *outbox) drop(n int) {
-	for i := range b.Waiting[:n] {
-		b.octets -= len(b.Waiting[i].Event)
+func isRefusal(w waiting) bool { return w.Type == plan.EventRefused }
+
+func (b *outbox) refusals() (n int) {
+	for i := range b.Waiting {
+		if isRefusal(b.Waiting[i]) {
+			n++
+		}
 	}
-	b.Waiting = slices.Delete(b.Waiting, 0, n)
+	return n
+}
+
+// drop takes the first n away.
+func (b *outbox) drop(n int) { b.cut(0, n) }
+
+// cut takes n from the i-th on away.
+func (b *outbox) cut(i, n int) {
+	for _, w := range b.Waiting[i : i+n] {
+		b.octets -= len(w.Event)
+	}
+	b.Waiting = slices.Delete(b.Waiting, i, i+n)
 	b.Dropped += n
 }
 
@@ -99,9 +115,9 @@ func (b *outbox) abandon() (dropped int) {
 }
 
 // gather makes of what waits the next request: the oldest event, and others of its
-// type. Nothing but forgetSubjects changes it any more.
+// type; refusals when nothing else waits. Nothing but forgetSubjects changes it any more.
 func (b *outbox) gather(relay, instance string) {
-	first := b.Waiting[0]
+	first := b.Waiting[max(0, slices.IndexFunc(b.Waiting, func(w waiting) bool { return !isRefusal(w) }))]
 	d := &delivery{ID: "msg_" + rand.Text(), Since: first.At, Dropped: b.Dropped}
 	var events []json.RawMessage
 	size := 0

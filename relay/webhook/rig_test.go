@@ -226,7 +226,7 @@ func (s *stage) state() State { return s.h.States()[0] }
 func message(id string, rcpts ...envelope.Address) *queue.Message {
 	m := &queue.Message{
 		ID: id, Arrived: time.Now().UTC(), Size: 1234, MessageID: "<4711@mfp>", Subject: "Secret plans", Origin: &queue.Origin{
-			Listener: "legacy", Policy: "default/office", Rule: "finance", Sender: scans, Identity: policy.Identity{DisplayName: "Finance MFP"},
+			Listener: "legacy", Policy: "office", Rule: "finance", Sender: scans, Identity: policy.Identity{DisplayName: "Finance MFP"},
 			Client: queue.Client{Addr: netip.MustParseAddr("10.20.3.7"), HELO: "mfp-fin-1", User: "mfp", TLS: 0x303},
 		},
 	}

@@ -5,7 +5,9 @@
 // goroutine for each webhook keeps what waits, in bounds and on the volume, and makes
 // one request at a time; what happens faster than it may ask goes together in one.
 //
-// It may import relay/atomicfile, envelope, plan, queue, secrets, metrics, remedy,
+// Refusals, of which anybody can make thousands, are gathered for a minute first.
+//
+// It may import relay/atomicfile, envelope, history (what a refusal is), plan, queue, secrets, metrics, remedy,
 // reply and upstream, upstream/egress and upstream/httpapi.
 package webhook
 
@@ -50,6 +52,7 @@ type Options struct {
 // pace is how fast things go.
 type pace struct {
 	gather   time.Duration // after something happened, for what happens with it
+	refusals time.Duration // after one, for those that are counted with it
 	save     time.Duration // between two writes of what waits
 	first    time.Duration // before the second attempt; doubled each time
 	most     time.Duration // between two attempts
@@ -58,7 +61,7 @@ type pace struct {
 }
 
 var usual = pace{
-	gather: 200 * time.Millisecond, save: time.Second, first: 5 * time.Second, most: time.Hour,
+	gather: 200 * time.Millisecond, refusals: time.Minute, save: time.Second, first: 5 * time.Second, most: time.Hour,
 	timeouts: httpapi.Timeouts{Connect: 10 * time.Second, Stall: 10 * time.Second, Answer: 20 * time.Second},
 	request:  30 * time.Second,
 }
@@ -76,7 +79,8 @@ type Hooks struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	live atomic.Pointer[[]*hook] // for Witness
+	live     atomic.Pointer[[]*hook] // for Witness and Refused
+	refusals *refusals
 
 	mu    sync.Mutex // held by Update and Close
 	hooks map[string]*hook
@@ -90,9 +94,10 @@ func New(o Options) *Hooks {
 	if o.pace == (pace{}) {
 		o.pace = usual
 	}
-	h := &Hooks{o: o, hooks: map[string]*hook{}}
+	h := &Hooks{o: o, hooks: map[string]*hook{}, refusals: newRefusals()}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.live.Store(&[]*hook{})
+	h.wg.Go(func() { h.gatherRefusals(h.ctx) })
 	return h
 }
 
@@ -202,6 +207,7 @@ func (h *Hooks) States() []State {
 func (h *Hooks) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.tellRefusals()
 	h.cancel()
 	h.wg.Wait()
 }

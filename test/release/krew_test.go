@@ -19,11 +19,11 @@ var systems = []string{"darwin/amd64", "darwin/arm64", "linux/amd64", "linux/arm
 // each system. What is in them is a stand-in here: TestDist has the program.
 func TestKrew(t *testing.T) {
 	env.MustRun(t, env.Root(t), env.Tool(t, "goreleaser", "goreleaser"), "check", "--quiet")
-	var dist string
+	dist, dev := "", "v"+chartVersion(t)+"-dev-"
 	octets := map[string]string{}
 	for _, tt := range []struct{ version, zone, umask, want string }{
-		{"v0.1.0-7-g3011a2a-dirty", "Pacific/Chatham", "077", "v" + chartVersion(t) + "-dev.v0-1-0-7-g3011a2a-dirty"},
-		{"0123456", "UTC", "000", "v" + chartVersion(t) + "-dev.g0123456"}, // a commit where there are no tags
+		{"v0.1.0-7-g3011a2a-dirty", "Pacific/Chatham", "077", dev + "v0-1-0-7-g3011a2a-dirty"},
+		{"0123456", "UTC", "000", dev + "0123456"}, // the hash of a commit, before there is a tag
 		{"v1.2.3", "America/Chicago", "022", "v1.2.3"},
 	} {
 		dist = t.TempDir()

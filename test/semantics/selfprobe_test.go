@@ -21,6 +21,8 @@ func TestSelfProbe(t *testing.T) {
 	r.Eventually("it asked itself again", asked(2))
 	if _, body := r.Get("/metrics"); !strings.Contains(body, `printer_relay_open_relay_listeners{relay="default/office"} 0`) {
 		t.Error("no metric")
+	} else if strings.Contains(body, "printer_relay_refusals_total{") {
+		t.Error("its own questions count as refusals")
 	}
 	for path, nothing := range map[string]string{"/messages": `"entries": []`, "/copiers": `"copiers": []`} {
 		if code, body := r.Get(path); code != 200 || !strings.Contains(body, nothing) {

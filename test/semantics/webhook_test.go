@@ -174,3 +174,50 @@ func TestWebhook(t *testing.T) {
 		t.Error("the log shows a secret")
 	}
 }
+
+// What a device is refused is told too, where that is asked for: once, with a count, by
+// which rule, and without an address that the listener hides. A restart loses nothing.
+func TestWebhookOfRefusals(t *testing.T) {
+	u := rig.StartUpstream(t, rig.Script{})
+	s := startTicketing(t)
+	hook := "  webhooks: [{name: tickets, url: '" + s.URL + "/x', events: [MessageRefused], secretRef: {name: tickets}, caSecretRef: {name: ca}, allowPrivateHosts: true, requestsPerMinute: 600}]\n"
+	yaml := strings.Replace(manifests(hook, ownSender, u.YAML("out", "")), "tls: {mode: None}", "tls: {mode: None}, receivedHeader: Redacted", 1)
+	yaml = strings.Replace(yaml, "  rules:\n", "  rules:\n  - {name: stolen, match: {clientNetworks: [127.0.0.0/8], senders: [stolen@copier.test]}, action: Reject}\n", 1)
+	r := rig.Start(t, yaml)
+	r.Write("secrets.yaml", s.secrets(signer("a")))
+	c := r.Dial()
+	defer c.Close()
+	c.Want("250", "EHLO [127.0.0.1]")
+	c.Want("550", "MAIL FROM:<stolen@copier.test>")
+	c.Want("503", "RCPT TO:<anna@corp.example>") // follows
+	for range 3 {
+		c.Want("250", "MAIL FROM:<mfp@copier.test>")
+		c.Want("550", "RCPT TO:<anna@elsewhere.example>")
+		c.Want("554", "DATA") // follows
+		c.Want("250", "RSET")
+	}
+	r.Restart() // the minute is not over
+	r.Eventually("told of the refusals", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.told) > 0 })
+	r.Stop()
+	want := []string{
+		"message.refused stolen@copier.test [] office/stolen MAIL 550 5.7.1 PR-033 Refused by rule stolen: 1",
+		"message.refused mfp@copier.test [{anna@elsewhere.example refused}] office/lan RCPT 550 5.7.1 PR-032 Recipient anna@elsewhere.example not allowed: 3",
+	}
+	var got []string
+	for _, p := range s.told {
+		for _, m := range p.Data.Messages {
+			x := m.Refusal
+			to := []string{}
+			for _, a := range m.Recipients {
+				to = append(to, "{"+a.Address+" "+a.Status+"}")
+			}
+			got = append(got, fmt.Sprintf("%s %s %s %s %s %d %s %s %s: %d", p.Type, m.Sender, to, m.Rule, x.Step, x.Code, x.Enhanced, x.PRCode, x.Text, x.Count))
+			if m.Device != (webhook.Device{}) || strings.Contains(fmt.Sprintf("%+v %+v", m, x), "127.0.0.1") {
+				t.Errorf("the address is told: %+v %+v", m, x)
+			}
+		}
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}

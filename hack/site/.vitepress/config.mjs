@@ -70,7 +70,7 @@ export default defineConfig({
       },
       {
         text: 'For the IT desk',
-        items: pages('', ['A copier cannot scan', 'cannot-scan'], ['What a copier shows', 'replies'], ['Old devices', 'compatibility'], ['Copiers by family', 'copiers/'], ['Copiers seen', 'inventory'], ['History', 'history'], ['Notices of failure', 'notices'], ['Failed sessions', 'sessions'], ['Console', 'console'], ['kubectl plugin', 'kubectl']),
+        items: pages('', ['A copier cannot scan', 'cannot-scan'], ['What a copier shows', 'replies'], ['Old devices', 'compatibility'], ['Setting up copiers', 'copiers/'], ['Copiers seen', 'inventory'], ['History', 'history'], ['Notices of failure', 'notices'], ['Failed sessions', 'sessions'], ['Console', 'console'], ['kubectl plugin', 'kubectl']),
       },
       {
         text: 'For the security officer',

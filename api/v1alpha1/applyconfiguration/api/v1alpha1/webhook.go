@@ -19,7 +19,8 @@ type WebhookApplyConfiguration struct {
 	URL *apiv1alpha1.Endpoint `json:"url,omitempty"`
 	// events to tell of: MessageFailed (for a recipient at least), MessageDelayed
 	// (after delivery.warnAfterSeconds), MessageHeld, MessageAccepted (by upstreams,
-	// for every recipient).
+	// for every recipient), MessageRefused (a device was told no, gathered over a
+	// minute).
 	Events []apiv1alpha1.WebhookEvent `json:"events,omitempty"`
 	// secretRef with signingSecret: whsec_ and 24 to 64 octets in base64. While it is
 	// rotated it holds several, one a line, and each signs.
