@@ -30,7 +30,6 @@ export VERSION=$version SEMVER=$semver SOURCE_DATE_EPOCH SOURCE_DATE GOCACHE GOM
 export DIST_GOCACHE=${DIST_GOCACHE:-$GOCACHE} DIST_GOMODCACHE=${DIST_GOMODCACHE:-$GOMODCACHE}
 export COMPLETIONS=$tmp/completions HOST
 HOST=$(go env GOHOSTOS)_$(go env GOHOSTARCH)
-export TZ=UTC # a zip has times of day
 export GOTOOLCHAIN=local
 
 # Where to, and for which systems, can be said in the file only.

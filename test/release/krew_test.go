@@ -18,7 +18,7 @@ var systems = []string{"darwin/amd64", "darwin/arm64", "linux/amd64", "linux/arm
 // check finds nothing in the manifest, and krew installs the plugin from each archive, on
 // each system. What is in them is a stand-in here: TestDist has the program.
 func TestKrew(t *testing.T) {
-	env.MustRun(t, env.Root(t), env.Tool(t, "goreleaser", "goreleaser"), "check", "--quiet")
+	command(t, nil, env.Tool(t, "goreleaser", "goreleaser"), "check")
 	dist, dev := "", "v"+chartVersion(t)+"-dev-"
 	octets := map[string]string{}
 	for _, tt := range []struct{ version, zone, umask, want string }{
