@@ -11,8 +11,9 @@ import (
 // StandIn is a program that can be run, and says what it is.
 const StandIn = "#!/bin/sh\necho a stand-in\n"
 
-// StandInGo gives a setting of PATH by which go makes a copy of a program, or StandIn, of whatever it is
-// told to build, at once, and is Go in all else.
+// StandInGo gives a setting of PATH by which go, told to build whatever it be, makes at
+// once a copy of a program, or StandIn, and is Go in all else: for tests of what is done
+// with a program when it is built.
 func StandInGo(t testing.TB, program string) string {
 	t.Helper()
 	dir := t.TempDir()
