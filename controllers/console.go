@@ -95,7 +95,7 @@ func (s *consoleServer) Start(ctx context.Context) error {
 
 // handler is the pages, behind what guards them.
 func (s *consoleServer) handler() (http.Handler, error) {
-	o := console.Options{Source: s.source, Version: s.Version, Log: s.log}
+	o := console.Options{Source: s.source, Version: s.Version, Log: s.log, Kubectl: true}
 	if !s.TokenReview {
 		pages := console.New(o)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

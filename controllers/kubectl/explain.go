@@ -106,7 +106,7 @@ func (f *flags) dns() *cobra.Command {
 				return err
 			}
 			out := cmd.OutOrStdout()
-			err = f.print(out, u.Status.DNS, func(bool) error {
+			err = f.print(out, append([]v1alpha1.DNSRecordStatus{}, u.Status.DNS...), func(bool) error {
 				w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 				fmt.Fprintln(w, "STATE\tTYPE\tNAME\tEXPECTED\tPUBLISHED")
 				for _, r := range u.Status.DNS {

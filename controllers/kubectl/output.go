@@ -59,19 +59,36 @@ func terminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// painter writes words in colour, on a terminal.
-type painter bool
+// Painter writes words in colour, on a terminal. No colour says what the word does not.
+type Painter bool
 
-func (p painter) good(s string) string { return p.in("32", s) }
-func (p painter) bad(s string) string  { return p.in("31", s) }
-func (p painter) note(s string) string { return p.in("33", s) }
+// PainterFor paints what a person sees.
+func PainterFor(w io.Writer) Painter { return Painter(terminal(w)) }
 
-func (p painter) in(code, s string) string {
-	if !p || s == "" {
+// Colour is one that a Painter has; the zero value is that of all other text.
+type Colour byte
+
+// The colours.
+const (
+	Plain Colour = iota
+	Good         // as it should be
+	Bad          // failed, or refused
+	Note         // is to be looked at
+)
+
+var escapes = [...]string{Good: "\x1b[32m", Bad: "\x1b[31m", Note: "\x1b[33m"}
+
+// In is s in a colour.
+func (p Painter) In(c Colour, s string) string {
+	if !p || c == Plain || s == "" {
 		return s
 	}
-	return "\x1b[" + code + "m" + s + "\x1b[0m"
+	return escapes[c] + s + "\x1b[0m"
 }
+
+func (p Painter) good(s string) string { return p.In(Good, s) }
+func (p Painter) bad(s string) string  { return p.In(Bad, s) }
+func (p Painter) note(s string) string { return p.In(Note, s) }
 
 // line is text of others on one line of a terminal: without what moves the cursor.
 func line(s string) string {

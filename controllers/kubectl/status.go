@@ -115,7 +115,7 @@ func (r *report) problems(kind string, o client.Object, all []metav1.Condition) 
 }
 
 func (r *report) write(out io.Writer, wide bool) error {
-	p := painter(terminal(out))
+	p := PainterFor(out)
 	if len(r.Relays)+len(r.Upstreams) == 0 {
 		fmt.Fprintln(out, "no PrinterRelay and no MailUpstream: choose another namespace with -n, or -A for all")
 		return nil

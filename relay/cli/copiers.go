@@ -204,7 +204,11 @@ func printCopiers(out io.Writer, all []inventory.Copier, wide, dry bool, now tim
 			}
 			continue
 		}
-		row := []string{deviceName(c), c.Name(), tlsWord(c), authWord(c), ago(now, c.Last), strconv.FormatUint(c.Accepted, 10), lastScan(c, now), strconv.FormatUint(c.Refused+c.Aborted, 10)}
+		name := c.Name()
+		if !wide {
+			name = cut(name, maxName)
+		}
+		row := []string{deviceName(c), name, tlsWord(c), authWord(c), ago(now, c.Last), strconv.FormatUint(c.Accepted, 10), lastScan(c, now), strconv.FormatUint(c.Refused+c.Aborted, 10)}
 		if wide {
 			row = append(row, strings.Join(c.Listeners, ","), c.TLS.Cipher, ago(now, c.First), counted(c.Senders), counted(c.Recipients))
 			if told {
@@ -212,8 +216,33 @@ func printCopiers(out io.Writer, all []inventory.Copier, wide, dry bool, now tim
 			}
 		}
 		rows.add(append(row, whyWord(c))...)
+		rows.paint(2, tlsColour(c))
+		if c.Refusing() {
+			rows.paint(len(titles)-1, kubectl.Bad)
+		}
 	}
 	return rows.write(out)
+}
+
+// maxName is how much of the name that a device gives itself stands in a table that is not wide.
+const maxName = 40
+
+// cut is s within n characters, with a sign where there were more.
+func cut(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
+
+func tlsColour(c *inventory.Copier) kubectl.Colour {
+	switch {
+	case c.TLS.Version == "" && c.TLS.Failed != "":
+		return kubectl.Bad
+	case c.Legacy():
+		return kubectl.Note
+	}
+	return kubectl.Plain
 }
 
 func deviceName(c *inventory.Copier) string {

@@ -57,6 +57,15 @@ func TestCopiers(t *testing.T) {
 	// A scan that is accepted, which the policy in DryRun would refuse.
 	says(t, r, "EHLO floor3", "MAIL FROM:<mfp@copier.test>", "RCPT TO:<a@corp.example>", "DATA", "From: mfp@copier.test\r\nSubject: scan\r\n\r\nx\r\n.", "QUIT")
 	eventually(t, "the scan is known", func() bool { d := all(); return d[0].Accepted == 1 && !d[0].Refusing() })
+	for named, want := range map[bool]bool{true: true, false: false} { // in the relay's namespace, where it is said which relay
+		args := append([]string{"suggest"}, where...)
+		if named {
+			args = append(args, "--relay", "default/office")
+		}
+		if got := command(t, args...); got.code != 0 || strings.Contains(got.out, `  namespace: "default"`) != want {
+			t.Errorf("suggest: %d %s%s", got.code, got.out, got.stderr)
+		}
+	}
 	d = all()[0]
 	if len(d.DryRun) != 1 || d.DryRun[0].Rule != "narrow" || d.DryRun[0].Now != inventory.Accept || d.DryRun[0].Would != inventory.Refuse || d.DryRun[0].Count != 1 || !strings.Contains(d.DryRun[0].Reply, "PR-032") {
 		t.Errorf("%+v", d.DryRun)

@@ -172,13 +172,14 @@ func printMessages(out io.Writer, all []history.Entry, limit int, wide bool) err
 	for i := range all {
 		e := &all[i]
 		row := []string{
-			e.At.Local().Format("2006-01-02 15:04:05"), e.ID, string(e.State), strconv.FormatInt(e.Size, 10), clientOf(e), "<" + e.Sender + ">",
+			e.At.Local().Format("2006-01-02 15:04:05"), e.ID, string(e.State), strconv.FormatInt(e.Size, 10), clientOf(e), senderOf(e),
 			recipientsOf(e), strings.Join(e.Upstreams, ","),
 		}
 		if wide {
 			row = append(row, e.Instance)
 		}
 		rows.add(append(row, wordsOf(e))...)
+		rows.paint(2, entryColours[e.State])
 	}
 	if err := rows.write(out); err != nil {
 		return err
@@ -187,6 +188,19 @@ func printMessages(out io.Writer, all []history.Entry, limit int, wide bool) err
 		fmt.Fprintf(out, "\nThe newest %d; --limit shows more.\n", limit)
 	}
 	return nil
+}
+
+// entryColours are those of the states of what the history has.
+var entryColours = map[history.State]kubectl.Colour{
+	history.Deferred: kubectl.Note, history.Held: kubectl.Note, history.Accepted: kubectl.Good, history.Failed: kubectl.Bad, history.Refused: kubectl.Bad, history.Lost: kubectl.Bad,
+}
+
+// senderOf is who a message is from; where a login was refused nobody was named yet.
+func senderOf(e *history.Entry) string {
+	if e.Step == "AUTH" {
+		return "-"
+	}
+	return "<" + e.Sender + ">"
 }
 
 func clientOf(e *history.Entry) string {

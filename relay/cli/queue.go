@@ -192,12 +192,16 @@ func listAll(q admin.Queue, s queue.Filter) ([]queue.Summary, error) {
 	}
 }
 
+// stateColours are those of the states of a message.
+var stateColours = map[queue.State]kubectl.Colour{queue.Deferred: kubectl.Note, queue.Held: kubectl.Note, queue.Failed: kubectl.Bad}
+
 func printList(out io.Writer, all []queue.Summary, now time.Time) error {
 	rows := newColumns("ID", "STATUS", "AGE", "SIZE", "CLIENT", "SENDER", "RCPT", "UPSTREAM", "REASON")
 	for i := range all {
 		m := &all[i]
 		rows.add(m.ID, string(m.State), now.Sub(m.Arrived).Round(time.Second).String(), strconv.FormatInt(m.Size, 10), m.Client, "<"+m.Sender+">",
 			strconv.Itoa(m.Waiting)+"/"+strconv.Itoa(m.Recipients), strings.Join(m.Upstreams, ","), m.Reason)
+		rows.paint(1, stateColours[m.State])
 	}
 	if err := rows.write(out); err != nil {
 		return err

@@ -3,7 +3,9 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/netip"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -63,7 +65,7 @@ func (f *sendFlags) run(c *cobra.Command, t admin.Trier) error {
 			fmt.Fprintln(out, "---")
 			kubectl.Encode(out, "yaml", s) //nolint:errcheck // the same
 		default:
-			s.WriteText(out)
+			writeStep(out, &s, kubectl.PainterFor(out))
 		}
 	})
 	if err != nil {
@@ -116,4 +118,19 @@ it was, and what to do. The scan is always the same page, and it is really sent.
 	c.Flags().StringVar(&addr, "admin", "127.0.0.1:8080", "admin port of the relay")
 	c.Flags().StringVar(&relay, "relay", "", "namespace/name, where there is more than one relay")
 	return c
+}
+
+// writeStep writes a step for people; whether it passed is seen by its colour too.
+func writeStep(w io.Writer, s *trial.Step, p kubectl.Painter) {
+	var b strings.Builder
+	s.WriteText(&b)
+	mark, rest, _ := strings.Cut(b.String(), " ")
+	to := kubectl.Bad
+	switch {
+	case s.OK:
+		to = kubectl.Good
+	case mark != "FAILED":
+		to = kubectl.Note
+	}
+	fmt.Fprint(w, p.In(to, mark)+" "+rest)
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,6 +34,9 @@ say from what. Nothing is applied. See docs/inventory.md.`,
 			if err := f.copiers(c, func(chosen []inventory.Copier) error { all = chosen; return nil }); err != nil {
 				return err
 			}
+			if ns, _, named := strings.Cut(f.relay, "/"); named && !c.Flags().Changed("namespace") {
+				o.Namespace = ns // elsewhere the relay could not refer to it
+			}
 			o.Now, o.Enforce, o.Relay = time.Now(), enforcement == "Enforce", f.relay
 			got, err := suggest.Of(all, o)
 			if err != nil {
@@ -50,7 +54,7 @@ say from what. Nothing is applied. See docs/inventory.md.`,
 	f.selectors(c)
 	p := c.Flags()
 	p.StringVar(&o.Name, "policy", "suggested", "name of the SenderPolicy")
-	p.StringVar(&o.Namespace, "namespace", "", "namespace of the SenderPolicy")
+	p.StringVar(&o.Namespace, "namespace", "", "namespace of the SenderPolicy (default that of --relay)")
 	p.StringVar(&enforcement, "enforcement", enforcement, "DryRun, or Enforce")
 	p.StringArrayVar(&o.Recipients, "recipients", nil, "pattern of recipients for devices that were refused before they could name one, such as *@corp.example (repeated)")
 	p.BoolVar(&o.Public, "public", false, "propose rules for public addresses that were only refused, too")

@@ -23,7 +23,18 @@ type card struct {
 }
 
 // line is one setting: what a copier calls it, what to enter, and what to know.
-type line struct{ Label, Value, Note string }
+type line struct {
+	Label, Value, Note string
+	list               []string // what Value is made of; nil: it is one
+}
+
+// Items are the value, each part of which keeps together.
+func (l line) Items() []string {
+	if l.list != nil {
+		return l.list
+	}
+	return []string{l.Value}
+}
 
 // ruleRow is who may send by a rule, in words.
 type ruleRow struct {
@@ -51,7 +62,9 @@ func (c *Console) setup(_ *http.Request, v *view) error {
 
 func cardOf(r *Relay, l *plan.Listener) card {
 	c := card{Listener: l.Name, Name: r.Key()}
-	add := func(label, value, note string) { c.Lines = append(c.Lines, line{label, value, note}) }
+	add := func(label, value, note string) {
+		c.Lines = append(c.Lines, line{Label: label, Value: value, Note: note})
+	}
 	server := slices.Clone(r.Addresses)
 	if len(server) == 0 {
 		server = []string{r.Plan.Hostname}
@@ -102,7 +115,7 @@ var methods = map[string]string{"PLAIN": "PLAIN", "LOGIN": "LOGIN", "CRAM-MD5": 
 
 func (c *card) login(l *plan.Listener) {
 	if l.Auth.Mode == plan.AuthNone {
-		c.Lines = append(c.Lines, line{"Login (SMTP AUTH)", "Off", "no user name, no password"})
+		c.Lines = append(c.Lines, line{Label: "Login (SMTP AUTH)", Value: "Off", Note: "no user name, no password"})
 		return
 	}
 	var names []string
@@ -118,7 +131,7 @@ func (c *card) login(l *plan.Listener) {
 	if !l.Auth.Plaintext && l.TLS.Mode != plan.TLSImplicit {
 		note += ". Only with encryption"
 	}
-	c.Lines = append(c.Lines, line{"Login (SMTP AUTH)", value, note})
+	c.Lines = append(c.Lines, line{Label: "Login (SMTP AUTH)", Value: value, Note: note})
 }
 
 // maxShown senders or recipients are on a card.
@@ -136,22 +149,30 @@ func (c *card) addresses(p *plan.Plan) {
 		anyTo = anyTo || len(r.Recipients.Allowed) == 0
 	}
 	c.Lines = append(c.Lines,
-		line{"Sender address (From)", orAny(from, anyFrom), "the copier's own address; some menus call it device or administrator e-mail"},
-		line{"May send to", orAny(to, anyTo), "what holds for this copier, the rules say"})
+		lineOf("Sender address (From)", anyOf(from, anyFrom), "the copier's own address; some menus call it device or administrator e-mail"),
+		lineOf("May send to", anyOf(to, anyTo), "what holds for this copier, the rules say"))
 }
 
-func orAny(list []envelope.Pattern, all bool) string {
+func lineOf(label string, list []string, note string) line {
+	return line{label, strings.Join(list, ", "), note, list}
+}
+
+func orAny(list []envelope.Pattern) string { return strings.Join(anyOf(list, false), ", ") }
+
+// anyOf are patterns for people; all: some may use any address.
+func anyOf(list []envelope.Pattern, all bool) []string {
 	switch {
 	case len(list) == 0:
-		return "any address"
+		return []string{"any address"}
 	case all:
-		return patterns(list) + "; some copiers any address"
+		return append(patternList(list), "some copiers any address")
 	}
-	return patterns(list)
+	return patternList(list)
 }
 
-func patterns(list []envelope.Pattern) string {
-	var out []string
+func patterns(list []envelope.Pattern) string { return strings.Join(patternList(list), ", ") }
+
+func patternList(list []envelope.Pattern) (out []string) {
 	for _, p := range list {
 		if s := strings.Replace(p.String(), "*@", "anything@", 1); !slices.Contains(out, s) {
 			out = append(out, s)
@@ -160,7 +181,7 @@ func patterns(list []envelope.Pattern) string {
 	if len(out) > maxShown {
 		out = append(out[:maxShown], fmt.Sprintf("and %d more", len(out)-maxShown))
 	}
-	return strings.Join(out, ", ")
+	return out
 }
 
 // rules are all of a plan that count, in their order.
@@ -182,7 +203,7 @@ func rulesOf(p *plan.Plan) (out []ruleRow) {
 			r := &p.Policies[i].Rules[k]
 			row := ruleRow{
 				Name: r.Policy + "/" + r.Name, Action: actions[r.Action], DryRun: p.Policies[i].DryRun,
-				Who: whoOf(&r.Match), From: orAny(r.Senders.Allowed, false), To: orAny(r.Recipients.Allowed, false),
+				Who: whoOf(&r.Match), From: orAny(r.Senders.Allowed), To: orAny(r.Recipients.Allowed),
 			}
 			if r.Senders.Rewrite {
 				row.From += "; others are replaced"

@@ -40,6 +40,7 @@ type Options struct {
 	Gate    *Gate // nil: whoever reaches the pages may see all
 	Version string
 	Log     *slog.Logger
+	Kubectl bool // commands to copy are those of the kubectl plugin
 	// Resolver is asked about a sender domain when somebody asks for it; nil: never.
 	Resolver senderdns.Resolver
 }

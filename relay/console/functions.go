@@ -20,6 +20,11 @@ var functions = template.FuncMap{
 	"root":    func() string { return Root },
 	"ago":     ago,
 	"when":    when,
+	"short":   short,
+	"odd":     func(n int) bool { return n%2 == 1 },
+	"exact":   exact,
+	"minute":  func(t time.Time) template.HTML { return stamp(t, "minute", "2006-01-02 15:04 UTC") },
+	"instant": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"size":    size,
 	"seconds": func(s float64) string { return span(time.Duration(s * float64(time.Second))) },
 	"join":    strings.Join,
@@ -53,6 +58,30 @@ func when(now, t time.Time) template.HTML {
 	}
 	t = t.UTC()
 	return template.HTML(fmt.Sprintf(`<time datetime="%s" title="%s">%s</time>`, t.Format(time.RFC3339), t.Format("2006-01-02 15:04:05 UTC"), ago(now, t))) //nolint:gosec // see above
+}
+
+// maxName is how much of a name that a device gives itself stands in a list. What was said
+// has all of it.
+const maxName = 60
+
+func short(s string) string {
+	if r := []rune(s); len(r) > maxName {
+		return string(r[:maxName]) + "…"
+	}
+	return s
+}
+
+// exact is a time to the second; a script shows it in the reader's own zone.
+func exact(t time.Time) template.HTML { return stamp(t, "second", "2006-01-02 15:04:05 UTC") }
+
+// stamp shows a time in a layout, of which a script is told how fine it is. It is made of
+// figures alone.
+func stamp(t time.Time, to, layout string) template.HTML {
+	if t.IsZero() {
+		return "-"
+	}
+	t = t.UTC()
+	return template.HTML(fmt.Sprintf(`<time datetime="%s" data-to="%s">%s</time>`, t.Format(time.RFC3339), to, t.Format(layout))) //nolint:gosec // see above
 }
 
 // senderOf is who a message is from: nobody that was named yet, where a login was refused.

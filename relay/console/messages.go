@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -46,6 +47,9 @@ var entryWords = map[history.State]health{
 	history.Refused:  {"bad", "refused to the copier"},
 	history.Lost:     {"bad", "lost: gone from the relay's volume"},
 }
+
+// inQueue are the states of a message that the queue has still.
+var inQueue = []history.State{history.Waiting, history.Deferred, history.Held, history.Failed}
 
 // messages is the page of what became of messages, and of what was refused, the
 // newest first.
@@ -137,6 +141,7 @@ func (c *Console) entry(r *http.Request, v *view) error {
 		history.Detail
 		Instance string
 		Health   health
-	}{found.value, found.instance, entryWords[found.value.State]}
+		Waits    bool // the queue has it
+	}{found.value, found.instance, entryWords[found.value.State], slices.Contains(inQueue, found.value.State)}
 	return nil
 }

@@ -16,10 +16,19 @@ type plot struct {
 	Refused  string
 	Failed   string
 	Top      int64 // messages in a bar as high as the plot
+	Ticks    []tick
 	Hours    []hour
 	Width    int
 	Height   int
 	Begin    time.Time
+}
+
+// tick is a mark on the axis of time.
+type tick struct {
+	At      time.Time
+	X       int    // in the plot's units
+	Percent string // of its width
+	Anchor  string // which part of its label is there: at the sides no label goes beyond them
 }
 
 // hour is a row of the table that says the same as the plot.
@@ -35,6 +44,8 @@ const (
 	barGap    = 1
 	plotHigh  = 120
 	barsAHour = int(time.Hour / (perBar * traffic.Step))
+	tickEvery = 3 * time.Hour
+	nearSide  = 0.06 // of the width: half a label, in a narrow window
 )
 
 // plotOf puts together what the instances of a relay counted. Their days are the
@@ -78,17 +89,37 @@ func plotOf(days []traffic.Day, now time.Time) plot {
 		p.Hours[len(p.Hours)-1].Add(c)
 	}
 	p.Accepted, p.Refused, p.Failed = accepted.String(), refused.String(), failed.String()
+	p.ticks()
 	return p
 }
 
+// ticks marks the hours that people say: every third one, by UTC.
+func (p *plot) ticks() {
+	const day = traffic.Steps * traffic.Step
+	for at := p.Begin.Truncate(tickEvery).Add(tickEvery); at.Before(p.Begin.Add(day)); at = at.Add(tickEvery) {
+		part := float64(at.Sub(p.Begin)) / float64(day)
+		t := tick{At: at, X: int(part * float64(p.Width)), Percent: fmt.Sprintf("%.2f%%", 100*part), Anchor: "middle"}
+		switch {
+		case part < nearSide:
+			t.Anchor = "start"
+		case part > 1-nearSide:
+			t.Anchor = "end"
+		}
+		p.Ticks = append(p.Ticks, t)
+	}
+}
+
+// Half is what the line in the middle stands for.
+func (p plot) Half() int64 { return p.Top / 2 }
+
 func scaled(n, top int64) int64 { return n * plotHigh / max(top, 1) }
 
-// roundUp gives the next figure that a scale may end with.
+// roundUp gives the next figure that a scale may end with: one that has a half.
 func roundUp(n int64) int64 {
 	for unit := int64(1); ; unit *= 10 {
-		for _, m := range []int64{1, 2, 5} {
+		for _, m := range []int64{4, 6, 8, 10, 20} {
 			if n <= unit*m {
-				return max(unit*m, 5)
+				return unit * m
 			}
 		}
 	}

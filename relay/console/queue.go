@@ -52,9 +52,10 @@ func (c *Console) queue(r *http.Request, v *view) error {
 		return badRequest{fmt.Errorf("there is no state %q of a message", state)}
 	}
 	var out struct {
-		Rows  []queueRow
-		State string
-		Next  string
+		Rows     []queueRow
+		State    string
+		Next     string
+		Commands []command
 	}
 	out.State = state
 	more := false
@@ -69,6 +70,7 @@ func (c *Console) queue(r *http.Request, v *view) error {
 		out.Rows = out.Rows[:min(len(out.Rows), perPage)]
 		out.Next = out.Rows[len(out.Rows)-1].ID
 	}
+	out.Commands = c.commandsForAll(v.Relay)
 	v.Body = out
 	return nil
 }
@@ -93,7 +95,8 @@ func (c *Console) message(r *http.Request, v *view) error {
 		queue.Detail
 		Instance string
 		Health   health
-	}{found.value, found.instance, stateWords[found.value.State]}
+		Commands []command
+	}{found.value, found.instance, stateWords[found.value.State], c.commandsFor(v.Relay, &found.value.Summary)}
 	return nil
 }
 

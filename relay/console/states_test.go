@@ -3,11 +3,13 @@ package console
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/envelope"
@@ -15,6 +17,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/policy"
+	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/traffic"
 )
 
@@ -132,11 +135,11 @@ func TestASuspendedUpstream(t *testing.T) {
 
 // A login is refused before a sender was named; an empty sender is a bounce's.
 func TestSenderOfARefusedLogin(t *testing.T) {
-	for step, want := range map[string]string{"AUTH": "<td>-</td>", "MAIL": "<td>&lt;&gt;</td>"} {
+	for step, want := range map[string]string{"AUTH": ">-</td>", "MAIL": ">&lt;&gt;</td>"} {
 		d := history.Detail{Entry: history.Entry{ID: "8Du-R", Kind: history.Refusal, State: history.Refused, Step: step, Recipients: []history.Recipient{{Address: "b@corp.example"}}}}
 		s := officeOf(answers{"messages": history.Page{Entries: []history.Entry{d.Entry}}, "messages/": d}.ask)
-		says(t, s, office+"messages", 200, []string{want})
-		says(t, s, office+"messages/8Du-R", 200, []string{"<title>Refusal 8Du-R - Printer Relay</title>", strings.ReplaceAll(want, "td>", "dd>")})
+		says(t, s, office+"messages", 200, []string{`data-label="From" class="mid"` + want})
+		says(t, s, office+"messages/8Du-R", 200, []string{"<title>Refusal 8Du-R - Printer Relay</title>", "<dt>From</dt><dd" + strings.ReplaceAll(want, "td>", "dd>")})
 	}
 }
 
@@ -152,5 +155,59 @@ func TestDryRunOfCopiers(t *testing.T) {
 	says(t, s, office+"copiers?dryrun=1", 200, []string{"Dry run of new/tls: refused in place of accepted, 4 times", `name="dryrun" value="1" checked`, "dryrun=1\">Earlier ones"})
 	if asked.Get("dry-run") != "true" {
 		t.Errorf("asked for %v", asked)
+	}
+}
+
+// Commands to copy are those that work where the relay is, for what can be done with the
+// message; an ID that no relay makes stands in none of them.
+func TestCommands(t *testing.T) {
+	for _, tc := range []struct {
+		kubectl bool
+		id      string
+		state   queue.State
+		want    []string
+		not     string
+	}{
+		{false, "8Du1", queue.Held, []string{`<code class="copy">printer-relay queue release --relay printers/office 8Du1</code>`}, "queue retry"},
+		{true, "8Du1", queue.Failed, []string{`<code class="copy">kubectl printer-relay queue retry --namespace printers --relay office 8Du1</code>`, "queue reroute --namespace printers --relay office --to UPSTREAM 8Du1"}, "queue release"},
+		{false, "$(reboot)", queue.Held, nil, "queue release"},
+	} {
+		d := queue.Detail{Summary: queue.Summary{ID: tc.id, State: tc.state}}
+		c := New(Options{Source: officeOf(answers{"queue/": d, "queue": queue.Page{}}.ask), Kubectl: tc.kubectl, Log: slog.New(slog.DiscardHandler)})
+		body := get(c, "GET", office+"queue/8Du1").Body.String()
+		for _, w := range tc.want {
+			if !strings.Contains(body, w) {
+				t.Errorf("%+v lacks %q:\n%s", tc, w, body)
+			}
+		}
+		if strings.Contains(body, tc.not) {
+			t.Errorf("%+v has %q", tc, tc.not)
+		}
+		if list := get(c, "GET", office+"queue").Body.String(); !strings.Contains(list, "queue release") || strings.Contains(list, "kubectl") != tc.kubectl {
+			t.Errorf("%+v: the list says\n%s", tc, list)
+		}
+	}
+}
+
+// Times stand exactly where something is looked into, and a script is told how exact.
+func TestExactTimes(t *testing.T) {
+	at := time.Date(2026, 11, 26, 10, 2, 3, 0, time.UTC)
+	d := history.Detail{Entry: history.Entry{ID: "8Du1", Kind: history.Message, State: history.Held, At: at}}
+	s := officeOf(answers{"messages": history.Page{Entries: []history.Entry{d.Entry}}, "messages/": d}.ask)
+	says(t, s, office+"messages", 200, []string{`<time datetime="2026-11-26T10:02:03Z" data-to="minute">2026-11-26 10:02 UTC</time>`})
+	says(t, s, office+"messages/8Du1", 200, []string{`<time datetime="2026-11-26T10:02:03Z" data-to="second">2026-11-26 10:02:03 UTC</time>`, `href="` + office + `queue/8Du1"`})
+}
+
+// Each state has a word for people.
+func TestWords(t *testing.T) {
+	for _, s := range history.States {
+		if w := entryWords[s]; w.Word == "" || w.Class == "" {
+			t.Errorf("history: %s has no word", s)
+		}
+	}
+	for _, s := range []queue.State{queue.Pending, queue.Deferred, queue.Held, queue.Failed} {
+		if w := stateWords[s]; w.Word == "" || w.Class == "" {
+			t.Errorf("queue: %s has no word", s)
+		}
 	}
 }

@@ -127,7 +127,11 @@ func (o *office) refusals(t *testing.T, harm bool) {
 	c.Want("550", "RCPT TO:<someone@elsewhere.example>")
 	c.Want("221", "QUIT")
 	if harm {
-		devices++
+		devices += 2
+		c = o.DialFrom("127.0.5.6")
+		c.Cmd("EHLO %s", strings.Repeat("W", 63)+"."+strings.Repeat("W", 63))
+		c.Want("530", "MAIL FROM:<%s@%s.example>", strings.Repeat("a", 60), strings.Repeat("b", 60))
+		c.Want("221", "QUIT")
 		c = o.DialFrom("127.0.5.5")
 		c.Cmd("EHLO %s", hostile)
 		c.Cmd("MAIL FROM:<%s@evil.example>", "\u202egnp.exe")
@@ -169,7 +173,7 @@ func (o *office) base() string { return "http://" + o.Admin }
 func TestPages(t *testing.T) {
 	o := newOffice(t, nil)
 	pages := o.pages(t)
-	f := walk(t, job{Base: o.base(), Pages: pages, Checks: []string{"axe", "scriptless", "keyboard"}})
+	f := walk(t, job{Base: o.base(), Pages: pages, Checks: []string{"axe", "looks", "scriptless", "keyboard"}})
 	for _, path := range pages {
 		p := f.Pages[path]
 		for _, problem := range p.Problems {

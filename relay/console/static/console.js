@@ -1,11 +1,21 @@
 // What the pages can do better with a script. All of it works without.
 "use strict";
 
-// Times in the reader's own zone, beside those of the server.
+// Times in the reader's own zone, in the place of UTC, and with its name.
+const day = { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
+const shown = { minute: new Intl.DateTimeFormat(undefined, day), second: new Intl.DateTimeFormat(undefined, { ...day, second: "2-digit" }) };
 for (const t of document.querySelectorAll("time[datetime]")) {
   const at = new Date(t.dateTime);
-  if (!Number.isNaN(at.getTime())) t.title = at.toLocaleString();
+  if (Number.isNaN(at.getTime())) continue;
+  const to = shown[t.dataset.to];
+  if (to) t.textContent = to.format(at);
+  t.title = to ? at.toISOString() : shown.second.format(at);
 }
+for (const t of document.querySelectorAll("[data-clock]")) {
+  t.textContent = new Date(t.dataset.clock).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", hour12: false });
+}
+const zone = new Intl.DateTimeFormat(undefined, { timeZoneName: "short" }).formatToParts().find((p) => p.type === "timeZoneName");
+for (const z of document.querySelectorAll(".zone")) if (zone) z.textContent = zone.value;
 
 // A button that copies, behind each value that is there to be pasted elsewhere.
 const said = document.createElement("p");

@@ -68,6 +68,57 @@ const checks = {
     await context.close();
   },
 
+  // In windows of a desk and a phone lists need no scrolling sideways, with the colours of
+  // the reader's system (forced colours) it is seen what is what, on paper all is dark on
+  // white, within the page and without what one clicks at, and times are the reader's.
+  async looks(browser, job, found) {
+    let path = "";
+    let how = "";
+    const note = (s) => of(found, path).problems.push(`${how}: ${s}`);
+    const { context, page } = await open(browser, job, { timezoneId: "Asia/Kolkata" }, note);
+    const beyond = () => [...document.querySelectorAll(".scroll:has(.list)")].map((e) => e.scrollWidth - e.clientWidth).filter((n) => n > 1);
+    for (path of job.pages) {
+      how = "wide";
+      await page.emulateMedia({ media: "screen", forcedColors: "none", colorScheme: "light" });
+      await page.setViewportSize({ width: 1280, height: 900 });
+      await page.goto(job.base + path);
+      for (const n of await page.evaluate(beyond)) note(`a list goes ${n} pixels beyond the side`);
+      const zones = await page.evaluate(() => [...document.querySelectorAll("time[data-to],.zone")].map((e) => e.textContent).filter((s) => !/GMT\+5:30|IST/.test(s)));
+      if (zones.length > 0) note(`not the reader's time: ${zones[0]}`);
+      how = "narrow";
+      await page.setViewportSize({ width: 375, height: 700 });
+      for (const n of await page.evaluate(beyond)) note(`a list goes ${n} pixels beyond the side`);
+      how = "forced colours";
+      await page.setViewportSize({ width: 1280, height: 900 });
+      await page.emulateMedia({ forcedColors: "active" });
+      for (const s of await page.evaluate(() => {
+        const out = [], look = (e) => getComputedStyle(e);
+        const tabs = [...document.querySelectorAll("nav li a")], line = (e) => look(e).borderBottomColor;
+        const current = tabs.find((e) => e.hasAttribute("aria-current"));
+        if (current && tabs.some((e) => e !== current && line(e) === line(current))) out.push("the page that is open looks like the others in the navigation");
+        const ground = look(document.body).backgroundColor;
+        for (const e of document.querySelectorAll(".key")) if ([ground, look(document.documentElement).backgroundColor, "rgba(0, 0, 0, 0)"].includes(look(e).backgroundColor)) out.push("a key of the plot has no colour");
+        for (const e of document.querySelectorAll(".badge")) if (look(e).borderTopStyle === "none") out.push("a badge has no border");
+        return [...new Set(out)];
+      })) note(s);
+      how = "on paper";
+      await page.emulateMedia({ media: "print", forcedColors: "none", colorScheme: "dark" });
+      await page.setViewportSize({ width: (await page.evaluate(() => !!document.querySelector(".list"))) ? 1046 : 718, height: 900 }); // A4, across or upright
+      for (const s of await page.evaluate(() => {
+        const out = [], dark = (c) => Math.max(...c.match(/\d+/g).slice(0, 3).map(Number)) < 180;
+        const over = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+        if (over > 1) out.push(`${over} pixels are beyond the side`);
+        for (const e of document.querySelectorAll("main *, footer *")) {
+          if (!e.checkVisibility()) continue;
+          if (e.matches("button,form,input,select")) out.push("there is something to click at: " + e.outerHTML.slice(0, 80));
+          if (e.childNodes.length && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) && !dark(getComputedStyle(e).color)) out.push("pale: " + e.outerHTML.slice(0, 80));
+        }
+        return out.slice(0, 3);
+      })) note(s);
+    }
+    await context.close();
+  },
+
   // Without a script the same headings, links and fields are there.
   async scriptless(browser, job, found) {
     const outline = () => ({
