@@ -35,7 +35,7 @@ export GOTOOLCHAIN=local
 # Where to, and for which systems, can be said in the file only.
 goreleaser=$(go tool -modfile=hack/tools/goreleaser/go.mod -n goreleaser)
 sed "s|^  targets: .*|  targets: [$(IFS=, && echo "${targets[*]}")]|; \$a dist: $tmp/dist" .goreleaser.yaml |
-  "$goreleaser" release --snapshot --config - "$@" >"$tmp/log" 2>&1 || { cat "$tmp/log" >&2; exit 1; }
+  "$goreleaser" release --snapshot --timeout 6h --config - "$@" >"$tmp/log" 2>&1 || { cat "$tmp/log" >&2; exit 1; }
 
 mkdir -p "$folder"
 for arch in "${archs[@]}"; do
