@@ -61,6 +61,12 @@ awake() {
   return "$status"
 }
 
+# Marks that a merge left behind.
+merged() {
+  ! git grep -nE '^(<<<<<<<|>>>>>>>) '
+}
+
+step "merges" "decide between the two, and take the marks out" merged
 step "generated files" "run make generate, commit what changes" generated
 step "generated reference" "run make generate, commit what changes" reference
 step "generated roles and chart" "run make generate, commit what changes" installed

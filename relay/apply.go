@@ -12,15 +12,15 @@ import (
 )
 
 // apply brings the relay to another plan without a restart. If it cannot be
-// had as a whole the one before stays, with the new Secrets and all that the new one
-// stops: neither a revoked password nor the kill switch waits for a port.
-func (in *instance) apply(pl *plan.Plan, src secrets.Source) error {
+// had as a whole the one before stays, with the new Secrets and all that stops says:
+// neither a revoked password nor the kill switch waits for a port.
+func (in *instance) apply(pl *plan.Plan, stops plan.Stops, src secrets.Source) error {
 	old := in.plan.Load()
 	in.secrets.Store(&src)
 	err := in.run(pl, src)
 	if err != nil {
 		err = fmt.Errorf("PrinterRelay %s: %w", key(pl), err)
-		pl = stopping(old, pl)
+		pl = old.Stopping(stops)
 		if back := in.run(pl, src); back != nil {
 			in.log.Error("going back to the last good plan", "cause", back)
 		}
@@ -46,7 +46,7 @@ func (in *instance) run(pl *plan.Plan, src secrets.Source) error {
 	}
 	in.spool.Resize(pl.Spool.Size)
 	in.judge.Store(pl) // ahead of the sessions: who sees the new policy there finds it here
-	closed := stopping(pl, in.plan.Load())
+	closed := pl.Stopping(plan.StopsOf(in.plan.Load(), nil))
 	in.began.update(closed)
 	in.queue.Update(queue.SettingsOf(closed))
 	if err := in.server.Update(pl, src); err != nil {
@@ -62,8 +62,8 @@ func (in *instance) run(pl *plan.Plan, src secrets.Source) error {
 }
 
 // take brings the relay to a plan of its own.
-func (in *instance) take(pl *plan.Plan, src secrets.Source) error {
-	err := in.apply(pl, src)
+func (in *instance) take(pl *plan.Plan, stops plan.Stops, src secrets.Source) error {
+	err := in.apply(pl, stops, src)
 	if err == nil {
 		in.closed.Store(nil)
 	}
@@ -71,15 +71,11 @@ func (in *instance) take(pl *plan.Plan, src secrets.Source) error {
 }
 
 // keep goes on with the last good plan, with the Secrets as they are now, and with
-// what stops, the plan that cannot be run (nil: none is known), holds, suspends or
-// refuses. Where a policy or an upstream is missing, or the instance is drained, it
+// what the manifests stop though they cannot be applied. Where a policy or an upstream is missing, or the instance is drained, it
 // takes no new mail until a plan can be had: what the policy no longer allows must not
 // come in. What is not held of the queue is delivered.
-func (in *instance) keep(src secrets.Source, stops *plan.Plan, missing []string, drained bool) error {
-	pl := in.plan.Load()
-	if stops != nil {
-		pl = stopping(pl, stops)
-	}
+func (in *instance) keep(src secrets.Source, stops plan.Stops, missing []string, drained bool) error {
+	pl := in.plan.Load().Stopping(stops)
 	if len(missing) > 0 {
 		why := strings.Join(missing, ", ") + " is missing: no new mail is taken until it is back"
 		if old := in.closed.Swap(&why); old == nil || *old != why {
@@ -89,7 +85,7 @@ func (in *instance) keep(src secrets.Source, stops *plan.Plan, missing []string,
 	if len(missing) > 0 || drained {
 		pl = refusing(pl)
 	}
-	return in.apply(pl, src)
+	return in.apply(pl, plan.StopsOf(pl, nil), src)
 }
 
 // refusing is pl without intake. Its Hash is that of pl.

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -18,12 +19,13 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/atomicfile"
 	"github.com/printerrelay/printer-relay/relay/dsn"
+	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/queue"
 )
 
 // beginnings has the postmaster told, once, when a hold of the manifests begins to keep
-// mail back, or intake: Hold does. What was told is on the volume: a restart does not
+// mail back, intake: Hold does, or an upstream that is suspended. What was told is on the volume: a restart does not
 // say it again. A hold that means others than before, or comes again when nothing is
 // left of it, begins anew.
 type beginnings struct {
@@ -45,6 +47,9 @@ const (
 
 	// byIntake stands for intake: Hold among the names of holds, which have no colon.
 	byIntake = "intake: Hold"
+
+	// byUpstream, and the name of one that is suspended, stands there for that.
+	byUpstream = "MailUpstream "
 )
 
 func newBeginnings(file string, pl func() *plan.Plan, log *slog.Logger) *beginnings {
@@ -72,19 +77,43 @@ func (b *beginnings) update(pl *plan.Plan) {
 	if pl.Intake == plan.IntakeHold {
 		holds[byIntake] = "all"
 	}
+	for name, up := range pl.Upstreams {
+		if up.Suspend {
+			holds[byUpstream+name] = "suspended"
+		}
+	}
 	if pl.Spool.Ephemeral { // which holds nothing
 		holds = nil
 	}
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.holds = holds
-	b.mu.Unlock()
+	for name, means := range holds {
+		if told, ok := b.told[name]; ok && within(means, told) {
+			b.told[name] = means // an edit that was ahead of its configuration: it is no other now
+		}
+	}
 }
+
+// within tells whether a hold means none but those of whom was told.
+func within(means, told string) bool {
+	for part := range slices.Chunk([]byte(means), meaningSize) {
+		if !strings.Contains(told, string(part)) {
+			return false
+		}
+	}
+	return true
+}
+
+// meaningSize is the length of one meaning. A name has two while a hold and what it was edited to
+// count both.
+const meaningSize = 16
 
 // meaning is whom a hold means, in a word.
 func meaning(h *plan.Hold) string {
 	sum := fnv.New64a()
 	fmt.Fprint(sum, h.Networks, "\x00", h.Users, "\x00", h.Senders)
-	return fmt.Sprintf("%016x", sum.Sum64())
+	return fmt.Sprintf("%0*x", meaningSize, sum.Sum64())
 }
 
 // Witness is told what becomes of messages (queue.Options.Witness). It does not block.
@@ -99,7 +128,7 @@ func (b *beginnings) Witness(p queue.Progress) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	means, is := b.holds[name]
-	if told, ok := b.told[name]; !is || ok && told == means || b.began[name] != nil {
+	if told, ok := b.told[name]; !is || ok && within(means, told) || b.began[name] != nil {
 		return
 	}
 	b.began[name] = p.Message
@@ -115,6 +144,7 @@ func (b *beginnings) Run(ctx context.Context) {
 	tick := time.NewTicker(beginningRetry)
 	defer tick.Stop()
 	for {
+		b.suspended()
 		b.tell()
 		b.forget()
 		select {
@@ -126,23 +156,45 @@ func (b *beginnings) Run(ctx context.Context) {
 	}
 }
 
+// suspended finds the upstreams that keep mail back by now. No step of a message tells
+// of that: it waits as it would for an upstream that is down.
+func (b *beginnings) suspended() {
+	for _, up := range b.queue.Snapshot().Upstreams {
+		name := byUpstream + up.Name
+		b.mu.Lock()
+		_, is := b.holds[name]
+		_, told := b.told[name]
+		b.mu.Unlock()
+		if !is || told || up.Pending == 0 {
+			continue
+		}
+		b.begins(name, queue.Filter{Upstream: up.Name, State: queue.Deferred})
+	}
+}
+
+// begins notes that it has begun to keep mail back, of which the filter finds some.
+func (b *beginnings) begins(name string, f queue.Filter) {
+	f.Limit = 1
+	page, err := b.queue.List(f)
+	if err != nil || len(page.Messages) == 0 {
+		return
+	}
+	d, err := b.queue.Show(page.Messages[0].ID)
+	if err != nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, is := b.holds[name]
+	if _, told := b.told[name]; is && !told && b.began[name] == nil {
+		b.began[name] = d.Message
+	}
+}
+
 // missed finds what began when the process was killed before anybody was told.
 func (b *beginnings) missed() {
 	for name := range b.queue.Snapshot().HeldBy {
-		page, err := b.queue.List(queue.Filter{HeldBy: name, Limit: 1})
-		if err != nil || len(page.Messages) == 0 {
-			continue
-		}
-		d, err := b.queue.Show(page.Messages[0].ID)
-		if err != nil {
-			continue
-		}
-		b.mu.Lock()
-		_, is := b.holds[name]
-		if _, told := b.told[name]; is && !told && b.began[name] == nil {
-			b.began[name] = d.Message
-		}
-		b.mu.Unlock()
+		b.begins(name, queue.Filter{HeldBy: name})
 	}
 }
 
@@ -178,20 +230,50 @@ func (b *beginnings) announce(name string, first *queue.Message) error {
 		At: time.Now(), Relay: key(pl), Hostname: pl.Hostname, From: bounce.From.String(), To: bounce.Postmaster.String(),
 		QueueID: first.ID, Arrived: first.Arrived, Device: first.Device(), Sender: first.ShownSender(),
 	}
-	if name == byIntake {
+	up, suspended := strings.CutPrefix(name, byUpstream)
+	switch {
+	case suspended && !mails(pl, up):
+		b.log.Warn("the postmaster is not told that an upstream keeps mail back: a notification could go by that alone; name another in delivery.bounce.upstreamRef", "upstream", up)
+		return nil
+	case suspended:
+		h.Upstream, h.Count = up, b.waitFor(up)
+	case name == byIntake:
 		h.Count = b.queue.Snapshot().Held
-	} else {
+	default:
 		h.Hold, h.Count = name, b.queue.Snapshot().HeldBy[name]
-		for i := range pl.Holds {
-			if pl.Holds[i].Name == name {
-				h.Reason = pl.Holds[i].Reason
-			}
+		if i := slices.IndexFunc(pl.Holds, func(h plan.Hold) bool { return h.Name == name }); i >= 0 {
+			h.Reason = pl.Holds[i].Reason
 		}
 	}
 	return b.queue.Announce(queue.Announcement{
 		Kind: "held", Of: name, About: first, At: h.At, From: bounce.From, To: bounce.Postmaster,
 		Write: func(w io.Writer, id string) (int64, error) { h.ID = id; return dsn.WriteHeld(w, h) },
 	})
+}
+
+// mails tells whether a notification has a way beside the upstream that is suspended.
+func mails(pl *plan.Plan, suspended string) bool {
+	bounce := &pl.Delivery.Bounce
+	first := bounce.Upstream
+	for i := range pl.Routes {
+		if first == "" && pl.Routes[i].Matches(netip.Addr{}, envelope.Address{}, bounce.Postmaster) {
+			first = pl.Routes[i].Upstream
+		}
+	}
+	return slices.ContainsFunc(append([]string{first}, pl.Fallbacks...), func(name string) bool {
+		up := pl.Upstreams[name]
+		return name != suspended && up != nil && !up.Suspend
+	})
+}
+
+// waitFor is how many attempts wait for an upstream.
+func (b *beginnings) waitFor(name string) int {
+	for _, up := range b.queue.Snapshot().Upstreams {
+		if up.Name == name {
+			return up.Pending
+		}
+	}
+	return 0
 }
 
 // forget lets go of holds that are gone and keep nothing any more: the same again would

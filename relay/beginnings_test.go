@@ -196,6 +196,27 @@ func TestABeginningIsToldOnce(t *testing.T) {
 	})
 }
 
+// An edit that counts ahead of its configuration is told of once: neither when it is
+// applied, nor when its first meaning is left.
+func TestAHoldThatIsEditedAheadIsToldOfOnce(t *testing.T) {
+	inHolder(t, func(h *holder) {
+		h.runs(func(p *plan.Plan) { p.Holds = stolenHold("10.20.9.66/32") })
+		h.send("10.20.9.66", "")
+		h.told("it begins", 1)
+		edited := stolenHold("10.20.9.77/32")
+		edited[0].Reason = "it was the other one"
+		h.runs(func(p *plan.Plan) { *p = *p.Stopping(plan.Stops{Holds: edited}) })
+		h.send("10.20.9.66", "")
+		h.told("the old one goes on", 2, "it was the other one")
+		h.runs(func(p *plan.Plan) { p.Holds = edited })
+		h.send("10.20.9.77", "")
+		h.told("it is applied", 2)
+		h.runs(func(p *plan.Plan) { p.Holds = stolenHold("10.20.9.66/32") })
+		h.send("10.20.9.66", "")
+		h.told("it is edited back, and means others", 3)
+	})
+}
+
 // What waits is kept by a hold too, and intake: Hold is one.
 func TestWhichHoldsBegin(t *testing.T) {
 	inHolder(t, func(h *holder) {
@@ -228,6 +249,39 @@ func TestWhichHoldsBegin(t *testing.T) {
 			h.told(name, 0)
 		})
 	}
+}
+
+// An upstream that is suspended keeps mail back too, where no other takes it. The
+// notification must have another way.
+func TestAnUpstreamThatIsSuspendedIsToldOf(t *testing.T) {
+	suspend := func(p *plan.Plan, suspended bool) {
+		p.Upstreams = map[string]*plan.Upstream{"out": {Name: "out", Connections: 1, Suspend: suspended}, "other": {Name: "other", Connections: 1}}
+		p.Delivery.Bounce.Upstream = "other"
+	}
+	inHolder(t, func(h *holder) {
+		h.runs(func(p *plan.Plan) { suspend(p, true) })
+		h.told("it has kept nothing", 0)
+		id := h.send("10.20.9.66", "")
+		h.told("it keeps mail back", 1, "Subject: Mail is held in default/office: upstream out is suspended", id, "queue list --upstream out")
+		h.restart()
+		h.send("10.20.9.66", "")
+		h.told("more of it, and a restart", 1)
+		h.runs(func(p *plan.Plan) { suspend(p, false) })
+		h.runs(func(p *plan.Plan) { suspend(p, true) })
+		h.send("10.20.9.66", "")
+		h.told("it comes back", 2)
+	})
+	inHolder(t, func(h *holder) {
+		h.runs(func(p *plan.Plan) { suspend(p, true); p.Fallbacks = []string{"other"}; p.Delivery.Bounce.Upstream = "" })
+		h.send("10.20.9.66", "")
+		h.told("the fallback takes it", 0)
+	})
+	inHolder(t, func(h *holder) {
+		h.runs(func(p *plan.Plan) { suspend(p, true); p.Delivery.Bounce.Upstream = "" })
+		h.send("10.20.9.66", "")
+		h.runs(func(p *plan.Plan) { suspend(p, false); p.Delivery.Bounce.Upstream = "" })
+		h.told("there is no other way", 0)
+	})
 }
 
 // Two holds that begin with the same message are told of, though the first one's mail

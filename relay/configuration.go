@@ -22,11 +22,12 @@ type Configuration struct {
 	Warnings []string
 
 	// Where something is wrong:
-	Faulty     map[string][]string   // relays (namespace/name) that have no plan -> objects that they refer to and that are not there
-	stops      map[string]*plan.Plan // of Faulty, what could be compiled: what it stops counts
-	where      map[string]string     // object ("SenderPolicy default/office") -> its file, of all that are there
-	broken     map[string]bool       // objects that are there and not valid
-	unreadable map[string]bool       // files of which it is not known what they hold
+	Faulty     map[string][]string        // relays (namespace/name) that have no plan -> objects that they refer to and that are not there
+	stops      map[string]plan.Stops      // of all relays that could be compiled, with a plan or without: it counts though the rest does not
+	suspended  map[string]map[string]bool // by namespace, the MailUpstreams that are, whoever names them
+	where      map[string]string          // object ("SenderPolicy default/office") -> its file, of all that are there
+	broken     map[string]bool            // objects that are there and not valid
+	unreadable map[string]bool            // files of which it is not known what they hold
 }
 
 // LoadConfiguration reads, validates and compiles the manifests in dir. name
@@ -39,9 +40,14 @@ func LoadConfiguration(dir, name string) (*Configuration, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Configuration{Secrets: set.Secrets, Faulty: map[string][]string{}, stops: map[string]*plan.Plan{}, where: set.Where}
+	c := &Configuration{Secrets: set.Secrets, Faulty: map[string][]string{}, stops: map[string]plan.Stops{}, suspended: map[string]map[string]bool{}, where: set.Where}
 	c.broken, c.unreadable = problems.Touched()
 	c.dropBroken(set)
+	for _, u := range set.Upstreams {
+		if c.suspended[u.Namespace] == nil {
+			c.suspended[u.Namespace] = plan.SuspendedOf(upstreamsOf(set, u.Namespace))
+		}
+	}
 	var errs []error
 	if len(problems) > 0 {
 		errs = append(errs, problems)
@@ -80,8 +86,9 @@ func (c *Configuration) compile(set *manifest.Set, in plan.Input) (errs []error)
 			errs = append(errs, found)
 		}
 	}
+	c.stops[key(p)] = plan.StopsOf(p, in.Upstreams)
 	if diagnostics.Failed() {
-		c.Faulty[key(p)], c.stops[key(p)] = diagnostics.Missing(), p
+		c.Faulty[key(p)] = diagnostics.Missing()
 	} else {
 		c.Plans = append(c.Plans, p)
 	}
@@ -103,6 +110,15 @@ func (c *Configuration) dropBroken(set *manifest.Set) {
 	for ns, m := range set.Secrets {
 		maps.DeleteFunc(m, func(name string, _ map[string][]byte) bool { return c.broken[object("Secret", ns, name)] })
 	}
+}
+
+// stopsOf is what the manifests stop of a relay, whatever else is wrong with them: of one
+// whose PrinterRelay cannot be read, upstreams that are suspended.
+func (c *Configuration) stopsOf(pl *plan.Plan) plan.Stops {
+	if s, ok := c.stops[key(pl)]; ok {
+		return s
+	}
+	return plan.Stops{Suspended: c.suspended[pl.Namespace]}
 }
 
 // inDoubt tells whether an object that c does not give may be there all the

@@ -129,6 +129,7 @@ func (in *instance) open(ctx context.Context, p *Process, pl *plan.Plan, src sec
 		return err
 	}
 	in.queue.Recall(in.history.Witness) // what it may not have written when the relay was killed
+	in.history.Review(in.queue.Has)
 	in.gauges(in.registry, pl)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	in.cancel = cancel

@@ -92,9 +92,9 @@ func (p *Process) reload(ctx context.Context, c *Configuration, drained bool) er
 		switch {
 		case wanted[k]:
 		case faulty || c.inDoubt(self, before):
-			errs = append(errs, in.keep(p.secretsFor(c, in, before), c.stops[k], c.gone(in.plan.Load(), missing, before), drained))
+			errs = append(errs, in.keep(p.secretsFor(c, in, before), c.stopsOf(in.plan.Load()), c.gone(in.plan.Load(), missing, before), drained))
 		case none: // a folder that is empty for a moment must not take the relay down
-			errs = append(errs, in.keep(p.secretsFor(c, in, before), nil, []string{self}, drained))
+			errs = append(errs, in.keep(p.secretsFor(c, in, before), c.stopsOf(in.plan.Load()), []string{self}, drained))
 		default:
 			p.Log.Info("relay removed: draining; its queue stays in its state folder", "relay", k)
 			p.forget(in)
@@ -103,7 +103,7 @@ func (p *Process) reload(ctx context.Context, c *Configuration, drained bool) er
 	}
 	for _, pl := range c.Plans {
 		if in := running[key(pl)]; in != nil {
-			errs = append(errs, in.take(pl, p.secretsFor(c, in, before)))
+			errs = append(errs, in.take(pl, c.stopsOf(pl), p.secretsFor(c, in, before)))
 		} else {
 			errs = append(errs, p.start(ctx, &Configuration{Plans: []*plan.Plan{pl}, Secrets: c.Secrets}))
 		}
@@ -149,9 +149,7 @@ func (p *Process) startsWith(c *Configuration, in *instance, drained bool) (*pla
 			}
 		}
 		missing, faulty := c.Faulty[k]
-		if faulty {
-			pl = stopping(pl, c.stops[k])
-		}
+		pl = pl.Stopping(c.stopsOf(pl))
 		drained = drained || !faulty && !c.inDoubt(self, p.where) || len(c.gone(pl, missing, p.where)) > 0
 	}
 	if drained {
@@ -201,7 +199,7 @@ func (p *Process) renewMounted(drained bool) error {
 	p.mu.Unlock()
 	var errs []error
 	for _, in := range instances {
-		errs = append(errs, in.keep(secrets.Dir(p.Secrets), nil, nil, drained))
+		errs = append(errs, in.keep(secrets.Dir(p.Secrets), plan.Stops{}, nil, drained))
 	}
 	return errors.Join(errs...)
 }

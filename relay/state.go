@@ -23,6 +23,9 @@ func (in *instance) Messages() admin.Messages { return in.history }
 // Copiers implements admin.Relay.
 func (in *instance) Copiers() admin.Copiers { return in.copiers }
 
+// Webhooks implements admin.Relay.
+func (in *instance) Webhooks() admin.Webhooks { return in.webhooks }
+
 // Traffic implements admin.Relay.
 func (in *instance) Traffic() traffic.Day { return in.traffic.Day() }
 
@@ -38,6 +41,9 @@ func (in *instance) State() admin.RelayState {
 		Namespace: pl.Namespace, Name: pl.Name, PlanHash: pl.Hash, Ready: true, Intake: string(pl.Intake),
 		Queue: admin.QueueState{Pending: q.Pending, Deferred: q.Deferred, Held: q.Held, Failed: q.Failed, OldestSeconds: q.Oldest.Seconds(), HeldBy: in.heldBy()},
 		Spool: admin.SpoolState{Entries: u.Entries, Bytes: u.Bytes, Free: u.Free},
+	}
+	for i := range pl.Holds {
+		st.Holds = append(st.Holds, pl.Holds[i].Name)
 	}
 	for _, l := range in.server.Listeners() {
 		st.Listeners = append(st.Listeners, admin.ListenerState{Name: l.Name, Address: l.Address, Error: l.Problem, Connections: l.Connections})

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/reply"
 	"github.com/printerrelay/printer-relay/relay/trial"
 )
 
@@ -31,17 +34,32 @@ func (in *instance) Try(ctx context.Context, r trial.Request, told func(trial.St
 	if err != nil {
 		return err
 	}
-	if _, err := trial.Send(ctx, conn, r, messageID, told); err != nil {
+	tells := func(s trial.Step) {
+		if !s.OK && strings.HasPrefix(s.Text, reply.IntakeRefused().String()) {
+			s.Remedy = in.opens()
+		}
+		told(s)
+	}
+	if _, err := trial.Send(ctx, conn, r, messageID, tells); err != nil {
 		return nil //nolint:nilerr // the step that failed was told
 	}
 	in.follow(ctx, progress, told)
 	return nil
 }
 
+// opens says what has the relay take mail again.
+func (in *instance) opens() string {
+	if why := in.closed.Load(); why != nil {
+		return *why
+	}
+	return "PrinterRelay " + key(in.plan.Load()) + ": spec.intake is Refuse: set it to Accept (docs/holds.md)"
+}
+
 // follow tells what becomes of a message until nothing new is to be expected soon.
 func (in *instance) follow(ctx context.Context, progress <-chan queue.Advance, told func(trial.Step)) {
 	end := time.NewTimer(followTime)
 	defer end.Stop()
+	var last, waits trial.Step
 	for {
 		var p queue.Advance
 		select {
@@ -52,25 +70,65 @@ func (in *instance) follow(ctx context.Context, progress <-chan queue.Advance, t
 		case <-ctx.Done():
 			return
 		}
-		s := trial.Step{Name: "upstream", ID: p.ID, Text: p.Text, Remedy: p.Remedy}
-		if p.Upstream != "" {
-			s.Text = p.Upstream + ": " + p.Text
-		}
 		switch p.Status {
 		case "queued":
 			continue
-		case "held":
-			s.Name, s.Wait, s.Remedy = "held", true, "printer-relay queue release "+p.ID+" lets it go (docs/holds.md)"
-			told(s)
+		case queue.AdvanceLater:
+			if last.OK { // of other recipients
+				told(waits)
+			}
 			return
-		case "accepted":
-			s.OK = true
-		case "deferred":
-			s.Wait = true
 		}
-		told(s)
-		if p.Left == 0 || s.Wait && len(in.plan.Load().Fallbacks) == 0 {
+		if last = in.stepOf(p); !last.OK {
+			waits = last
+		}
+		told(last)
+		if p.Left == 0 || last.Name == trial.Held {
 			return
 		}
 	}
+}
+
+// stepOf is an advance as a step of the trial.
+func (in *instance) stepOf(p queue.Advance) trial.Step {
+	pl := in.plan.Load()
+	s := trial.Step{Name: "upstream", ID: p.ID, Text: p.Text, Remedy: p.Remedy, OK: p.Status == "accepted", Wait: p.Status != "accepted" && p.Status != "failed"}
+	switch {
+	case p.Status == queue.AdvanceHeld:
+		s.Name = trial.Held
+		s.Text, s.Remedy = keptBy(pl, p.Text)
+		s.Remedy += fmt.Sprintf("printer-relay queue release %s lets it go, queue remove %s deletes it (docs/holds.md)", p.ID, p.ID)
+	case p.Status == queue.AdvanceSuspended && pl.Upstreams[p.Upstream] != nil:
+		s.Name = trial.Suspended
+		s.Text = fmt.Sprintf("MailUpstream %s/%s: spec.suspend is true: the message waits for it in the queue", pl.Namespace, p.Upstream)
+		s.Remedy = fmt.Sprintf("set spec.suspend: false, and it goes by itself; or printer-relay queue reroute --to UPSTREAM %s sends it by another one, queue remove %s deletes it (docs/holds.md)", p.ID, p.ID)
+	case p.Status == queue.AdvanceSuspended || p.Status == queue.AdvanceWaiting: // its text names the upstream
+	case p.Upstream != "":
+		s.Text = p.Upstream + ": " + p.Text
+	}
+	return s
+}
+
+// keptBy says which field of which object holds a message, by why the queue says that it is
+// held, and what comes ahead of its release; empty: nothing.
+func keptBy(pl *plan.Plan, held string) (field, first string) {
+	relay := "PrinterRelay " + key(pl) + ": "
+	if name := queue.HoldName(held); name != "" {
+		return relay + "spec.holds: " + held, "take hold " + name + " out of spec.holds; then "
+	}
+	if strings.HasPrefix(held, queue.IntakeHeld) {
+		return relay + "spec.intake is Hold", "set spec.intake: Accept for what comes next; "
+	}
+	for _, p := range pl.Policies {
+		for _, r := range p.Rules {
+			field := fmt.Sprintf("SenderPolicy %s/%s: spec.rules, rule %q: ", pl.Namespace, p.Name, r.Name)
+			switch held {
+			case queue.RuleHeld(p.Name, r.Name):
+				return field + "action is Hold", ""
+			case queue.RateHeld(p.Name, r.Name):
+				return field + "rateLimit.exceeded is Hold, and the limit is reached", ""
+			}
+		}
+	}
+	return held, ""
 }

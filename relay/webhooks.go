@@ -48,7 +48,7 @@ func (in *instance) webhookGauges() []metrics.Webhook {
 // keeps no relay from being ready.
 func (in *instance) webhookStates(st *admin.RelayState) {
 	for _, s := range in.webhooks.States() {
-		st.Webhooks = append(st.Webhooks, admin.WebhookState(s))
+		st.Webhooks = append(st.Webhooks, s)
 		if s.Problem != "" {
 			st.Problems = append(st.Problems, because(fmt.Sprintf("webhook %s cannot be told: %s", s.Name, s.Problem), s.Remedy))
 		}

@@ -118,6 +118,10 @@ const AnnotationAbandonQueue = "printerrelay.dev/abandon-queue"
 // operator last told its kubelet of.
 const AnnotationConfigVersion = "printerrelay.dev/config-version"
 
+// AnnotationSuspended of a PrinterRelay or a MailUpstream says why and by whom it is
+// suspended: kubectl printer-relay suspend writes it, and conditions show it.
+const AnnotationSuspended = "printerrelay.dev/suspended"
+
 // AnnotationSharers of a MailUpstream in a relay's manifests is how many instances
 // send by it, of all relays together: a rate that the provider tells is theirs
 // together. Its limits in those manifests are one instance's share already.
@@ -128,6 +132,10 @@ const AnnotationSharers = "printerrelay.dev/sharers"
 // network. In a relay's manifests the operator adds those of the cluster's nodes and
 // Pods.
 const AnnotationHiddenClients = "printerrelay.dev/hidden-clients"
+
+// AnnotationHoldsAhead of a PrinterRelay in a relay's manifests has the holds that count
+// ahead of a configuration that cannot be applied. The operator writes it there.
+const AnnotationHoldsAhead = "printerrelay.dev/holds-ahead"
 
 // Finalizer keeps a PrinterRelay until its queue is drained or kept as declared.
 const Finalizer = "printerrelay.dev/queue"

@@ -26,7 +26,8 @@ type History struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="!quantity(string(self)).isLessThan(quantity('8Mi'))",message="a history needs 8Mi at least"
 	Size *resource.Quantity `json:"size,omitempty"`
-	// subjects: Omit, or Keep.
+	// subjects: Omit, or Keep. What is not kept is not told either: notices of failure and
+	// webhooks name subjects, and notices the names of attached files, with Keep only.
 	// +optional
 	// +kubebuilder:default=Omit
 	Subjects SubjectMode `json:"subjects,omitempty"`

@@ -30,11 +30,7 @@ func (f *flags) named(cmd *cobra.Command, list client.ObjectList) []string {
 	if err != nil {
 		return nil
 	}
-	parent := cmd.Context()
-	if parent == nil {
-		parent = context.Background()
-	}
-	ctx, cancel := context.WithTimeout(parent, completeTime)
+	ctx, cancel := context.WithTimeout(commandContext(cmd), completeTime)
 	defer cancel()
 	if c.client.List(ctx, list, client.InNamespace(c.namespace)) != nil {
 		return nil
@@ -45,6 +41,14 @@ func (f *flags) named(cmd *cobra.Command, list client.ObjectList) []string {
 		return nil
 	})
 	return out
+}
+
+// commandContext is a command's context; while a shell completes it may have none.
+func commandContext(cmd *cobra.Command) context.Context {
+	if ctx := cmd.Context(); ctx != nil {
+		return ctx
+	}
+	return context.Background()
 }
 
 // subjects completes what can be suspended, and its name.

@@ -122,10 +122,10 @@ func (e *everywhere) failed() error {
 	return errors.Join(errs...)
 }
 
-// oneRelay keeps what cannot be undone from relays that nobody named.
-func (e *everywhere) oneRelay() error {
+// oneRelay keeps what is done, and cannot be undone, from relays that nobody named.
+func (e *everywhere) oneRelay(what string) error {
 	if len(e.relays) > 1 {
-		return fmt.Errorf("to forget is of one PrinterRelay: name it with --relay: %s", strings.Join(e.relays, ", "))
+		return fmt.Errorf("%s is of one PrinterRelay: name it with --relay: %s", what, strings.Join(e.relays, ", "))
 	}
 	return nil
 }
@@ -198,7 +198,7 @@ func (e *everywhere) Copier(ctx context.Context, a netip.Addr) (inventory.Copier
 
 // ForgetCopier implements Copiers.
 func (e *everywhere) ForgetCopier(ctx context.Context, a netip.Addr) error {
-	if err := e.oneRelay(); err != nil {
+	if err := e.oneRelay("to forget"); err != nil {
 		return err
 	}
 	knew, err := ask(ctx, e, askTime, func(ctx context.Context, i instance) (bool, error) {
@@ -266,7 +266,7 @@ func (e *everywhere) Show(ctx context.Context, id string) (history.Detail, error
 
 // Forget implements admin.Messages: the sum of what all instances erased.
 func (e *everywhere) Forget(ctx context.Context, f history.Filter) (int, error) {
-	if err := e.oneRelay(); err != nil {
+	if err := e.oneRelay("to forget"); err != nil {
 		return 0, err
 	}
 	erased, err := ask(ctx, e, eraseTime, func(ctx context.Context, i instance) (int, error) { return i.History().Forget(ctx, f) })

@@ -39,6 +39,7 @@ type Shared struct {
 	Test     func(open func(*cobra.Command, func(admin.Trier) error) error) *cobra.Command
 	Copiers  func(open func(*cobra.Command, func(Copiers) error) error) *cobra.Command
 	Messages func(open func(*cobra.Command, func(admin.Messages) error) error) *cobra.Command
+	Webhooks func(open func(*cobra.Command, func(admin.Webhooks) error) error) *cobra.Command
 	Dial     Dialer // nil: by port-forward
 	Said     error  // ends a command whose findings are printed: exit status 1
 }
@@ -60,7 +61,7 @@ func New(version string, s Shared) *cobra.Command {
 	f := &flags{said: s.Said, dial: s.Dial}
 	root := &cobra.Command{
 		Use:     "kubectl",
-		Short:   "What `kubectl printer-relay` does: relays in a cluster, their queues, copiers and messages, tests, and what to mend",
+		Short:   "What `kubectl printer-relay` does: relays in a cluster, their queues, copiers, messages and webhooks, tests, and what to mend",
 		Version: version,
 		Long: `The kubectl plugin. With a link to this program as kubectl-printer_relay on the PATH
 it is "kubectl printer-relay COMMAND"; "printer-relay kubectl COMMAND" is the same. It
@@ -84,8 +85,14 @@ uses your kubeconfig and your rights: see docs/kubectl.md.`,
 	queue := s.Queue(f.queue)
 	test := s.Test(f.test)
 	test.Use = strings.Replace(test.Use, "send", "test", 1)
-	root.AddCommand(f.status(), queue, s.Copiers(f.copiers), s.Messages(f.messages), test, f.explain(), f.dns(), f.suspend(), f.resume(), f.bundle(version))
+	webhooks := s.Webhooks(f.webhooks)
+	root.AddCommand(f.status(), queue, s.Copiers(f.copiers), s.Messages(f.messages), webhooks, test, f.explain(), f.dns(), f.suspend(), f.resume(), f.bundle(version))
 	complete(root, f)
+	for _, c := range webhooks.Commands() {
+		if strings.Contains(c.Use, "[WEBHOOK]") {
+			c.ValidArgsFunction = f.webhookNames
+		}
+	}
 	return root
 }
 

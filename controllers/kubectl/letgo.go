@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/admin"
@@ -23,50 +22,20 @@ const (
 // patience is how long it is waited for that, and how often asked.
 type patience struct{ within, look time.Duration }
 
-// suspension is what kept mail back, and has ended in the manifests.
+// suspension is what keeps mail back, or has ended in the manifests.
 type suspension struct {
-	// runs tells whether an instance runs a configuration that has it still: what comes in is
-	// held by it.
-	runs func(*admin.RelayState) bool
-	// kept selects what it has kept at an instance.
-	kept func(instance) ([]queue.Filter, error)
-	// keeps tells whether it is why a message was not released; nil: it keeps none from that.
-	keeps func(queue.Kept) bool
+	by   string                       // what it is called where messages are selected
+	runs func(*admin.RelayState) bool // tells whether an instance runs a configuration that has it
 }
 
 // heldByHold is a hold of that name.
 func heldByHold(hold string) suspension {
-	return suspension{
-		runs: func(r *admin.RelayState) bool {
-			_, ok := r.Queue.HeldBy[hold] // with none, as long as the configuration has it
-			return ok
-		},
-		kept:  func(instance) ([]queue.Filter, error) { return []queue.Filter{{HeldBy: hold}}, nil },
-		keeps: func(k queue.Kept) bool { return queue.KeptBy(k, hold) },
-	}
+	return suspension{by: hold, runs: func(r *admin.RelayState) bool { return slices.Contains(r.Holds, hold) }}
 }
-
-// idsAtOnce keeps a request's line within what the admin port reads.
-const idsAtOnce = 500
 
 // heldByIntake is intake: Hold.
 func heldByIntake() suspension {
-	return suspension{
-		runs: func(r *admin.RelayState) bool { return r.Intake == string(plan.IntakeHold) },
-		kept: func(i instance) (out []queue.Filter, err error) {
-			all, err := i.ListAll(queue.Filter{State: queue.Held})
-			var ids []string
-			for n := range all {
-				if strings.HasPrefix(all[n].Reason, queue.IntakeHeld) {
-					ids = append(ids, all[n].ID)
-				}
-			}
-			for part := range slices.Chunk(ids, idsAtOnce) {
-				out = append(out, queue.Filter{IDs: part})
-			}
-			return out, err
-		},
-	}
+	return suspension{by: queue.ByIntake, runs: func(r *admin.RelayState) bool { return r.Intake == string(plan.IntakeHold) }}
 }
 
 // letGo releases what a suspension that has ended kept, until each instance runs without
@@ -121,41 +90,33 @@ func (i *instance) letGo(ctx context.Context, s suspension) (ids []string, stay 
 	if runs, err = i.runs(ctx, s); err != nil {
 		return nil, nil, runs, err
 	}
-	filters, err := s.kept(*i)
-	for _, f := range filters {
-		released, failure := i.Release(ctx, f)
-		ids = append(ids, released...)
-		var kept *queue.KeptError
-		if errors.As(failure, &kept) {
-			stay = append(stay, kept.Messages...)
-		} else if err = errors.Join(err, failure); err != nil {
-			break
-		}
-	}
-	// A hold's name is in the state as long as mail has it. Where something else keeps that, or
-	// it went, the hold has ended.
-	if s.keeps != nil && len(ids)+len(stay) > 0 && !slices.ContainsFunc(stay, s.keeps) {
-		runs = false
+	ids, err = i.Release(ctx, queue.Filter{HeldBy: s.by})
+	var kept *queue.KeptError
+	if errors.As(err, &kept) {
+		stay, err = kept.Messages, nil
 	}
 	return ids, stay, runs, err
 }
 
+// runs tells whether an instance runs a configuration that has the suspension, or may
+// begin with one.
 func (i *instance) runs(ctx context.Context, s suspension) (bool, error) {
+	relays, err := i.relays(ctx)
+	if err != nil || len(relays) == 0 {
+		return err == nil, err
+	}
+	return slices.ContainsFunc(relays, func(r admin.RelayState) bool { return s.runs(&r) }), nil
+}
+
+// relays gives the state of an instance's relay; none: it begins.
+func (i *instance) relays(ctx context.Context) ([]admin.RelayState, error) {
 	b, err := i.get(ctx, "/state")
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	var st admin.State
 	if err := json.Unmarshal(b, &st); err != nil {
-		return false, fmt.Errorf("no state of a relay: %w", err)
+		return nil, fmt.Errorf("no state of a relay: %w", err)
 	}
-	if len(st.Relays) == 0 {
-		return true, nil // it begins
-	}
-	for n := range st.Relays {
-		if s.runs(&st.Relays[n]) {
-			return true, nil
-		}
-	}
-	return false, nil
+	return st.Relays, nil
 }

@@ -53,7 +53,7 @@ func pod(t *testing.T, release func(asked int) admin.Changed, states ...admin.Re
 
 // holding is a state that names the hold.
 func holding(n int) admin.RelayState {
-	return admin.RelayState{Queue: admin.QueueState{HeldBy: map[string]int{"stolen": n}}}
+	return admin.RelayState{Holds: []string{"stolen"}, Queue: admin.QueueState{HeldBy: map[string]int{"stolen": n}}}
 }
 
 var soon = patience{time.Minute, time.Millisecond}
@@ -78,7 +78,9 @@ func TestLetGoWaitsForTheConfiguration(t *testing.T) {
 // What something else than the hold keeps is not waited for.
 func TestLetGoLeavesWhatThePolicyKeeps(t *testing.T) {
 	kept := admin.Changed{Kept: []queue.Kept{{ID: "A", Why: "no rule allows it"}}}
-	i := pod(t, func(int) admin.Changed { return kept }, holding(1))
+	ended := holding(1)
+	ended.Holds = nil
+	i := pod(t, func(int) admin.Changed { return kept }, ended)
 	n, err := letGo(t.Context(), fleet{i}, heldByHold("stolen"), patience{time.Nanosecond, time.Hour}, quiet())
 	var is *queue.KeptError
 	if n != 0 || !errors.As(err, &is) || len(is.Messages) != 1 || strings.Contains(err.Error(), "does not know") {

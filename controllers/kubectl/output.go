@@ -1,6 +1,7 @@
 package kubectl
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,10 +19,14 @@ import (
 // Encode writes v as JSON or YAML that a terminal can show.
 func Encode(w io.Writer, format string, v any) error {
 	b, err := json.MarshalIndent(v, "", "  ")
-	if err == nil {
-		if b = visible(b); format == "yaml" {
-			b, err = yaml.JSONToYAML(b)
+	switch {
+	case err != nil:
+	case format == "yaml": // whose writer spells out some of them only
+		if b, err = yaml.JSONToYAML(visible(b, false)); err == nil {
+			b = bytes.Map(question, b)
 		}
+	default:
+		b = visible(b, true)
 	}
 	if err != nil {
 		return err
@@ -31,12 +36,15 @@ func Encode(w io.Writer, format string, v any) error {
 }
 
 // visible spells out what encoding/json leaves of the characters that move a cursor or
-// turn the direction of text: those beyond ASCII, which stand in strings only.
-func visible(b []byte) []byte {
+// turn the direction of text: those beyond ASCII, which stand in strings only. pairs: as
+// JSON has it, in two where one is not enough, which YAML does not take.
+func visible(b []byte, pairs bool) []byte {
 	out := make([]byte, 0, len(b))
 	for _, r := range string(b) {
 		switch {
 		case r == '\n' || unicode.IsPrint(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xffff && !pairs:
 			out = utf8.AppendRune(out, r)
 		case r > 0xffff:
 			high, low := utf16.EncodeRune(r)
@@ -46,6 +54,14 @@ func visible(b []byte) []byte {
 		}
 	}
 	return out
+}
+
+// question is what stands in for a character of a text that is not to be seen raw.
+func question(r rune) rune {
+	if r == '\n' || unicode.IsPrint(r) {
+		return r
+	}
+	return '?'
 }
 
 // terminal tells whether w is one that may have colours: a person's, who has not set

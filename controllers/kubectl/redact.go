@@ -30,16 +30,23 @@ var credentials = []*regexp.Regexp{
 	regexp.MustCompile(`\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}`),                   // bcrypt
 	regexp.MustCompile(`(?:AKIA|ASIA)[A-Z0-9]{16}`),
 	regexp.MustCompile(`SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`),
+	regexp.MustCompile(`\bkey-[0-9a-f]{32}\b|\b[0-9a-f]{32}-[0-9a-f]{8}-[0-9a-f]{8}\b`), // Mailgun
+	regexp.MustCompile(`\b[A-Za-z0-9_.~-]{3,4}8Q~[A-Za-z0-9_.~-]{30,}`),                 // client secrets of Microsoft Entra ID
+	regexp.MustCompile(`\bwhsec_[A-Za-z0-9+/=_-]{16,}`),                                 // keys of webhooks
 	regexp.MustCompile(`(?i)(?:bearer|basic) +[A-Za-z0-9+/_.~=-]{8,}`),
 	regexp.MustCompile(`://[^/\s:@"']+:[^/\s@"']+@`), // of a URL
 }
 
 // named are fields whose value is a credential wherever they come up. Those of the
-// kinds name Secrets and keys: they end in Ref, or hold an object.
-var named = regexp.MustCompile(`(?i)("?\b(?:password|passwd|secret|clientsecret|client_secret|apikey|api_key|api-key|secretaccesskey|sessiontoken|accesskeyid|authorization|token)"?\s*[:=]\s*)("[^"{}\[\]]+"|'[^']+'|[^\s"'{}\[\],]+)`)
+// kinds name Secrets and keys: they end in Ref, or hold an object. Quotes may be those of
+// a text within a text.
+var named = regexp.MustCompile(`(?i)(\\*"?\b(?:[a-z0-9]+[_-])*(?:password|passwd|pwd|secret|clientsecret|apikey|api[_-]key|private[_-]key|secretaccesskey|sessiontoken|accesskeyid|access[_-]key[_-]id|authorization|token)\\*"?\s*[:=]\s*)(\\+"[^"\\{}\[\]]+\\+"|"[^"{}\[\]]+"|'[^']+'|[^\s"'\\{}\[\],]+)`)
 
 var (
-	mailAddress = regexp.MustCompile(`[A-Za-z0-9.!#$%&'*+/=?^_{|}~\x80-\x{10ffff}-]+@[A-Za-z0-9\x80-\x{10ffff}](?:[A-Za-z0-9.\x80-\x{10ffff}-]*[A-Za-z0-9\x80-\x{10ffff}])?`)
+	// A local part may be in quotes, a domain an address, and the sign between them escaped. What
+	// ends at an equals sign is taken for a name in a log or a query.
+	mailAddress = regexp.MustCompile(`(?:\\*"[^"\n]{1,64}"|[A-Za-z0-9.!#$%'*+/^_{|}~\x80-\x{10ffff}-]+)(?:@|%40)(?:[A-Za-z0-9\x80-\x{10ffff}](?:[A-Za-z0-9.\x80-\x{10ffff}-]*[A-Za-z0-9\x80-\x{10ffff}])?|\[[^\]\s]{1,60}\])`)
+	mapped      = regexp.MustCompile(`(?i)::ffff:(\d{1,3}(?:\.\d{1,3}){3})\b`)
 	ipv4        = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}\b`)
 	ipv6        = regexp.MustCompile(`(?i)\b[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}\b`)
 )
@@ -55,14 +62,15 @@ func (r *redactor) text(s string) string {
 		return s
 	}
 	s = mailAddress.ReplaceAllStringFunc(s, r.person)
-	s = ipv4.ReplaceAllStringFunc(s, r.device)
+	s = ipv4.ReplaceAllStringFunc(mapped.ReplaceAllString(s, "$1"), r.device)
 	return ipv6.ReplaceAllStringFunc(s, r.device)
 }
 
 // person is the stand-in of a mail address. The domain keeps what tells domains apart.
 func (r *redactor) person(a string) string {
+	a = strings.Replace(a, "%40", "@", 1)
 	i := strings.LastIndexByte(a, '@')
-	local, domain := strings.ToLower(a[:i]), strings.ToLower(a[i+1:])
+	local, domain := strings.ToLower(strings.ReplaceAll(a[:i], `\`, "")), strings.ToLower(a[i+1:])
 	d := standIn(r.mail, "@"+domain, "domain-%d.invalid")
 	if local == "*" {
 		return "*@" + d

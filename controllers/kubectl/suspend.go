@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -25,14 +26,16 @@ var subjects = []string{"relay", "upstream", "domain", "device", "login"}
 func (f *flags) suspend() *cobra.Command {
 	var reason string
 	var refuse bool
+	var wait time.Duration
 	c := &cobra.Command{
 		Use:   "suspend relay|upstream|domain|device|login NAME --reason WHY",
 		Short: "Stop mail of a relay, an upstream, a sender domain, a device or a login: it is held, not lost",
 		Long: `Changes one field: intake of a PrinterRelay, suspend of a MailUpstream, or holds of
 the PrinterRelay that --relay names. What is held stays until it is released; see
-docs/holds.md. A tool that keeps manifests as they are in Git (Flux, Argo CD) would
+docs/holds.md. Then it waits until every instance has it, and says so; exit status 1
+if one does not in time. A tool that keeps manifests as they are in Git (Flux, Argo CD) would
 undo it: a warning says so, and then change it there.`,
-		Args: cobra.ExactArgs(2), ValidArgsFunction: f.subjects,
+		Args: cobra.ExactArgs(2), ValidArgsFunction: f.subjects, PreRunE: f.knownOutput,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case reason == "":
@@ -40,13 +43,31 @@ undo it: a warning says so, and then change it there.`,
 			case refuse && args[0] != "relay":
 				return fmt.Errorf("--refuse: new mail of a %s is held, or waits: only what a relay takes in can be refused", args[0])
 			}
-			return f.change(cmd, args[0], args[1], func(_ *cluster, who string, o client.Object) error {
-				return suspended(o, args[0], args[1], reason+" ("+who+", "+time.Now().UTC().Format("2006-01-02 15:04")+" UTC)", refuse)
+			var s suspension
+			done, err := f.change(cmd, args[0], args[1], func(_ *cluster, who string, o client.Object) (err error) {
+				s, err = suspended(o, args[0], args[1], reason+" ("+who+", "+time.Now().UTC().Format("2006-01-02 15:04")+" UTC)", refuse)
+				return err
 			})
+			if err != nil {
+				return err
+			}
+			instances := f.concerned(cmd, args[0], args[1], wait)
+			n, err := inForce(cmd.Context(), instances, s, patience{wait, endLook}, newProgress(cmd.ErrOrStderr()))
+			if len(instances) > 0 {
+				done.InForce = &n
+			}
+			out := cmd.OutOrStdout()
+			return errors.Join(f.print(out, done, func(bool) (err error) {
+				if done.InForce != nil {
+					_, err = fmt.Fprintf(out, "in force: %d of %d instances\n", n, len(instances))
+				}
+				return err
+			}), err)
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why (required)")
 	c.Flags().BoolVar(&refuse, "refuse", false, "of a relay: refuse new mail (421) in place of holding it")
+	c.Flags().DurationVar(&wait, "wait", forceTime, "how long to wait until every instance has it; 0: not at all")
 	return c
 }
 
@@ -55,52 +76,81 @@ func (f *flags) resume() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "resume relay|upstream|domain|device|login NAME",
 		Short: "End a suspension; --release lets what was held go",
-		Args:  cobra.ExactArgs(2), ValidArgsFunction: f.subjects,
+		Args:  cobra.ExactArgs(2), ValidArgsFunction: f.subjects, PreRunE: f.knownOutput,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if release && args[0] == "upstream" {
 				return errors.New("--release: nothing is held for an upstream: what waits for it goes by itself once it is resumed")
 			}
 			hold := ""
-			err := f.change(cmd, args[0], args[1], func(_ *cluster, _ string, o client.Object) (err error) {
+			done, err := f.change(cmd, args[0], args[1], func(_ *cluster, _ string, o client.Object) (err error) {
 				hold, err = resumed(o, args[0], args[1])
 				return err
 			})
-			if err != nil || args[0] == "upstream" {
+			if err != nil {
 				return err
 			}
 			out := cmd.OutOrStdout()
+			if args[0] == "upstream" {
+				return f.print(out, done, nothing)
+			}
 			what, how := heldByHold(hold), "queue release --held-by "+hold
 			if args[0] == "relay" {
 				f.relay = args[1]
 				what, how = heldByIntake(), "resume relay "+args[1]+" --release"
 			}
 			if !release {
-				fmt.Fprintf(out, "what was held stays held: kubectl printer-relay %s\n", how)
-				return nil
+				done.Next = "kubectl printer-relay " + how
+				return f.print(out, done, func(bool) error {
+					_, err := fmt.Fprintf(out, "what was held stays held: %s\n", done.Next)
+					return err
+				})
 			}
 			instances, err := f.reach(cmd)
 			if err != nil {
 				return err
 			}
 			n, err := letGo(cmd.Context(), instances, what, patience{endTime, endLook}, newProgress(cmd.ErrOrStderr()))
-			fmt.Fprintf(out, "%d messages released\n", n)
-			return err
+			done.Released = &n
+			return errors.Join(f.print(out, done, func(bool) error {
+				_, err := fmt.Fprintf(out, "%d messages released\n", n)
+				return err
+			}), err)
 		},
 	}
 	c.Flags().BoolVar(&release, "release", false, "let go what was held, as far as the policy of now allows it")
 	return c
 }
 
+// changed is what suspend and resume did, for machines.
+type changed struct {
+	Action   string `json:"action"`             // suspend or resume
+	Subject  string `json:"subject"`            // of subjects
+	Name     string `json:"name"`               // of the subject
+	Object   string `json:"object"`             // namespace/name of what was changed
+	Next     string `json:"next,omitempty"`     // the command that lets go what stays held
+	Released *int   `json:"released,omitempty"` // messages
+	InForce  *int   `json:"inForce,omitempty"`  // instances that have what was suspended; null: they were not asked
+}
+
+// nothing is left to say to people.
+func nothing(bool) error { return nil }
+
+// knownOutput is an error where --output is none that is printed: before anything changes.
+func (f *flags) knownOutput(*cobra.Command, []string) error {
+	return f.print(io.Discard, nil, nothing)
+}
+
 // change changes the object that a subject stands for, unless somebody else did
-// meanwhile: then once more on what they made of it.
-func (f *flags) change(cmd *cobra.Command, subject, name string, do func(c *cluster, who string, o client.Object) error) error {
+// meanwhile: then once more on what they made of it. It tells people at once.
+func (f *flags) change(cmd *cobra.Command, subject, name string, do func(c *cluster, who string, o client.Object) error) (*changed, error) {
 	c, err := f.connect()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ctx := cmd.Context()
 	who := c.who(ctx)
-	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
+	done := &changed{Action: cmd.Name(), Subject: subject, Name: name}
+	err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		o, err := c.object(ctx, subject, name)
 		if err != nil {
 			return err
@@ -116,9 +166,13 @@ func (f *flags) change(cmd *cobra.Command, subject, name string, do func(c *clus
 		if by := keeper(o); by != "" {
 			fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s applies this object, and will undo the change: make it there too\n", by)
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s %s: changed %s/%s\n", cmd.Name(), subject, o.GetNamespace(), o.GetName())
+		done.Object = o.GetNamespace() + "/" + o.GetName()
 		return nil
 	})
+	if err == nil && f.output != "json" && f.output != "yaml" {
+		fmt.Fprintf(cmd.OutOrStdout(), "%s %s: changed %s\n", done.Action, subject, done.Object)
+	}
+	return done, err
 }
 
 // object is what holds the field of a subject.
@@ -197,12 +251,12 @@ func holdOn(r *v1alpha1.PrinterRelay, subject, name string) (h v1alpha1.Hold, at
 	return h, -1, nil
 }
 
-// suspended changes the object as the subject asks.
-func suspended(o client.Object, subject, name, reason string, refuse bool) error {
+// suspended changes the object as the subject asks, and gives what that is where it runs.
+func suspended(o client.Object, subject, name, reason string, refuse bool) (suspension, error) {
 	if u, ok := o.(*v1alpha1.MailUpstream); ok {
 		u.Spec.Suspend = true
 		annotate(u, reason)
-		return nil
+		return stopsUpstream(name), nil
 	}
 	r := o.(*v1alpha1.PrinterRelay)
 	if subject == "relay" {
@@ -211,18 +265,18 @@ func suspended(o client.Object, subject, name, reason string, refuse bool) error
 			r.Spec.Intake = v1alpha1.IntakeRefuse
 		}
 		annotate(r, reason)
-		return nil
+		return stopsIntake(refuse), nil
 	}
 	h, at, err := holdOn(r, subject, name)
 	if err != nil {
-		return err
+		return suspension{}, err
 	}
 	if h.Reason = reason[:min(len(reason), 200)]; at < 0 {
 		r.Spec.Holds = append(r.Spec.Holds, h)
 	} else {
 		r.Spec.Holds[at] = h
 	}
-	return nil
+	return heldByHold(h.Name), nil
 }
 
 // resumed takes back what suspended did, and gives the name of the hold, if that was one.
@@ -250,17 +304,15 @@ func resumed(o client.Object, subject, name string) (hold string, err error) {
 	return h.Name, nil
 }
 
-// suspendedAnnotation says why and by whom an object is suspended.
-const suspendedAnnotation = "printerrelay.dev/suspended"
-
+// annotate says why and by whom an object is suspended.
 func annotate(o client.Object, reason string) {
 	a := o.GetAnnotations()
-	delete(a, suspendedAnnotation)
+	delete(a, v1alpha1.AnnotationSuspended)
 	if reason != "" {
 		if a == nil {
 			a = map[string]string{}
 		}
-		a[suspendedAnnotation] = reason
+		a[v1alpha1.AnnotationSuspended] = reason
 	}
 	o.SetAnnotations(a)
 }

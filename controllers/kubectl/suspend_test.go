@@ -21,7 +21,7 @@ func TestHoldsOfNamesThatAreAlike(t *testing.T) {
 		edited := v1alpha1.Hold{Name: "edited", Users: []string{"x"}}
 		r.Spec.Holds = []v1alpha1.Hold{edited}
 		for _, name := range slices.Concat(names, names) { // the second time they are there
-			if err := suspended(r, subject, name, "why", false); err != nil {
+			if _, err := suspended(r, subject, name, "why", false); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -59,7 +59,7 @@ func TestAHoldThatWasEditedStays(t *testing.T) {
 	if _, err := resumed(r, "login", "mfp-1"); err == nil {
 		t.Error("it was taken away")
 	}
-	if err := suspended(r, "login", "mfp-1", "why", false); err != nil {
+	if _, err := suspended(r, "login", "mfp-1", "why", false); err != nil {
 		t.Fatal(err)
 	}
 	if len(r.Spec.Holds) != 2 || !slices.Equal(r.Spec.Holds[0].Users, wider.Users) {

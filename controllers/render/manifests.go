@@ -79,31 +79,44 @@ func lastSource(in Input) (manifests, error) {
 	if err != nil || m.relay == nil || m.relay.Namespace != in.Relay.Namespace || m.relay.Name != in.Relay.Name {
 		return manifests{}, nil //nolint:nilerr // nothing to go on by, as without it
 	}
-	ran := m.relay.Spec.Holds
-	m.stop(in)
-	if in.Refuse {
-		m.relay.Spec.Intake = v1alpha1.IntakeRefuse
-	}
-	m.relay.Spec.Replicas = in.Relay.Spec.Replicas
-	input := plan.Input{Upstreams: map[string]*v1alpha1.MailUpstream{}, Policies: map[string]*v1alpha1.SenderPolicy{}}
+	input := plan.Input{Relay: m.relay, Upstreams: map[string]*v1alpha1.MailUpstream{}, Policies: map[string]*v1alpha1.SenderPolicy{}}
 	for _, u := range m.upstreams {
 		input.Upstreams[u.Name] = u
 	}
 	for _, p := range m.policies {
 		input.Policies[p.Name] = p
 	}
-	m.relay.Annotations = in.Relay.Annotations // who is hidden now
-	m.relay = plan.WithHidden(m.relay, in.Hidden, input.Policies)
-	input.Relay = m.relay
-	compiled, diagnostics := plan.Compile(input)
-	if diagnostics.Failed() && withoutFaultyHolds(&m.relay.Spec, ran, diagnostics) {
-		compiled, diagnostics = plan.Compile(input)
-	}
+	ran, diagnostics := plan.Compile(input)
 	if diagnostics.Failed() {
 		return manifests{}, nil
 	}
-	m.plan = compiled
+	m.stop(ran, in)
+	if in.Refuse {
+		m.relay.Spec.Intake = v1alpha1.IntakeRefuse
+	}
+	m.relay.Spec.Replicas = in.Relay.Spec.Replicas
+	m.relay = plan.WithHidden(m.relay, in.Hidden, input.Policies)
+	input.Relay = m.relay
+	if m.plan, diagnostics = plan.Compile(input); diagnostics.Failed() {
+		return manifests{}, nil
+	}
 	return m, nil
+}
+
+// stop adds to what ran last all that the objects of now stop (plan.Stopping). The kill
+// switch must not wait for an object that is missing, or for a field that is wrong
+// elsewhere. What now lets go waits for the rest. Rendered again it adds nothing.
+func (m *manifests) stop(ran *plan.Plan, in Input) {
+	now, _ := plan.Compile(plan.Input{Relay: in.Relay, Upstreams: in.Upstreams, Policies: in.Policies})
+	stopped := ran.Stopping(plan.StopsOf(now, in.Upstreams))
+	m.relay.Spec.Intake = v1alpha1.IntakeMode(stopped.Intake)
+	for _, u := range m.upstreams {
+		if up := stopped.Upstreams[u.Name]; up != nil {
+			u.Spec.Suspend = up.Suspend
+		}
+	}
+	m.relay.Annotations = in.Relay.Annotations // who is hidden now
+	m.relay = plan.WithAhead(m.relay, stopped.Holds)
 }
 
 // parse reads a relay.yaml.
@@ -176,7 +189,7 @@ func newChunk(kind string, o metav1.Object, spec any) (chunk, error) {
 // compiled are the annotations that are part of the plan.
 func compiled(all map[string]string) map[string]string {
 	var out map[string]string
-	for _, name := range []string{v1alpha1.AnnotationSharers, v1alpha1.AnnotationHiddenClients} {
+	for _, name := range []string{v1alpha1.AnnotationSharers, v1alpha1.AnnotationHiddenClients, v1alpha1.AnnotationHoldsAhead} {
 		if v, ok := all[name]; ok {
 			if out == nil {
 				out = map[string]string{}

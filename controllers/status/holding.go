@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/relay/plan"
 )
@@ -19,20 +21,43 @@ func (s *relay) holding() verdict {
 	}
 	var why []string
 	if s.Plan.Intake == plan.IntakeHold {
-		why = append(why, "intake is Hold: all new mail is kept")
+		why = append(why, "intake is Hold: all new mail is kept"+suspendedFor(s.Object))
 	}
 	for i := range s.Plan.Holds {
 		why = append(why, holdSays(&s.Plan.Holds[i]))
 	}
+	end := "; what is held stays until `printer-relay queue release`"
+	if len(why) == 0 {
+		end = "; what waits for it goes by itself once it is resumed"
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.Plan.Upstreams)) {
 		if s.Plan.Upstreams[name].Suspend {
-			why = append(why, fmt.Sprintf("MailUpstream %q is suspended", name))
+			text := fmt.Sprintf("MailUpstream %q is suspended", name)
+			if u := s.Upstreams[name]; u != nil {
+				text += suspendedFor(u)
+			}
+			why = append(why, text)
 		}
 	}
 	if len(why) == 0 {
 		return no(v1alpha1.ReasonNotHeld, "nothing that the manifests say keeps mail in the queue")
 	}
-	return yes(v1alpha1.ReasonHeld, firstOf(why)+"; what is held stays until `printer-relay queue release`")
+	return yes(v1alpha1.ReasonHeld, firstOf(why)+end)
+}
+
+// maxWhy is what is shown of why something is suspended: an annotation has no bound.
+const maxWhy = 200
+
+// suspendedFor is why, and by whom, where an annotation says so.
+func suspendedFor(o metav1.Object) string {
+	why := strings.Join(strings.Fields(o.GetAnnotations()[v1alpha1.AnnotationSuspended]), " ")
+	if r := []rune(why); len(r) > maxWhy {
+		why = string(r[:maxWhy]) + "..."
+	}
+	if why == "" {
+		return ""
+	}
+	return " (" + why + ")"
 }
 
 // holdSays is a hold in a few words.

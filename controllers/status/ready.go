@@ -101,7 +101,7 @@ func (s *relay) works() string {
 	case v1alpha1.IntakeHold:
 		parts[0] += ", and spec.intake: Hold keeps it until it is released"
 	case v1alpha1.IntakeRefuse:
-		parts[0] = "spec.intake: Refuse: no new mail is taken"
+		parts[0] = "spec.intake: Refuse: no new mail is taken" + suspendedFor(s.Object)
 	case v1alpha1.IntakeAccept:
 	}
 	if s.Service.Spec.Type == corev1.ServiceTypeNodePort {

@@ -350,12 +350,17 @@ func TestRelayConditions(t *testing.T) {
 			in.recompile()
 			in.Plan, _ = plan.Compile(plan.Input{Relay: in.Object, Upstreams: in.Upstreams, Policies: in.Policies})
 		}, want{"Holding": `True/Held: hold "stolen" keeps the mail of 10.20.3.7; sender *@corp.example (ticket 4711); what is held stays until`}},
-		"all is held": {func(in *Relay) { in.Plan.Intake = plan.IntakeHold }, want{"Holding": "True/Held: intake is Hold: all new mail is kept"}},
+		"all is held": {func(in *Relay) { in.Plan.Intake = plan.IntakeHold }, want{"Holding": "True/Held: intake is Hold: all new mail is kept; what is held"}},
+		"all is held, and why": {func(in *Relay) {
+			in.Plan.Intake = plan.IntakeHold
+			in.Object.Annotations = map[string]string{v1alpha1.AnnotationSuspended: "ticket 4711\n(kim)"}
+		}, want{"Holding": "True/Held: intake is Hold: all new mail is kept (ticket 4711 (kim)); what is held"}},
 		"an upstream is suspended": {func(in *Relay) {
 			for _, u := range in.Plan.Upstreams {
 				u.Suspend = true
 			}
-		}, want{"Holding": `True/Held: MailUpstream `}},
+			in.Upstreams["ses"].Annotations = map[string]string{v1alpha1.AnnotationSuspended: "ticket 4711"}
+		}, want{"Holding": `True/Held: MailUpstream "ses" is suspended (ticket 4711); what waits for it goes by itself`}},
 		"no plan, no hold": {func(in *Relay) { in.Plan = nil }, want{"Holding": "Unknown/Pending"}},
 
 		// Durable

@@ -1,14 +1,14 @@
 // Package admin serves a relay process's HTTP port: liveness, readiness,
 // metrics, state, queue control, the history of messages, the devices that were
-// seen and the transcripts of
-// sessions that failed. It asks the relays; it decides nothing.
+// seen, the webhooks and the transcripts of sessions that failed. It asks the relays;
+// it decides nothing.
 //
 // All but health and metrics holds addresses, so it is served only to callers
 // that Authorize lets in. Standalone that is whoever reaches the loopback
 // address.
 //
 // It may import relay/queue, relay/history, relay/reply, relay/trial, relay/transcript,
-// relay/inventory, relay/traffic and relay/metrics; nothing under relay/smtpd.
+// relay/inventory, relay/traffic, relay/webhook and relay/metrics; nothing under relay/smtpd.
 package admin
 
 import (
@@ -40,6 +40,7 @@ type Relay interface {
 	Traffic() traffic.Day
 	Messages() Messages
 	Copiers() Copiers
+	Webhooks() Webhooks
 }
 
 // Config is what New takes. All fields are required but Authorize and Console.
@@ -65,6 +66,7 @@ type Server struct {
 	Config
 	started   time.Time
 	trials    pace
+	tests     pace // of webhooks
 	http      *http.Server
 	documents http.Handler // what is guarded, without the guard
 }
@@ -106,11 +108,12 @@ func (s *Server) routes() http.Handler {
 	s.trialRoutes(guarded)
 	s.messageRoutes(guarded)
 	s.copierRoutes(guarded)
+	s.webhookRoutes(guarded)
 	s.documents = guarded
 	if s.Console != nil {
 		mux.Handle("/", http.NewCrossOriginProtection().Handler(s.guard(s.Console(s.Inside))))
 	}
-	for _, path := range []string{"/state", "/traffic", "/queue", "/queue/", "/sessions", "/sessions/", "/messages", "/messages/", "/copiers", "/copiers/", "/test"} {
+	for _, path := range []string{"/state", "/traffic", "/queue", "/queue/", "/sessions", "/sessions/", "/messages", "/messages/", "/copiers", "/copiers/", "/webhooks", "/webhooks/", "/test"} {
 		mux.Handle(path, http.NewCrossOriginProtection().Handler(s.guard(guarded)))
 	}
 	return mux

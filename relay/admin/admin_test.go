@@ -39,6 +39,7 @@ type fake struct {
 	state    RelayState
 	sessions *transcript.Store
 	messages Messages
+	webhooks Webhooks
 	copiers  *inventory.Store
 	err      error
 	kept     *queue.KeptError
@@ -64,6 +65,7 @@ type relayOf struct{ *fake }
 func (r relayOf) Queue() Queue       { return r.fake }
 func (r relayOf) Sessions() Sessions { return r.sessions }
 func (r relayOf) Messages() Messages { return r.messages }
+func (r relayOf) Webhooks() Webhooks { return r.webhooks }
 func (r relayOf) Copiers() Copiers {
 	if r.copiers == nil {
 		return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/history"
 	"github.com/printerrelay/printer-relay/relay/inventory"
 	"github.com/printerrelay/printer-relay/relay/queue"
+	"github.com/printerrelay/printer-relay/relay/webhook"
 )
 
 // Queue is a relay's queue, as far as the admin port controls it. *queue.Queue
@@ -138,7 +139,7 @@ func (s *Server) withQueue(h func(http.ResponseWriter, *http.Request, Queue) err
 func answerError(w http.ResponseWriter, err error) {
 	switch {
 	case err == nil:
-	case errors.Is(err, queue.ErrNotFound), errors.Is(err, errNoSession), errors.Is(err, history.ErrNotFound), errors.Is(err, inventory.ErrNotFound):
+	case errors.Is(err, queue.ErrNotFound), errors.Is(err, errNoSession), errors.Is(err, history.ErrNotFound), errors.Is(err, inventory.ErrNotFound), errors.Is(err, webhook.ErrNotFound):
 		http.Error(w, err.Error(), http.StatusNotFound)
 	case errors.Is(err, history.ErrOff):
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/senderdns"
+	"github.com/printerrelay/printer-relay/relay/webhook"
 )
 
 // PhaseDrained is the Phase of an instance that the operator drains.
@@ -27,6 +28,7 @@ type RelayState struct {
 	PlanHash  string   `json:"planHash"`
 	Ready     bool     `json:"ready"`
 	Intake    string   `json:"intake"`             // what is done with new mail now: Accept, Hold or Refuse
+	Holds     []string `json:"holds,omitempty"`    // names of those that are in force
 	Problems  []string `json:"problems,omitempty"` // what keeps it from being ready, or from being wholly well
 	// MissingSecrets are the names of those that the plan refers to and that are not there.
 	MissingSecrets []string `json:"missingSecrets,omitempty"`
@@ -36,19 +38,8 @@ type RelayState struct {
 	Upstreams []UpstreamState `json:"upstreams"`
 	Queue     QueueState      `json:"queue"`
 	Spool     SpoolState      `json:"spool"`
-	Webhooks  []WebhookState  `json:"webhooks,omitempty"`
+	Webhooks  []webhook.State `json:"webhooks,omitempty"`
 	Copiers   []CopierState   `json:"copiers,omitempty"` // the newest; all of them: GET /copiers
-}
-
-// WebhookState is a webhook that is told what becomes of mail.
-type WebhookState struct {
-	Name     string    `json:"name"`
-	Waiting  int       `json:"waiting"`           // events that it was not told yet
-	Problem  string    `json:"problem,omitempty"` // why it cannot be told
-	Remedy   string    `json:"remedy,omitempty"`  // what to do about it
-	Since    time.Time `json:"since,omitzero"`    // when Problem began
-	Last     time.Time `json:"last,omitzero"`     // when it was told last, since the start
-	Disabled bool      `json:"disabled,omitempty"`
 }
 
 // StateCopiers is how many devices stand in a RelayState.

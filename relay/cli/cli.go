@@ -20,6 +20,9 @@ import (
 // no further message.
 var errSaid = errors.New("")
 
+// errKeptBack is the same for a message that stays until a person lets it go: exit status 3.
+var errKeptBack = fmt.Errorf("kept back%w", errSaid)
+
 // usageError is a command line that makes no sense: exit status 2.
 type usageError struct{ error }
 
@@ -31,7 +34,8 @@ type failure struct{ error }
 func (e failure) Unwrap() error { return e.error }
 
 // Main runs the command line args and returns the exit status: 0 success, 1
-// failure, 2 a command line that makes no sense. SIGINT and SIGTERM end the
+// failure, 2 a command line that makes no sense, 3 a test scan that is kept back on
+// purpose. SIGINT and SIGTERM end the
 // command's context; a second one kills.
 func Main(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -50,6 +54,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
+	}
+	if errors.Is(err, errKeptBack) {
+		return 3
 	}
 	if errors.Is(err, errSaid) {
 		return 1
@@ -88,7 +95,8 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newOperator(), newRelay(), newValidate(), newExplain(), newQueue(), newMessages(), newSessions(), newCopiers(), newSuggest(), newSimulate(), newDNS(), newLeastPrivilege(), newImport(), newSend(), newKubectl())
+	root.AddCommand(newOperator(), newRelay(), newValidate(), newExplain(), newQueue(), newMessages(), newSessions(), newWebhooks(), newCopiers(), newSuggest(), newSimulate(), newDNS(), newLeastPrivilege(), newImport(), newSend(), newKubectl())
+	completeFlags(root)
 	return root
 }
 

@@ -6,6 +6,31 @@ import (
 	"testing"
 )
 
+// A shell knows the values of flags that have only some.
+func TestCompletionOfFlags(t *testing.T) {
+	for line, want := range map[string]string{
+		"queue list --status":             "pending\ndeferred\nheld\nfailed\n:4\n",
+		"kubectl queue release --status":  "pending\ndeferred\nheld\nfailed\n:4\n",
+		"messages list --status":          "waiting\ndeferred\nheld\naccepted\nfailed\nremoved\nrefused\nlost\n:4\n",
+		"messages list --kind":            "message\nrefusal\n:4\n",
+		"suggest --enforcement":           "DryRun\nEnforce\n:4\n",
+		"dns --output":                    "text\njson\nyaml\nzone\n:4\n",
+		"least-privilege -o":              "text\njson\n:4\n",
+		"relay --manifests x --log-level": "debug\ninfo\nwarn\nerror\n:4\n",
+		"relay --manifests":               ":16\n", // folders
+		"copiers --output":                "table\nwide\njson\nyaml\ncsv\n:4\n",
+		"kubectl copiers list --output":   "table\nwide\njson\nyaml\ncsv\n:4\n",
+		"kubectl messages list --output":  "table\nwide\njson\nyaml\n:4\n",
+		"import postfix /etc/postfix -o":  ":0\n", // a file
+		"kubectl support-bundle --file":   ":0\n",
+	} {
+		if got := command(t, append(append([]string{"__complete"}, strings.Fields(line)...), "")...); got.out != want {
+			t.Errorf("%s: %q, want %q", line, got.out, want)
+		}
+	}
+	contains(t, "profiles", command(t, "__complete", "simulate", "--profile", "").out, "kyocera")
+}
+
 func TestUsageErrors(t *testing.T) {
 	for line, want := range map[string]string{
 		"frobnicate":                         `unknown command "frobnicate"`,

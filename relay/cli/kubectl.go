@@ -17,7 +17,7 @@ func newKubectl() *cobra.Command { return Kubectl(nil) }
 
 // Kubectl is the plugin's command tree. dial reaches a port of a Pod; nil: by port-forward.
 func Kubectl(dial kubectl.Dialer) *cobra.Command {
-	return kubectl.New(Version(), kubectl.Shared{Queue: newQueueOf, Test: newTestOf, Copiers: newCopiersOf, Messages: newMessagesOf, Dial: dial, Said: errSaid})
+	return kubectl.New(Version(), kubectl.Shared{Queue: newQueueOf, Test: newTestOf, Copiers: newCopiersOf, Messages: newMessagesOf, Webhooks: newWebhooksOf, Dial: dial, Said: errSaid})
 }
 
 // asOutput takes --output of the plugin for commands that have --json without it.

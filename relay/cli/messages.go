@@ -125,7 +125,7 @@ func (f *messageFlags) list() *cobra.Command {
 	f.selectors(c)
 	p := c.Flags()
 	p.StringVar(&f.filter.Upstream, "upstream", "", "that this upstream was tried for")
-	p.StringVar((*string)(&f.filter.State), "status", "", "waiting, deferred, held, accepted, failed, removed, refused or lost")
+	p.StringVar((*string)(&f.filter.State), "status", "", "waiting, deferred, held, accepted, failed, removed, refused, lost or unknown")
 	p.StringVar((*string)(&f.filter.Kind), "kind", "", "message or refusal")
 	p.IntVar(&f.limit, "limit", 100, "at most so many; 0: all")
 	return c
@@ -192,7 +192,7 @@ func printMessages(out io.Writer, all []history.Entry, limit int, wide bool) err
 
 // entryColours are those of the states of what the history has.
 var entryColours = map[history.State]kubectl.Colour{
-	history.Deferred: kubectl.Note, history.Held: kubectl.Note, history.Accepted: kubectl.Good, history.Failed: kubectl.Bad, history.Refused: kubectl.Bad, history.Lost: kubectl.Bad,
+	history.Deferred: kubectl.Note, history.Held: kubectl.Note, history.Accepted: kubectl.Good, history.Failed: kubectl.Bad, history.Refused: kubectl.Bad, history.Lost: kubectl.Bad, history.Unknown: kubectl.Note,
 }
 
 // senderOf is who a message is from; where a login was refused nobody was named yet.

@@ -79,3 +79,30 @@ func TestMessages(t *testing.T) {
 		t.Errorf("after all was erased: %s", got)
 	}
 }
+
+// What leaves the queue while no relay runs that could note it does not wait in the history
+// for ever.
+func TestMessagesRemovedFromAStoppedRelay(t *testing.T) {
+	manifests, state := folder(t, "office.yaml", office), t.TempDir() // its upstream is suspended
+	r := start(t, manifests, state)
+	for _, name := range []string{"floor3", "floor4"} {
+		says(t, r, "EHLO "+name, "MAIL FROM:<mfp@copier.test>", "RCPT TO:<it@corp.example>", "DATA", "Subject: scan\r\n\r\npage\r\n.")
+	}
+	r.stop()
+	var waiting []history.Entry
+	if err := json.Unmarshal([]byte(command(t, "messages", "list", "--json", "--state", state, "--client", "floor3").out), &waiting); err != nil || len(waiting) != 1 || waiting[0].State == history.Unknown {
+		t.Fatal(waiting, err)
+	}
+	if got := command(t, "queue", "remove", "--state", state, waiting[0].ID); got.code != 0 {
+		t.Fatal(got.stderr)
+	}
+	r = start(t, manifests, state)
+	list := func(args ...string) string {
+		return command(t, append([]string{"messages", "list", "--admin", r.admin}, args...)...).out
+	}
+	eventually(t, "the history says that it left", func() bool { return strings.Contains(list("--status", "unknown"), waiting[0].ID) })
+	contains(t, "the message", command(t, "messages", "show", "--admin", r.admin, waiting[0].ID).out, "unknown", "left", "Whether an upstream accepted it is not known")
+	if out := list("--client", "floor4"); strings.Contains(out, "unknown") {
+		t.Errorf("one that waits: %s", out)
+	}
+}

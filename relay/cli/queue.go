@@ -101,7 +101,7 @@ func (f *queueFlags) selectors(c *cobra.Command) {
 	p.StringVar(&f.filter.Sender, "sender", "", `from this address or pattern, or "<>"`)
 	p.StringVar(&f.filter.Client, "client", "", "from this address, network or login")
 	p.StringVar((*string)(&f.filter.State), "status", "", "pending, deferred, held or failed")
-	p.StringVar(&f.filter.HeldBy, "held-by", "", "that this hold of the PrinterRelay keeps")
+	p.StringVar(&f.filter.HeldBy, "held-by", "", "that this hold of the PrinterRelay keeps; intake:Hold: that came while intake was Hold")
 	p.DurationVar(&f.filter.OlderThan, "older-than", 0, "that came in so long ago")
 	p.BoolVar(&f.filter.All, "all", false, "every message")
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -71,7 +72,10 @@ func (f *sendFlags) run(c *cobra.Command, t admin.Trier) error {
 	if err != nil {
 		return err
 	}
-	if !all.Passed() {
+	switch {
+	case all.KeptBack():
+		return errKeptBack
+	case !all.Passed():
 		return errSaid
 	}
 	return nil
@@ -86,15 +90,28 @@ func newTestOf(open func(*cobra.Command, func(admin.Trier) error) error) *cobra.
 		Long: `Has an instance of the relay take a test scan in the place of a device (--client):
 through its listener, its policies, the queue and the upstream, and prints each step
 as it passes. Exit status 1 if the upstream has not taken it: the last line says which
-step it was, and what to do. The scan is always the same page, and it is really sent.`,
+step it was, and what to do; 3 if it is held on purpose (a hold, intake, a rule, an
+upstream that is suspended): the last line says by which field of which object, and
+what lets it go. The scan is always the same page, and it is really sent.`,
 		Args:    cobra.NoArgs,
 		PreRunE: func(c *cobra.Command, _ []string) error { return asOutput(c, &f.json, &f.yaml) },
 		RunE: func(c *cobra.Command, _ []string) error {
-			return open(c, func(t admin.Trier) error { return f.run(c, t) })
+			return open(c, func(t admin.Trier) error { return f.run(c, inCluster{t}) })
 		},
 	}
 	f.add(c)
 	return c
+}
+
+// inCluster names the queue's commands as they are called there.
+type inCluster struct{ admin.Trier }
+
+// Try implements admin.Trier.
+func (t inCluster) Try(ctx context.Context, r trial.Request, told func(trial.Step)) error {
+	return t.Trier.Try(ctx, r, func(s trial.Step) {
+		s.Remedy = strings.ReplaceAll(s.Remedy, "printer-relay queue ", "kubectl printer-relay queue ")
+		told(s)
+	})
 }
 
 func newSend() *cobra.Command {

@@ -103,3 +103,58 @@ func TestSendWhereTLSComesFirst(t *testing.T) {
 	}
 	contains(t, "the steps", got.out, "ok      tls        TLS 1.3\nok      connect ", "ok      message    250 ", "ok      upstream   a: ")
 }
+
+// What keeps a test back on purpose is said at once: by which field of which object, and
+// what lets it go. It has an exit status of its own.
+func TestSendSaysWhatKeepsItBack(t *testing.T) {
+	in := func(old, now string) func(string) string {
+		return func(yaml string) string { return strings.Replace(yaml, old, now, 1) }
+	}
+	suspended := in("maildir: {path: a}", "maildir: {path: a}, suspend: true")
+	relay := func(field string) func(string) string {
+		return in("  senderPolicyRefs", "  "+field+"\n  senderPolicyRefs")
+	}
+	both := func(fs ...func(string) string) func(string) string {
+		return func(yaml string) string {
+			for _, f := range fs {
+				yaml = f(yaml)
+			}
+			return yaml
+		}
+	}
+	const release = "printer-relay queue release "
+	for name, tc := range map[string]struct {
+		change func(string) string
+		to     string
+		code   int
+		last   string // step, and what it says
+		remedy string
+	}{
+		"upstream":                 {suspended, "pat@corp.example", 3, "held    suspended  MailUpstream default/a: spec.suspend is true", "set spec.suspend: false, and it goes by itself; or printer-relay queue reroute --to UPSTREAM "},
+		"one with a fallback":      {both(suspended, relay("fallbackUpstreamRefs: [{name: b}]")), "pat@corp.example", 0, "ok      upstream   b: ", ""},
+		"for one recipient of two": {both(suspended, relay("routes: [{name: b, recipientDomains: [b.corp.example], upstreamRef: {name: b}}]"), in("[\"*@corp.example\"]", "[\"*@corp.example\", \"*@b.corp.example\"]")), "pat@corp.example,kim@b.corp.example", 3, "held    suspended  MailUpstream default/a: ", "spec.suspend"},
+		"device":                   {relay("holds: [{name: stolen, clientNetworks: [10.20.3.7/32], reason: ticket 4711}]"), "pat@corp.example", 3, "held    held       PrinterRelay default/office: spec.holds: hold stolen: ticket 4711", "take hold stolen out of spec.holds; then " + release},
+		"relay":                    {relay("intake: Hold"), "pat@corp.example", 3, "held    held       PrinterRelay default/office: spec.intake is Hold", "set spec.intake: Accept for what comes next; " + release},
+		"relay altogether":         {relay("intake: Refuse"), "pat@corp.example", 1, "FAILED  sender     421 4.3.2 PR-009", "PrinterRelay default/office: spec.intake is Refuse: set it to Accept"},
+		"rule":                     {in("{name: floor,", "{name: floor, action: Hold,"), "pat@corp.example", 3, "held    held       SenderPolicy default/office: spec.rules, rule \"floor\": action is Hold", release},
+		"rate":                     {in("{name: floor,", "{name: floor, rateLimit: {recipientsPerDay: 1, per: Client, exceeded: Hold},"), "pat@corp.example,kim@corp.example", 3, "held    held       SenderPolicy default/office: spec.rules, rule \"floor\": rateLimit.exceeded is Hold", release},
+	} {
+		t.Run(name, func(t *testing.T) {
+			yaml := tc.change(sending + "---\napiVersion: printerrelay.dev/v1alpha1\nkind: MailUpstream\nmetadata: {name: b}\nspec: {type: Maildir, maildir: {path: b}}\n")
+			r := start(t, folder(t, "office.yaml", yaml), t.TempDir())
+			// A command has less time than a message is followed at most.
+			got := command(t, "send", "--admin", r.admin, "--to", tc.to, "--client", "10.20.3.7", "--from", "mfp@copier.test")
+			if got.code != tc.code {
+				t.Errorf("exit status %d, want %d: %s%s", got.code, tc.code, got.out, got.stderr)
+			}
+			lines := strings.Split(strings.TrimSpace(got.out), "\n")
+			if tc.remedy != "" {
+				contains(t, "what to do", lines[len(lines)-1], "what to do: ", tc.remedy)
+				lines = lines[:len(lines)-1]
+			}
+			if last := lines[len(lines)-1]; !strings.HasPrefix(last, tc.last) {
+				t.Errorf("the last step is %q, want %q", last, tc.last)
+			}
+		})
+	}
+}

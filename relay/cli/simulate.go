@@ -54,6 +54,7 @@ and --password-file. A real message is sent, with a scan of one empty page.`,
 	}
 	f := c.Flags()
 	f.StringVar(&profile, "profile", "", "name of the device's dialogue; --list shows them")
+	c.RegisterFlagCompletionFunc("profile", completeProfile) //nolint:errcheck // fails only for an unknown flag
 	f.BoolVar(&list, "list", false, "list the profiles")
 	f.StringVar(&o.Server, "server", "", "HOST:PORT of the listener")
 	f.StringVar(&o.Values.From, "from", "", "the device's own address")
@@ -62,6 +63,17 @@ and --password-file. A real message is sent, with a scan of one empty page.`,
 	f.StringVar(&passwordFile, "password-file", "", "file with the password; - reads standard input")
 	f.DurationVar(&o.Timeout, "timeout", 30*time.Second, "of each step")
 	return c
+}
+
+func completeProfile(*cobra.Command, []string, string) (names []string, how cobra.ShellCompDirective) {
+	all, err := simulate.Profiles()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	for _, d := range all {
+		names = append(names, d.Name+"\t"+d.Device)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 func listProfiles(c *cobra.Command) error {

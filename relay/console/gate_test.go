@@ -47,12 +47,21 @@ func gated(a *authority) *Console {
 	return New(Options{Source: saying("x"), Version: "v1", Log: slog.New(slog.DiscardHandler), Gate: &Gate{Authority: a}})
 }
 
-func logIn(c http.Handler, token string) *http.Cookie {
+// tryLogin is the answer to a token, from an address; empty: any.
+func tryLogin(c http.Handler, addr, token string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest("POST", Root+"login", strings.NewReader(url.Values{"token": {token}}.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("X-Forwarded-For", "192.0.2.77") // anybody can write that
+	if addr != "" {
+		r.RemoteAddr = addr
+	}
 	w := httptest.NewRecorder()
 	c.ServeHTTP(w, r)
-	for _, k := range w.Result().Cookies() {
+	return w
+}
+
+func logIn(c http.Handler, token string) *http.Cookie {
+	for _, k := range tryLogin(c, "", token).Result().Cookies() {
 		return k
 	}
 	return nil

@@ -46,6 +46,7 @@ var entryWords = map[history.State]health{
 	history.Removed:  {"off", "removed by hand"},
 	history.Refused:  {"bad", "refused to the copier"},
 	history.Lost:     {"bad", "lost: gone from the relay's volume"},
+	history.Unknown:  {"warn", "left the queue, how is not known"},
 }
 
 // inQueue are the states of a message that the queue has still.

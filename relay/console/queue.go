@@ -78,7 +78,7 @@ func (c *Console) queue(r *http.Request, v *view) error {
 // message is the page of one message of the queue.
 func (c *Console) message(r *http.Request, v *view) error {
 	id := r.PathValue("id")
-	v.Page, v.Title, v.Tab = "message", "Message "+id, "queue"
+	v.Page, v.Title, v.Tab = "message", "Waiting message "+id, "queue"
 	if err := needPrivate(v); err != nil {
 		return err
 	}

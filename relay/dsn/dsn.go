@@ -167,6 +167,11 @@ func human(line func(string, ...any), r Report) {
 		line("your administrator can send it again without the paper, once the cause is mended.")
 		line("")
 	}
+	administrator(line, r)
+}
+
+// administrator is what who runs the relay may want to type.
+func administrator(line func(string, ...any), r Report) {
 	line("For the administrator")
 	line("    Queue ID:            %s on %s", r.MessageQueueID, r.Hostname)
 	if r.Rule != "" {
@@ -198,7 +203,11 @@ func (x *Recipient) explain(line func(string, ...any), delayed bool) {
 		line("    Why:          %s", words)
 		fallthrough
 	default:
-		if !delayed {
+		switch {
+		case delayed:
+		case x.Code == 0: // no server spoke: a person gave it up, or it could not be tried
+			line("    What to do:   ask who looks after the relay")
+		default:
 			line("    What to do:   check the address, and the words of the mail server")
 		}
 	}

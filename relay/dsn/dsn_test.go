@@ -93,33 +93,39 @@ var cases = map[string]func(*Report){
 	},
 }
 
+// golden is the message that write makes, which has to be that of testdata/NAME.eml.
+func golden(t *testing.T, name string, write func(io.Writer) (headerSize int64, err error)) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	headerSize, err := write(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := bytes.Index(b.Bytes(), []byte("\r\n\r\n")); headerSize != int64(i+4) {
+		t.Errorf("header size %d, want %d", headerSize, i+4)
+	}
+	path := filepath.Join("testdata", strings.ReplaceAll(name, " ", "-")+".eml")
+	if *update {
+		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil { //nolint:gosec // it is read by everybody
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(b.Bytes(), want) {
+		t.Errorf("%s is out of date: run go test ./relay/dsn -update, and read the difference. Now:\n%s", path, b.Bytes())
+	}
+	return b.Bytes()
+}
+
 func TestGolden(t *testing.T) {
 	for name, change := range cases {
 		t.Run(name, func(t *testing.T) {
 			r := report()
 			change(&r)
-			var b bytes.Buffer
-			headerSize, err := Write(&b, r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if i := bytes.Index(b.Bytes(), []byte("\r\n\r\n")); headerSize != int64(i+4) {
-				t.Errorf("header size %d, want %d", headerSize, i+4)
-			}
-			path := filepath.Join("testdata", strings.ReplaceAll(name, " ", "-")+".eml")
-			if *update {
-				if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil { //nolint:gosec // it is read by everybody
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(b.Bytes(), want) {
-				t.Errorf("%s is out of date: run go test ./relay/dsn -update, and read the difference. Now:\n%s", path, b.Bytes())
-			}
-			readable(t, b.Bytes(), r)
+			readable(t, golden(t, name, func(w io.Writer) (int64, error) { return Write(w, r) }), r)
 		})
 	}
 }

@@ -16,9 +16,10 @@ type Held struct {
 	Hostname string
 	From, To string // addresses
 
-	Hold   string // the hold's name; empty: intake is Hold
-	Reason string // of the hold, as the manifest gives it; empty: none
-	Count  int    // messages that it keeps so far
+	Hold     string // the hold's name; empty: intake is Hold, or
+	Upstream string // this one is suspended
+	Reason   string // of the hold, as the manifest gives it; empty: none
+	Count    int    // messages that it keeps so far
 
 	// The first of them:
 	QueueID string
@@ -33,8 +34,11 @@ func WriteHeld(w io.Writer, h Held) (headerSize int64, err error) {
 	c := &counter{w: w}
 	b := bufio.NewWriter(c)
 	why := "intake is Hold"
-	if h.Hold != "" {
+	switch {
+	case h.Hold != "":
 		why = "hold " + h.Hold
+	case h.Upstream != "":
+		why = "upstream " + h.Upstream + " is suspended"
 	}
 	// The last fields but one keep programs from answering (RFC 3834).
 	fmt.Fprintf(b, "From: \"Printer Relay\" <%s>\r\nTo: <%s>\r\nSubject: Mail is held in %s: %s\r\nDate: %s\r\nMessage-ID: <%s@%s>\r\n"+
@@ -51,17 +55,24 @@ func WriteHeld(w io.Writer, h Held) (headerSize int64, err error) {
 }
 
 func (h *Held) human(line func(string, ...any)) {
-	which, field, end := " --status held", "spec.intake", "set intake: Accept"
-	if h.Hold != "" {
+	which, release, lost := " --held-by intake:Hold", "set intake: Accept (spec.intake), then  printer-relay queue release --held-by intake:Hold", "nothing expires"
+	switch {
+	case h.Hold != "":
 		line("Relay %s has begun to keep mail back, by hold %q of its manifest.", oneLine(h.Relay), oneLine(h.Hold))
-		which, field, end = " --held-by "+oneLine(h.Hold), "spec.holds", "take the hold out"
-	} else {
+		which = " --held-by " + oneLine(h.Hold)
+		release = "take the hold out (spec.holds), then  printer-relay queue release" + which
+	case h.Upstream != "":
+		line("Relay %s has begun to keep mail back for upstream %q, which is suspended.", oneLine(h.Relay), oneLine(h.Upstream))
+		which = " --upstream " + oneLine(h.Upstream)
+		release = "set suspend: false of the MailUpstream, and it goes by itself"
+		lost = "nothing expires before it is resumed"
+	default:
 		line("Relay %s has begun to keep all new mail back: its intake is Hold.", oneLine(h.Relay))
 	}
 	if h.Reason != "" {
 		line("Reason:    %s", oneLine(h.Reason))
 	}
-	line("Nothing is lost and nothing expires; it stays in the queue until a person decides.")
+	line("Nothing is lost and %s; it stays in the queue until a person decides.", lost)
 	line("")
 	line("Kept so far:  %d, the first of them:", max(h.Count, 1))
 	line("    Device:    %s", oneLine(h.Device))
@@ -70,7 +81,10 @@ func (h *Held) human(line func(string, ...any)) {
 	line("    Queue ID:  %s on %s", h.QueueID, h.Hostname)
 	line("")
 	line("What is held:  printer-relay queue list%s", which)
-	line("Let it go:     %s (%s), then  printer-relay queue release%s", end, field, which)
+	line("Let it go:     %s", release)
+	if h.Upstream != "" {
+		line("By another:    printer-relay queue reroute%s --to UPSTREAM", which)
+	}
 	line("Give it up:    printer-relay queue bounce%s --reason WHY", which)
 	line("")
 	line("You hear of this once, when it begins. Each instance of a relay tells for itself.")

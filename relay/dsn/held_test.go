@@ -26,10 +26,18 @@ func TestHeld(t *testing.T) {
 			"Mail is held in default/office: hold stolen",
 			[]string{"Reason:    ticket 4711", "Kept so far:  3, the first of them:", "    Device:    MFP3  Bcc: evil@evil.example     [31m", "    From:      <a  b@copier.example>", "What is held:  printer-relay queue list --held-by stolen"},
 		},
+		"an upstream": {
+			dsn.Held{Upstream: "ses", Device: "MFP3 [10.20.9.66]", QueueID: "8DtmDtuJWXKRuj"},
+			"Mail is held in default/office: upstream ses is suspended",
+			[]string{
+				"What is held:  printer-relay queue list --upstream ses", "Let it go:     set suspend: false of the MailUpstream, and it goes by itself",
+				"By another:    printer-relay queue reroute --upstream ses --to UPSTREAM", "Give it up:    printer-relay queue bounce --upstream ses --reason WHY",
+			},
+		},
 		"intake": {
 			dsn.Held{Device: "MFP3 [10.20.9.66]", QueueID: "8DtmDtuJWXKRuj"},
 			"Mail is held in default/office: intake is Hold",
-			[]string{"Kept so far:  1, the first of them:", "    From:      <>", "What is held:  printer-relay queue list --status held"},
+			[]string{"Kept so far:  1, the first of them:", "    From:      <>", "What is held:  printer-relay queue list --held-by intake:Hold"},
 		},
 	} {
 		h := tc.held

@@ -160,19 +160,12 @@ func (e *entry) mentions(text string) bool {
 
 // notified is the event of a message about which a notification was made.
 func notified(m *queue.Message) []byte {
-	var w writer
-	w.time(m.Arrived.UnixNano())
-	w.text("notification")
-	w.text("")
-	w.num(0)
-	w.time(0)
-	w.text("")
 	to := ""
 	if len(m.Recipients) > 0 {
 		to = " to <" + m.Recipients[0].Address.String() + ">"
 	}
-	w.text(m.ID + to)
-	w.num(0)
+	var w writer
+	w.event(m.Arrived, "notification", m.ID+to)
 	return w.b
 }
 

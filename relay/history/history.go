@@ -38,10 +38,11 @@ const (
 	Removed  State = "removed"  // by hand
 	Refused  State = "refused"  // the client was told no
 	Lost     State = "lost"     // its spool entry was gone while recipients waited
+	Unknown  State = "unknown"  // it left the queue, and of how nothing was noted
 )
 
 // States are all states, in the order in which they are documented.
-var States = []State{Waiting, Deferred, Held, Accepted, Failed, Removed, Refused, Lost}
+var States = []State{Waiting, Deferred, Held, Accepted, Failed, Removed, Refused, Lost, Unknown}
 
 // Entry is a message, or a refusal, in a list.
 type Entry struct {
@@ -97,7 +98,7 @@ type Detail struct {
 // Event is one thing that happened to a message.
 type Event struct {
 	At       time.Time     `json:"at"`
-	Event    string        `json:"event"` // arrived, attempt, hold, release, retry, reroute, bounce, expire, warn, told, remove, lost, notification, forgotten
+	Event    string        `json:"event"` // arrived, attempt, hold, release, retry, reroute, bounce, expire, warn, told, remove, lost, notification, forgotten, left
 	Upstream string        `json:"upstream,omitempty"`
 	Number   int           `json:"attempt,omitempty"`
 	Took     time.Duration `json:"tookNanoseconds,omitempty"`

@@ -1,7 +1,6 @@
 package history
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/queue"
-	"github.com/printerrelay/printer-relay/relay/spool"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
@@ -19,37 +17,14 @@ import (
 // the next start, each thing once, and nothing that it knows already.
 func TestWhatAKilledRelayDidNotWrite(t *testing.T) {
 	inWorld(t, month, func(w *world) {
-		var err error
-		if w.spool, err = spool.Open(w.TempDir(), spool.Options{}); err != nil {
-			w.Fatal(err)
-		}
-		defer w.spool.Close() //nolint:errcheck // the test is over
 		var killed atomic.Bool
+		run := w.lives(&killed)
 		w.answer = func(_ queue.Attempt, to envelope.Address) upstream.Outcome {
 			time.Sleep(time.Second) // two things at one time are one
 			if to == bert {
 				return nobody
 			}
 			return tarry
-		}
-		run := func(f func()) {
-			w.Helper()
-			w.q = queue.New(w.spool, queue.Options{Deliver: w, Settings: oneUpstream(), Witness: func(p queue.Progress) {
-				if !killed.Load() {
-					w.s.Witness(p)
-				}
-			}})
-			if err := w.q.Load(); err != nil {
-				w.Fatal(err)
-			}
-			w.q.Recall(w.s.Witness)
-			ctx, cancel := context.WithCancel(context.Background())
-			done := make(chan struct{})
-			go func() { defer close(done); w.q.Run(ctx) }() //nolint:errcheck // always nil
-			synctest.Wait()
-			f()
-			cancel()
-			<-done
 		}
 		var known, late string
 		run(func() {

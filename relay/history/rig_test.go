@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -111,6 +112,41 @@ func (w *world) queue(settings queue.Settings) {
 		<-done
 		w.spool.Close() //nolint:errcheck // the test is over
 		end()
+	}
+}
+
+// lives gives what runs a queue over one spool, as one process after the other does, while
+// f runs. What happens once one is killed the store does not hear of.
+func (w *world) lives(killed *atomic.Bool) (run func(f func())) {
+	w.Helper()
+	var err error
+	if w.spool, err = spool.Open(w.TempDir(), spool.Options{}); err != nil {
+		w.Fatal(err)
+	}
+	end := w.end
+	w.end = func() {
+		w.spool.Close() //nolint:errcheck // the test is over
+		end()
+	}
+	return func(f func()) {
+		w.Helper()
+		w.q = queue.New(w.spool, queue.Options{Deliver: w, Settings: oneUpstream(), Witness: func(p queue.Progress) {
+			if !killed.Load() {
+				w.s.Witness(p)
+			}
+		}})
+		if err := w.q.Load(); err != nil {
+			w.Fatal(err)
+		}
+		w.q.Recall(w.s.Witness)
+		w.s.Review(w.q.Has)
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() { defer close(done); w.q.Run(ctx) }() //nolint:errcheck // always nil
+		synctest.Wait()
+		f()
+		cancel()
+		<-done
 	}
 }
 

@@ -38,6 +38,7 @@ type matcher struct {
 	sender, to  *envelope.Pattern
 	text        []byte // lower case
 	at          bool   // there is an @ in text
+	inQueue     bool   // only what is said to be in the queue
 	from, until string // IDs; empty: no bound
 }
 
@@ -111,6 +112,7 @@ func (m *matcher) matches(id, v []byte, h *head) bool {
 	case !r.head(h),
 		!text && !h.names(m.text),
 		!m.anyState && h.state != m.state,
+		m.inQueue && !isInQueue(h.state),
 		!m.anyKind && h.kind != m.kind,
 		m.null && (len(h.sender[1]) != 0 || name(kinds, h.kind) == Refusal),
 		m.Upstream != "" && !tried(h, m.Upstream):

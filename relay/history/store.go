@@ -52,10 +52,11 @@ type Store struct {
 
 	db       atomic.Pointer[database] // nil: there is none
 	problem  atomic.Pointer[string]
-	searches chan struct{} // places
-	recent   recent        // refusals; of Run
-	pending  batch         // of Run
-	retry    backoff       // of Run
+	review   atomic.Pointer[review] // nil: there is none, or it is done
+	searches chan struct{}          // places
+	recent   recent                 // refusals; of Run
+	pending  batch                  // of Run
+	retry    backoff                // of Run
 
 	erased       bool             // of Run: nothing is kept, and nothing is there
 	spareMail    []queue.Progress // of Run, empty
@@ -143,6 +144,7 @@ func (s *Store) Run(ctx context.Context) {
 			q.done <- s.serve(q)
 		case <-tick.C:
 			s.drain()
+			s.look()
 			s.write()
 		case <-ctx.Done():
 			s.drain()
@@ -211,6 +213,7 @@ func (s *Store) drain() {
 // serve writes what waits, so that who asks sees it, and does what is asked.
 func (s *Store) serve(q request) error {
 	s.drain()
+	s.look()
 	s.write()
 	if q.do == nil {
 		return nil

@@ -7,12 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
-	"unicode/utf8"
-	"unsafe"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
-	"github.com/printerrelay/printer-relay/relay/transcript"
 )
 
 // Bounds of what is kept of a device.
@@ -31,12 +27,6 @@ const (
 	// Remember is how long a device is remembered that does not come.
 	Remember = 90 * 24 * time.Hour
 )
-
-// Guard tells what must not be kept of what a device says. It is asked about texts
-// that are new.
-type Guard interface {
-	Hides(text string) bool // a password is in it
-}
 
 // Visit is what is known of a connection when something is noted of it. Text in it
 // is as the device gave it.
@@ -263,42 +253,6 @@ func (s *Store) visit(v *Visit) *device {
 	return d
 }
 
-// scrub takes out of what is kept of a device what Guard hides by now: a password may
-// be said where it does not belong before it is sent to log in.
-func (d *device) scrub(v *Visit) {
-	hide := func(texts ...*string) {
-		for _, t := range texts {
-			if *t != "" && v.Guard.Hides(*t) {
-				*t = transcript.NotShown
-			}
-		}
-	}
-	for i := range d.Names {
-		hide(&d.Names[i])
-	}
-	for _, l := range [...][]Counted{d.Senders, d.Recipients} {
-		for i := range l {
-			hide(&l[i].Value)
-		}
-	}
-	for i := range d.DryRun {
-		d.DryRun[i].Reply = v.reply(d.DryRun[i].Reply)
-	}
-	if d.LastScan != nil {
-		hide(&d.LastScan.Sender)
-	}
-	if r := d.LastRefusal; r != nil {
-		if !r.ours {
-			r.Reply = v.reply(r.Reply)
-			hide(&r.Why)
-		}
-		hide(&r.RecipientDomain)
-		if r.Sender != nil {
-			hide(r.Sender)
-		}
-	}
-}
-
 // named puts a name that a device gives before the others.
 func (d *device) named(v *Visit) {
 	if v.Name == "" || len(d.Names) > 0 && d.Names[0] == v.Name {
@@ -358,144 +312,6 @@ func (d *device) count(list *[]Counted, most int, v *Visit, value string, accept
 	c.Last = v.At
 	*list = slices.Insert(l, 0, c)
 	return c.Value
-}
-
-// settle puts a device into its room, and makes room where there is none.
-func (s *Store) settle(d *device) {
-	is := s.rankOf(d)
-	size := d.cost()
-	if d.leaf == nil || is != d.rank {
-		if d.leaf != nil {
-			s.rooms[d.rank].remove(d)
-		}
-		d.rank, d.size = is, size
-		d.Known = is > stranger
-		s.rooms[is].add(d)
-	} else {
-		s.rooms[is].size += size - d.size
-		d.size = size
-		d.touch(d.Last)
-	}
-	for r := &s.rooms[is]; r.size > rooms[is] && r.top.count > 1; {
-		s.drop(r.least())
-	}
-}
-
-func (s *Store) rankOf(d *device) rank {
-	switch {
-	case d.rank == copier, d.Accepted > 0, d.Auth.OK:
-		return copier
-	case d.rank == expected, s.Expected != nil && !d.Hidden && s.Expected(d.address):
-		return expected
-	}
-	return stranger
-}
-
-// drop forgets a device. It wants mu held.
-func (s *Store) drop(d *device) {
-	s.rooms[d.rank].remove(d)
-	delete(s.devices, d.key)
-}
-
-// expire forgets who did not come for a long time.
-func (s *Store) expire(now time.Time) {
-	for _, d := range s.devices {
-		if now.Sub(d.Last) > Remember {
-			s.drop(d)
-			s.dirty = true
-		}
-	}
-}
-
-// deviceCost are the octets of a device without texts and lists: what Go takes for it,
-// its places in maps, and the networks that are there for it alone.
-const deviceCost = int(unsafe.Sizeof(device{})) + 3*int(unsafe.Sizeof(node{})) + 1300
-
-// cost is at least what a device takes of memory.
-func (d *device) cost() int {
-	n := deviceCost + len(d.Device) + len(d.Address) + len(d.TLS.Failed) + len(d.Auth.User)
-	n += cap(d.Names)*int(unsafe.Sizeof("")) + cap(d.Listeners)*int(unsafe.Sizeof(""))
-	for _, v := range d.Names {
-		n += len(v)
-	}
-	for _, l := range [...][]Counted{d.Senders, d.Recipients} {
-		n += cap(l) * int(unsafe.Sizeof(Counted{}))
-		for i := range l {
-			n += len(l[i].Value)
-		}
-	}
-	n += cap(d.DryRun) * int(unsafe.Sizeof(DryRun{}))
-	for i := range d.DryRun {
-		n += len(d.DryRun[i].Reply)
-	}
-	if d.LastScan != nil {
-		n += int(unsafe.Sizeof(Scan{})) + len(d.LastScan.ID) + len(d.LastScan.Sender)
-	}
-	if r := d.LastRefusal; r != nil {
-		n += int(unsafe.Sizeof(Refusal{})) + int(unsafe.Sizeof("")) + len(r.Reply) + len(r.Why) + len(r.Session) + len(r.RecipientDomain)
-	}
-	return n
-}
-
-// maxWords are names of listeners, policies and rules that are kept once; the
-// manifests bound how many there are, but they change.
-const maxWords = 4096
-
-// word gives one copy of a word that repeats.
-func (s *Store) word(w string) string {
-	if k, ok := s.words[w]; ok {
-		return k
-	}
-	if len(s.words) >= maxWords {
-		s.words = nil
-	}
-	if s.words == nil {
-		s.words = map[string]string{}
-	}
-	w = strings.Clone(w)
-	s.words[w] = w
-	return w
-}
-
-// text is what is kept of a text that the device may have chosen.
-func (v *Visit) text(s string, n int) string {
-	if s == "" {
-		return ""
-	}
-	if v.Guard != nil && v.Guard.Hides(s) {
-		return transcript.NotShown
-	}
-	return clean(s, n)
-}
-
-// reply is what is kept of a reply: its codes are the relay's.
-func (v *Visit) reply(s string) string {
-	if v.Guard != nil && s != "" && v.Guard.Hides(s) {
-		return clean(transcript.CodesOnly(s), maxText)
-	}
-	return clean(s, maxText)
-}
-
-// clean makes a text printable and cuts it to n octets, in memory of its own.
-func clean(s string, n int) string {
-	plain := len(s) <= n
-	for i := 0; i < len(s) && plain; i++ {
-		plain = s[i] >= ' ' && s[i] < 0x7f
-	}
-	if plain {
-		return strings.Clone(s)
-	}
-	var b strings.Builder
-	for _, r := range s {
-		if r == utf8.RuneError || !unicode.IsPrint(r) { // no controls, nothing that turns the direction of a line
-			r = '?'
-		}
-		if b.Len()+utf8.RuneLen(r) > n {
-			break
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
 }
 
 func show(key netip.Prefix) string {

@@ -3,6 +3,7 @@ package inventory
 import (
 	"net/netip"
 	"time"
+	"unsafe"
 )
 
 // Bounds of the memory, in octets. Who sends, who is expected and who is a stranger
@@ -121,4 +122,81 @@ func (r *room) least() *device {
 		}
 	}
 	return out
+}
+
+// settle puts a device into its room, and makes room where there is none.
+func (s *Store) settle(d *device) {
+	is := s.rankOf(d)
+	size := d.cost()
+	if d.leaf == nil || is != d.rank {
+		if d.leaf != nil {
+			s.rooms[d.rank].remove(d)
+		}
+		d.rank, d.size = is, size
+		d.Known = is > stranger
+		s.rooms[is].add(d)
+	} else {
+		s.rooms[is].size += size - d.size
+		d.size = size
+		d.touch(d.Last)
+	}
+	for r := &s.rooms[is]; r.size > rooms[is] && r.top.count > 1; {
+		s.drop(r.least())
+	}
+}
+
+func (s *Store) rankOf(d *device) rank {
+	switch {
+	case d.rank == copier, d.Accepted > 0, d.Auth.OK:
+		return copier
+	case d.rank == expected, s.Expected != nil && !d.Hidden && s.Expected(d.address):
+		return expected
+	}
+	return stranger
+}
+
+// drop forgets a device. It wants mu held.
+func (s *Store) drop(d *device) {
+	s.rooms[d.rank].remove(d)
+	delete(s.devices, d.key)
+}
+
+// expire forgets who did not come for a long time.
+func (s *Store) expire(now time.Time) {
+	for _, d := range s.devices {
+		if now.Sub(d.Last) > Remember {
+			s.drop(d)
+			s.dirty = true
+		}
+	}
+}
+
+// deviceCost are the octets of a device without texts and lists: what Go takes for it,
+// its places in maps, and the networks that are there for it alone.
+const deviceCost = int(unsafe.Sizeof(device{})) + 3*int(unsafe.Sizeof(node{})) + 1300
+
+// cost is at least what a device takes of memory.
+func (d *device) cost() int {
+	n := deviceCost + len(d.Device) + len(d.Address) + len(d.TLS.Failed) + len(d.Auth.User)
+	n += cap(d.Names)*int(unsafe.Sizeof("")) + cap(d.Listeners)*int(unsafe.Sizeof(""))
+	for _, v := range d.Names {
+		n += len(v)
+	}
+	for _, l := range [...][]Counted{d.Senders, d.Recipients} {
+		n += cap(l) * int(unsafe.Sizeof(Counted{}))
+		for i := range l {
+			n += len(l[i].Value)
+		}
+	}
+	n += cap(d.DryRun) * int(unsafe.Sizeof(DryRun{}))
+	for i := range d.DryRun {
+		n += len(d.DryRun[i].Reply)
+	}
+	if d.LastScan != nil {
+		n += int(unsafe.Sizeof(Scan{})) + len(d.LastScan.ID) + len(d.LastScan.Sender)
+	}
+	if r := d.LastRefusal; r != nil {
+		n += int(unsafe.Sizeof(Refusal{})) + int(unsafe.Sizeof("")) + len(r.Reply) + len(r.Why) + len(r.Session) + len(r.RecipientDomain)
+	}
+	return n
 }

@@ -9,11 +9,9 @@ import (
 	"crypto/sha1" //nolint:gosec // x5t
 	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -31,6 +29,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/remedy"
 	"github.com/printerrelay/printer-relay/relay/secrets"
+	"github.com/printerrelay/printer-relay/test/pki"
 )
 
 // newCertificate gives a certificate and its key, in PEM.
@@ -49,17 +48,8 @@ func newCertificate(t *testing.T, kind string, life time.Duration) (crt, key str
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := time.Now()
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "relay"}, NotBefore: now.Add(-48 * time.Hour), NotAfter: now.Add(life)}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, signer.Public(), signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+	p := pki.Self(t, pki.Options{Key: signer, From: time.Now().Add(-48 * time.Hour), Until: time.Now().Add(life)}, "relay")
+	return p.PEM(), p.KeyPEM()
 }
 
 func TestClientSecret(t *testing.T) {

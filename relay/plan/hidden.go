@@ -134,6 +134,10 @@ func named(r *v1alpha1.PrinterRelay, policies map[string]*v1alpha1.SenderPolicy)
 	for i := range r.Spec.Holds {
 		add(r.Spec.Holds[i].ClientNetworks)
 	}
+	ahead, _ := aheadOf(r) //nolint:errcheck // Compile's to report, too
+	for i := range ahead {
+		out = append(out, ahead[i].Networks...)
+	}
 	for i := range r.Spec.Listeners {
 		l := &r.Spec.Listeners[i]
 		add(l.ProxyProtocol.TrustedNetworks)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/printerrelay/printer-relay/api/v1alpha1"
 	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/policy"
 )
@@ -18,9 +19,17 @@ type Hold struct {
 	Users    []string           `json:"users,omitempty"`
 	Senders  []envelope.Pattern `json:"senders,omitempty"`
 	Reason   string             `json:"reason,omitempty"`
+	Ahead    bool               `json:"ahead,omitempty"` // of a configuration that could not be applied (Stopping)
 }
 
+// holds compiles spec.holds. Of one with a fault what can be read counts, but no list
+// that is empty for it: the plan is not run, and what it stops is (Stopping).
 func (c *compiler) holds(self at) {
+	ahead, err := aheadOf(c.in.Relay)
+	if err != nil {
+		self.errorf("metadata.annotations["+v1alpha1.AnnotationHoldsAhead+"]", "is written by the operator, in the manifests of its instances only, and cannot be read: %v", err)
+	}
+	c.out.Holds = ahead
 	for i := range c.in.Relay.Spec.Holds {
 		h := &c.in.Relay.Spec.Holds[i]
 		field := fmt.Sprintf("spec.holds[%d]", i)
@@ -29,8 +38,12 @@ func (c *compiler) holds(self at) {
 			Networks: c.networks(self, field+".clientNetworks", h.ClientNetworks),
 			Senders:  c.patterns(self, field+".senders", h.Senders),
 		}
-		if len(out.Networks)+len(out.Users)+len(out.Senders) == 0 {
+		if len(h.ClientNetworks)+len(h.Users)+len(h.Senders) == 0 {
 			self.errorf(field, "names nobody: give clientNetworks, users or senders; what holds all mail is intake: Hold")
+			continue
+		}
+		if len(h.ClientNetworks) > 0 && len(out.Networks) == 0 || len(h.Senders) > 0 && len(out.Senders) == 0 {
+			continue // without that list it would keep others' mail
 		}
 		c.out.Holds = append(c.out.Holds, out)
 	}

@@ -32,6 +32,7 @@ const (
 	EventHeld     WebhookEvent = "message.held"
 	EventAccepted WebhookEvent = "message.accepted"
 	EventRefused  WebhookEvent = "message.refused"
+	EventTest     WebhookEvent = "webhook.test" // by hand; no manifest asks for it
 )
 
 var webhookEvents = map[v1alpha1.WebhookEvent]WebhookEvent{

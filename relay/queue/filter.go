@@ -33,7 +33,7 @@ type Filter struct {
 	Client    string        // an address, a network in CIDR notation, or the user it authenticated as
 	OlderThan time.Duration // since its arrival
 	State     State
-	HeldBy    string // the name of a hold of the manifests
+	HeldBy    string // the name of a hold of the manifests, or ByIntake
 	All       bool
 
 	Limit  int    // List: at most so many; 0: 100, never more than 1000
@@ -154,7 +154,7 @@ func (m *matcher) matches(q *Queue, it *item) bool {
 	msg := it.msg
 	switch {
 	case m.ids != nil && !m.ids[msg.ID],
-		m.HeldBy != "" && (it.ended != 0 || HoldName(it.held) != m.HeldBy),
+		m.HeldBy != "" && (it.ended != 0 || !isHeldBy(it.held, m.HeldBy)),
 		m.State != "" && q.stateOf(it) != m.State,
 		m.null && !msg.Sender.IsNull(),
 		m.Sender != "" && !m.null && !m.sender.Match(msg.Sender),

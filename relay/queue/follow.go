@@ -1,12 +1,15 @@
 package queue
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Advance is something that became of a message that is followed.
 type Advance struct {
 	ID         string    `json:"id"`
 	At         time.Time `json:"at"`
-	Status     string    `json:"status"` // queued, held, accepted, deferred, failed
+	Status     string    `json:"status"` // queued, held, suspended, waiting, accepted, deferred, failed, later
 	Upstream   string    `json:"upstream,omitempty"`
 	Recipients []string  `json:"recipients,omitempty"`
 	Text       string    `json:"text,omitempty"`   // the server's words, or why it is held
@@ -14,10 +17,19 @@ type Advance struct {
 	Left       int       `json:"left"`             // recipients without a final result
 }
 
+// What becomes of a message that is no outcome of an attempt.
+const (
+	AdvanceHeld      = "held"      // Text says why
+	AdvanceSuspended = "suspended" // it waits for an upstream that is
+	AdvanceWaiting   = "waiting"   // it waits for an upstream that does not work now, or for its time
+	AdvanceLater     = "later"     // nothing is to be expected soon, after all that was told before
+)
+
 // following is one message that somebody waits for.
 type following struct {
 	via  string // upstream that it goes to; empty: by the routes
 	tell chan Advance
+	told []Advance // of what it waits for
 }
 
 const (
@@ -57,9 +69,57 @@ func (q *Queue) joined(it *item) {
 	}
 	p := Advance{ID: it.msg.ID, At: it.msg.Arrived, Status: "queued", Left: len(it.rcpts)}
 	if it.held != "" {
-		p.Status, p.Text = "held", it.held
+		p.Status, p.Text = AdvanceHeld, it.held
 	}
 	f.say(p)
+}
+
+// tellWaits tells what keeps it from being tried, once for each upstream, and when that
+// is all there is to be told. It wants q.mu held.
+func (q *Queue) tellWaits(it *item, now int64) {
+	f := q.followed[it.msg.MessageID]
+	if f == nil || it.msg.MessageID == "" || it.held != "" {
+		return
+	}
+	left, soon := 0, false
+	var waits []Advance
+	for i := range it.rcpts {
+		x := &it.rcpts[i]
+		if x.status != waiting {
+			continue
+		}
+		left++
+		p := Advance{ID: it.msg.ID, Status: AdvanceWaiting}
+		switch {
+		case x.job != nil && x.job.lane.suspended():
+			p.Status, p.Upstream, p.Text = AdvanceSuspended, x.job.lane.name, x.job.lane.whyDown(now)
+		case x.job != nil && x.job.lane.whyDown(now) != "":
+			soon, p.Upstream, p.Text = true, x.job.lane.name, x.job.lane.whyDown(now)
+		case x.busy || x.next <= now:
+			soon = true
+			continue
+		case x.tries == 0:
+			soon, p.Text = true, "the rate limit of its rule has it wait until "+time.Unix(0, x.next).UTC().Format(time.RFC3339)
+		default:
+			continue
+		}
+		if k := slices.IndexFunc(waits, func(o Advance) bool { return o.Upstream == p.Upstream }); k >= 0 {
+			waits[k].Recipients = append(waits[k].Recipients, it.msg.Recipients[i].Address.String())
+			continue
+		}
+		p.Recipients = []string{it.msg.Recipients[i].Address.String()}
+		waits = append(waits, p)
+	}
+	for _, p := range waits {
+		p.At, p.Left = time.Unix(0, now), left
+		if !slices.ContainsFunc(f.told, func(o Advance) bool { return o.Status == p.Status && o.Upstream == p.Upstream }) {
+			f.told = append(f.told, p)
+			f.say(p)
+		}
+	}
+	if left > 0 && !soon {
+		f.say(Advance{ID: it.msg.ID, At: time.Unix(0, now), Status: AdvanceLater, Left: left})
+	}
 }
 
 func (f *following) say(p Advance) {

@@ -23,6 +23,25 @@ const heldBy = "hold "
 // IntakeHeld is why a message is held that came while intake was Hold.
 const IntakeHeld = "the relay's intake is Hold"
 
+// ByIntake stands for intake: Hold where a hold is named, and is no name of one.
+const ByIntake = "intake:Hold"
+
+// isHeldBy tells whether that is why a message is held.
+func isHeldBy(held, by string) bool {
+	if by == ByIntake {
+		return strings.HasPrefix(held, IntakeHeld)
+	}
+	return HoldName(held) == by
+}
+
+// RuleHeld is why a message is held that came under a rule whose action is Hold.
+func RuleHeld(policy, rule string) string { return "rule " + policy + "/" + rule + " holds" }
+
+// RateHeld is why one is held that was over the rate limit of its rule.
+func RateHeld(policy, rule string) string {
+	return "over the rate limit of rule " + policy + "/" + rule
+}
+
 // holdText is why a message is held by h.
 func holdText(h *plan.Hold) string {
 	if h.Reason == "" {
@@ -144,9 +163,6 @@ func (e *KeptError) Error() string {
 
 // stillKept is how Kept.Why begins where a hold of the manifests keeps a message.
 func stillKept(hold string) string { return "hold " + hold + " still keeps it" }
-
-// KeptBy tells whether it is the hold of that name that keeps a message.
-func KeptBy(k Kept, hold string) bool { return strings.HasPrefix(k.Why, stillKept(hold)) }
 
 // question is what a verb asks before it changes a message: whether the policy of
 // now, and the upstream that is named, have something against it.

@@ -379,10 +379,32 @@ func TestHoldName(t *testing.T) {
 	}
 }
 
+// What intake: Hold keeps is selected by itself, as what a hold keeps is.
+func TestWhatIntakeKeepsIsSelected(t *testing.T) {
+	s := settings()
+	s.Holds = []plan.Hold{{Name: "intake", Users: []string{"mfp-1"}}}
+	inBubble(t, s, func(r *rig) {
+		send := func(held, user string) string {
+			m := message("x@corp.example")
+			m.Held, m.Client.User = held, user
+			return r.send(m).ID
+		}
+		intake := send(IntakeHeld, "")
+		rule, hold := send(RuleHeld("office", "mfps"), ""), send("", "mfp-1")
+		r.wantChanged(intake)(r.q.Release(r.Context(), Filter{HeldBy: ByIntake}))
+		r.wantState(rule, Held)
+		r.wantState(hold, Held)
+	})
+}
+
 func TestByHandIsNoHoldOfTheManifests(t *testing.T) {
 	inBubble(t, settings(), func(r *rig) {
 		r.up.say(always(greylisted))
 		id := r.send(message("x@corp.example")).ID
+		r.wantChanged(id)(r.q.Hold(r.Context(), Filter{All: true}, IntakeHeld))
+		r.wantReason(id, "by hand: "+IntakeHeld)
+		r.wantChanged()(r.q.Release(r.Context(), Filter{HeldBy: ByIntake}))
+		r.wantChanged(id)(r.q.Release(r.Context(), Filter{All: true}))
 		r.wantChanged(id)(r.q.Hold(r.Context(), Filter{All: true}, "hold stolen: not so"))
 		if s := r.q.Snapshot(); len(s.HeldBy) != 0 {
 			t.Errorf("%v", s.HeldBy)

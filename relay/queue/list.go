@@ -2,9 +2,12 @@ package queue
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/printerrelay/printer-relay/relay/spool"
 )
 
 const (
@@ -53,6 +56,19 @@ func (q *Queue) known(ids []string) error {
 		}
 	}
 	return nil
+}
+
+// Has tells whether a message is in the queue, or in the spool where this version cannot
+// read it. Of one that it does not have Witness was told that it left.
+func (q *Queue) Has(id string) bool {
+	q.mu.Lock()
+	it := q.items[id]
+	q.mu.Unlock()
+	if it != nil {
+		return true
+	}
+	_, err := q.store.Read(id)
+	return !errors.Is(err, spool.ErrNotFound)
 }
 
 // Show gives one message with what happened to it so far.

@@ -54,8 +54,7 @@ func (q *Queue) loseRecipients(it *item, st *step) {
 }
 
 // settle makes st, which is written, count, and tells of it: who watches, and by the
-// notification that was made for it. It wants q.mu held and it
-// locked.
+// notification that was made for it. It wants q.mu held and it locked.
 func (q *Queue) settle(it *item, st *step, took time.Duration) {
 	q.commit(it, st)
 	q.witness(it, st, took)

@@ -32,7 +32,7 @@ type Notice struct {
 	Message    *Message // what it is about
 	Recipients []NoticeRecipient
 	Until      time.Time // Delayed: tries go on until then; else: the message is kept until then
-	Subjects   bool      // subjects, and names of files, may be told
+	Subjects   bool      // subjects, and names of files, may be told; in the header that goes back too
 	Lost       bool      // the relay has no copy of it any more
 	Console    string    // URL of the message's page; empty: none is known
 

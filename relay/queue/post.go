@@ -50,8 +50,10 @@ func (q *Queue) post(p *posting, own ownMeta, write func(io.Writer) (Content, er
 		if err != nil {
 			return nil, err
 		}
-		p.m, _, err = decode(e)
-		return p, err
+		if p.m, _, err = decode(e); err != nil {
+			return nil, err
+		}
+		return p, nil
 	}
 	if err != nil {
 		return nil, err
@@ -70,12 +72,15 @@ func (q *Queue) post(p *posting, own ownMeta, write func(io.Writer) (Content, er
 	if err != nil {
 		return nil, err
 	}
-	return p, w.Commit(meta)
+	if err := w.Commit(meta); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // letGo has p go out; nil: it is out. It wants q.mu held.
 func (q *Queue) letGo(p *posting) {
-	if p == nil {
+	if p == nil || q.items[p.m.ID] != nil {
 		return
 	}
 	m, event := p.m, "notification"

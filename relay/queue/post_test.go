@@ -2,6 +2,8 @@ package queue
 
 import (
 	"errors"
+	"io"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,18 +23,21 @@ func TestNoSecondDSNAfterACrash(t *testing.T) {
 				c := &crashing{n: 1, half: half} // the notification's Create
 				r.wrap = func(s store) store { c.store = s; return c }
 				r.start()
-				answer, taken := notices, 0
-				r.up.say(func(_ Attempt, to envelope.Address) upstream.Outcome {
-					if to.Local != "it" {
-						return noUser
-					}
-					if *answer == ok {
-						taken++
-					}
-					return *answer
-				})
+				var taken atomic.Int32
+				answer := func(notices upstream.Outcome) {
+					r.up.say(func(_ Attempt, to envelope.Address) upstream.Outcome {
+						if to.Local != "it" {
+							return noUser
+						}
+						if notices == ok {
+							taken.Add(1)
+						}
+						return notices
+					})
+				}
+				answer(*notices)
 				id := r.send(message("x@corp.example")).ID
-				if taken > 0 {
+				if taken.Load() > 0 {
 					t.Error("it went out before that was noted")
 				}
 				r.wrap = nil
@@ -43,11 +48,11 @@ func TestNoSecondDSNAfterACrash(t *testing.T) {
 				}
 				r.wantTried(tries...)
 				r.wantState(id, Failed)
-				answer = &ok
+				answer(ok)
 				r.pass(time.Hour)
 				r.wantTried(tries...)
-				if taken != 1 {
-					t.Errorf("half: %v, %v: %d went out", half, notices.Kind, taken)
+				if n := taken.Load(); n != 1 {
+					t.Errorf("half: %v, %v: %d went out", half, notices.Kind, n)
 				}
 				if u := r.sp.Usage(); u.Entries != 1 {
 					t.Errorf("%d entries, want the message", u.Entries)
@@ -145,4 +150,41 @@ func TestABounceThatCannotBeWritten(t *testing.T) {
 			r.wantDigests() // the first did not count
 		})
 	}
+}
+
+// A notification that could not be committed does not go out, and is made again.
+func TestANoticeThatIsNotCommitted(t *testing.T) {
+	inBubble(t, only(settings()), func(r *rig) {
+		r.stop()
+		var full atomic.Bool
+		full.Store(true)
+		r.options = func(o *Options) {
+			o.Notice = func(w io.Writer, n *Notice) (Content, error) {
+				c, err := r.render(w, n)
+				if full.Load() {
+					c.MessageID = strings.Repeat("x", 17<<20) // more than the Meta of an entry may have
+				}
+				return c, err
+			}
+		}
+		r.start()
+		r.up.say(deadAddress)
+		id := r.send(message("x@corp.example")).ID
+		notices := func() (n int) {
+			for _, a := range r.up.attempts() {
+				if a.Message.DSNOf == id {
+					n++
+				}
+			}
+			return n
+		}
+		if n := r.logged("a notification cannot be written"); n == 0 || notices() != 0 {
+			t.Errorf("it could not be written %d times, and went out %d times", n, notices())
+		}
+		full.Store(false)
+		r.pass(2 * noticeRetry)
+		if notices() != 1 || r.untold() != 0 {
+			t.Errorf("%d went out", notices())
+		}
+	})
 }

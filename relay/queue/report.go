@@ -29,6 +29,9 @@ func WriteNotice(w io.Writer, n *Notice) (Content, error) {
 		MessageQueueID: m.ID, Arrived: m.Arrived, Device: m.Device(), Rule: m.ruleName(), Subject: n.subject(), Files: n.files(filesOfOne), Sender: m.ShownSender(), Size: m.Size,
 		Console: n.Console, Header: n.header(),
 	}
+	if !n.Subjects {
+		r.Header = dsn.WithoutContent(r.Header)
+	}
 	for i := range n.Recipients {
 		r.Recipients = append(r.Recipients, n.Recipients[i].report())
 	}

@@ -12,7 +12,17 @@ import (
 )
 
 func TestTheNotificationThatIsSent(t *testing.T) {
-	inBubble(t, settings(), func(r *rig) {
+	t.Run("subjects=Keep", func(t *testing.T) { theNotificationThatIsSent(t, true) })
+	t.Run("subjects=Omit", func(t *testing.T) { theNotificationThatIsSent(t, false) })
+}
+
+func theNotificationThatIsSent(t *testing.T, subjects bool) {
+	t.Helper()
+	s, subject := settings(), "\r\nSubject: scan\r\n"
+	if s.Subjects = subjects; !subjects {
+		subject = "\r\nSubject: [omitted: history.subjects is not Keep]\r\n"
+	}
+	inBubble(t, s, func(r *rig) {
 		r.stop()
 		r.options = func(o *Options) { o.Notice = nil }
 		r.start()
@@ -62,11 +72,14 @@ func TestTheNotificationThatIsSent(t *testing.T) {
 		}
 		for _, want := range []string{
 			"no such user", "Final-Recipient: rfc822; x@corp.example", "Original-Recipient: rfc822; x@old.example", "Status: 5.1.1",
-			m.ID, "10.20.3.7", "\r\nSubject: scan\r\n",
+			m.ID, "10.20.3.7", subject,
 		} {
 			if !strings.Contains(string(body), want) {
 				t.Errorf("the notification lacks %q:\n%s", want, body)
 			}
+		}
+		if !subjects && strings.Contains(string(body), "Subject: scan") {
+			t.Error("the notification tells the subject")
 		}
 		if strings.Contains(string(body), "page") {
 			t.Error("the notification gives the body back")

@@ -22,6 +22,9 @@ func (q *Queue) again(it *item) {
 		t.undecided = false
 		t.announce(Queued) // nothing more comes soon
 	}
+	if len(q.followed) > 0 {
+		q.tellWaits(it, now)
+	}
 	q.arm(it, now)
 }
 

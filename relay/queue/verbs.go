@@ -37,7 +37,7 @@ func (q *Queue) Hold(ctx context.Context, f Filter, reason string) ([]string, er
 	if reason == "" {
 		reason = "held by hand"
 	}
-	if HoldName(reason) != "" { // it would look like one of the manifests'
+	if HoldName(reason) != "" || isHeldBy(reason, ByIntake) { // it would look like one of the manifests'
 		reason = "by hand: " + reason
 	}
 	return q.each(ctx, f, nil, func(it *item, now time.Time) *step {

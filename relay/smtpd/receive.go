@@ -147,7 +147,7 @@ func (s *session) message(tx *transaction, id string, f message.Facts, force boo
 	case tx.plan.Intake == plan.IntakeHold:
 		m.Held = queue.IntakeHeld
 	case tx.decision.Action == policy.Hold:
-		m.Held = "rule " + rule.Policy + "/" + rule.Name + " holds"
+		m.Held = queue.RuleHeld(rule.Policy, rule.Name)
 	}
 	return m
 }
@@ -174,7 +174,7 @@ func (s *session) limit(tx *transaction, m *queue.Message) *reply.Reply {
 	case policy.Refuse:
 		return reply.RateExceeded()
 	case policy.HoldExcess:
-		m.Held = cmp.Or(m.Held, "over the rate limit of rule "+m.Policy+"/"+m.Rule)
+		m.Held = cmp.Or(m.Held, queue.RateHeld(m.Policy, m.Rule))
 	default:
 		m.NotBefore = m.Arrived.Add(v.Delay)
 	}

@@ -4,15 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/netip"
 	"os"
@@ -20,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -32,6 +25,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/queue"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/spool"
+	"github.com/printerrelay/printer-relay/test/pki"
 )
 
 // rig is what the whole sessions of a test share: plans are data, and keys and
@@ -94,29 +88,7 @@ func newRig(t testing.TB, password string) *rig {
 	if found.Failed() {
 		t.Fatal(found)
 	}
-	return &rig{plan: p, secrets: secrets.Map{"logins": {"mfp1": []byte(password)}, "certificate": certificate(t)}, metrics: metrics.New(prometheus.NewRegistry(), "test")}
-}
-
-// certificate is a Secret with one whose key is quickly made and read.
-func certificate(t testing.TB) map[string][]byte {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"relay.test"}, NotAfter: time.Now().Add(24 * time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return map[string][]byte{
-		"tls.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		"tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
-	}
+	return &rig{plan: p, secrets: secrets.Map{"logins": {"mfp1": []byte(password)}, "certificate": pki.Self(t, pki.Options{}, "relay.test").Secret()}, metrics: metrics.New(prometheus.NewRegistry(), "test")}
 }
 
 // open runs p, a variant of the rig's plan, from socket to spool; all of it is in

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/printerrelay/printer-relay/test/pki"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -255,7 +257,7 @@ func BenchmarkMessage(b *testing.B) {
 // What a transcript says of a handshake that failed, from what clients really
 // send.
 func TestWhyNoHandshake(t *testing.T) {
-	cert := certificate(t)
+	cert := pki.Self(t, pki.Options{From: time.Unix(0, 0), Until: time.Unix(1<<33, 0)}, "relay.test").TLS()
 	suites := func(ids ...uint16) []uint16 { return ids }
 	for name, tc := range map[string]struct {
 		server *tls.Config

@@ -33,9 +33,15 @@ type Request struct {
 	Via      string     `json:"via,omitempty"` // upstream; empty: by the routes
 }
 
+// The steps behind which a message stays until a person lets it go.
+const (
+	Held      = "held"
+	Suspended = "suspended" // its upstream is
+)
+
 // Step is one step of a trial.
 type Step struct {
-	Name   string `json:"step"` // connect, tls, login, sender, recipient, message, held, upstream, done
+	Name   string `json:"step"` // connect, tls, login, sender, recipient, message, held, suspended, upstream, done
 	OK     bool   `json:"ok"`
 	Wait   bool   `json:"wait,omitempty"` // neither passed nor failed: it is tried again
 	ID     string `json:"id,omitempty"`   // queue ID, once there is one

@@ -217,7 +217,7 @@ func one(t *testing.T, p queue.Progress, kind mask, subjects bool) (Message, []b
 	t.Helper()
 	s := newStage(t)
 	s.o.Log = slog.New(slog.DiscardHandler)
-	b := newHook(&s.o, tickets, subjects).event(&p, kind, types[0].name, subjects)
+	b := newHook(&s.o, config{tickets, subjects, 0}).event(&p, kind, types[0].name, subjects)
 	var m Message
 	if err := json.Unmarshal(b, &m); err != nil {
 		t.Fatal(err)
@@ -358,7 +358,7 @@ func TestTheSamplesAreTrue(t *testing.T) {
 		r.At = r.At.Add(4 * time.Second)
 	}
 	made := []string{
-		readable(t, s.body(plan.EventFailed, p.At, newHook(&s.o, tickets, false).event(&p, failed, plan.EventFailed, false))),
+		readable(t, s.body(plan.EventFailed, p.At, newHook(&s.o, config{tickets, false, 0}).event(&p, failed, plan.EventFailed, false))),
 		readable(t, s.body(plan.EventRefused, p.At, h.refusalEvent(h.refusals.take()[0]))),
 	}
 	if len(samples) != len(made) {

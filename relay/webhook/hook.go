@@ -27,6 +27,8 @@ type hook struct {
 	state   atomic.Pointer[State]
 	inbox   inbox
 	changed chan struct{}
+	asks    chan func()   // what run does for others
+	ended   chan struct{} // run has
 
 	box     outbox
 	dirty   bool      // box is to be written
@@ -43,29 +45,34 @@ type hook struct {
 	flight  chan result // of the request that is under way; nil: none is
 
 	problem string // in the log, so that it is said once
+	reply   *Reply // the last
 }
 
 // config is a webhook as a plan has it.
 type config struct {
 	plan.Webhook
 	subjects bool
+	place    int // in spec.webhooks
 }
 
-func newHook(o *Options, w plan.Webhook, subjects bool) *hook {
-	h := &hook{o: o, name: w.Name, log: o.Log.With("webhook", w.Name), changed: make(chan struct{}, 1)}
+func newHook(o *Options, c config) *hook {
+	h := &hook{
+		o: o, name: c.Name, log: o.Log.With("webhook", c.Name), changed: make(chan struct{}, 1),
+		asks: make(chan func()), ended: make(chan struct{}),
+	}
 	h.inbox.bell = make(chan struct{}, 1)
 	if h.send = o.send; h.send == nil {
 		h.send = h.post
 	}
-	h.state.Store(&State{Name: w.Name})
-	h.change(w, subjects)
+	h.state.Store(&State{Name: c.Name})
+	h.change(c)
 	return h
 }
 
 // change takes what a plan says now.
-func (h *hook) change(w plan.Webhook, subjects bool) {
-	h.config.Store(&config{w, subjects})
-	h.mask.Store(uint32(maskOf(w.Events)))
+func (h *hook) change(c config) {
+	h.config.Store(&c)
+	h.mask.Store(uint32(maskOf(c.Events)))
 	select {
 	case h.changed <- struct{}{}:
 	default:
@@ -76,6 +83,7 @@ func (h *hook) path() string { return filepath.Join(h.o.Dir, h.name+".json") }
 
 // run tells what is put into the inbox until ctx ends.
 func (h *hook) run(ctx context.Context) {
+	defer close(h.ended)
 	box, err := loadOutbox(h.path())
 	if err != nil {
 		h.log.Warn("webhook", "cause", err)
@@ -101,6 +109,8 @@ func (h *hook) run(ctx context.Context) {
 			}
 		case <-h.changed:
 			h.look()
+		case do := <-h.asks:
+			do()
 		case r := <-h.flight:
 			h.flight = nil
 			h.took(r, time.Now())
@@ -259,7 +269,13 @@ func (h *hook) took(r result, now time.Time) {
 	if h.o.Metrics != nil {
 		h.o.Metrics.WebhookRequests.WithLabelValues(h.name, r.outcome()).Inc()
 	}
+	if r.reply != nil {
+		h.reply = r.reply
+	}
 	b := &h.box
+	if r.kind != taken {
+		b.Current.Tries++
+	}
 	switch {
 	case r.kind == taken:
 		if h.o.Metrics != nil {
@@ -335,7 +351,8 @@ func (h *hook) look() {
 	h.known, h.wait, h.next = known, 0, time.Time{}
 	switch {
 	case err != nil:
-		h.says(err.Error(), "")
+		_, remedy := about(err)
+		h.says(err.Error(), remedy)
 	case h.box.Gone == t.digestOfAddress():
 		h.says(goneWords(t.host()), goneRemedy)
 	default:

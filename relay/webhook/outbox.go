@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,6 +40,7 @@ type delivery struct {
 	Since    time.Time `json:"since"` // when the first of its events happened
 	Events   int       `json:"events"`
 	Dropped  int       `json:"dropped,omitempty"`  // of which it tells
+	Tries    int       `json:"tries,omitempty"`    // that were not taken
 	Refusals int       `json:"refusals,omitempty"` // times that it was called bad
 	Body     []byte    `json:"body"`
 }
@@ -118,7 +118,7 @@ func (b *outbox) abandon() (dropped int) {
 // type; refusals when nothing else waits. Nothing but forgetSubjects changes it any more.
 func (b *outbox) gather(relay, instance string) {
 	first := b.Waiting[max(0, slices.IndexFunc(b.Waiting, func(w waiting) bool { return !isRefusal(w) }))]
-	d := &delivery{ID: "msg_" + rand.Text(), Since: first.At, Dropped: b.Dropped}
+	d := &delivery{ID: newRequestID(), Since: first.At, Dropped: b.Dropped}
 	var events []json.RawMessage
 	size := 0
 	b.Waiting = slices.DeleteFunc(b.Waiting, func(w waiting) bool {

@@ -82,6 +82,8 @@ type Hooks struct {
 	live     atomic.Pointer[[]*hook] // for Witness and Refused
 	refusals *refusals
 
+	testing sync.Mutex // held while a test is under way
+
 	mu    sync.Mutex // held by Update and Close
 	hooks map[string]*hook
 }
@@ -110,14 +112,14 @@ func (h *Hooks) Update(s Settings) {
 		return
 	}
 	wanted := map[string]bool{}
-	for _, w := range s.Webhooks {
+	for i, w := range s.Webhooks {
 		wanted[w.Name] = true
 		if k := h.hooks[w.Name]; k != nil {
-			k.change(w, s.Subjects)
+			k.change(config{w, s.Subjects, i})
 			continue
 		}
 		ctx, cancel := context.WithCancel(h.ctx)
-		k := newHook(&h.o, w, s.Subjects)
+		k := newHook(&h.o, config{w, s.Subjects, i})
 		done := make(chan struct{})
 		k.stop = func() { cancel(); <-done }
 		h.wg.Go(func() {
@@ -180,26 +182,6 @@ func (h *Hooks) Witness(p queue.Progress) {
 			k.put(p)
 		}
 	}
-}
-
-// State is how a webhook stands.
-type State struct {
-	Name     string
-	Waiting  int       // events that are not told yet
-	Problem  string    // why it cannot be told; empty: all is well, or it was not tried yet
-	Remedy   string    // what to do about it
-	Since    time.Time // when Problem began
-	Last     time.Time // when it was told last; zero: not since the start
-	Disabled bool      // it wants no more (410)
-}
-
-// States are those of all webhooks, by name.
-func (h *Hooks) States() []State {
-	var out []State
-	for _, k := range *h.live.Load() {
-		out = append(out, *k.state.Load())
-	}
-	return out
 }
 
 // Close ends requests that are under way, writes down what waits, and returns when all

@@ -14,12 +14,14 @@ import (
 
 var screenshots = flag.String("screenshots", "", "folder that TestScreenshots writes to (make screenshots)")
 
-// dayOfScans is what an office counts: nothing at night, much in the morning.
+// dayOfScans is what an office counts: nothing at night, much in the morning, by the hours
+// that the plot names.
 func dayOfScans(t *testing.T) func(state string) {
 	return func(state string) {
 		steps := make([]traffic.Counts, traffic.Steps)
+		now := time.Now().UTC()
 		for i := range steps {
-			hour := i / 12
+			hour := now.Add(-time.Duration(len(steps)-1-i) * traffic.Step).Hour()
 			if hour < 8 || hour >= 19 {
 				continue
 			}
@@ -32,8 +34,7 @@ func dayOfScans(t *testing.T) func(state string) {
 				steps[i].Failed = 1
 			}
 		}
-		// As it looks at six in the evening, whenever the picture is taken.
-		b, err := json.Marshal(map[string]any{"at": time.Now().Unix() / int64(traffic.Step/time.Second), "steps": append(steps[18*12:], steps[:18*12]...)})
+		b, err := json.Marshal(map[string]any{"at": now.Unix() / int64(traffic.Step/time.Second), "steps": steps})
 		if err == nil {
 			err = os.MkdirAll(state, 0o700)
 		}

@@ -92,7 +92,8 @@ metadata: {name: office}
 spec:
   hostname: relay.example.com
   upstreamRef: {name: smarthost}
-  senderPolicyRefs: [{name: office}]
+  senderPolicyRefs: [{name: trial}, {name: office}]
+  holds: [{name: infected, clientNetworks: [192.0.2.9/32]}]
   listeners:
   - name: scans
     port: {{PORT}}
@@ -109,6 +110,13 @@ spec:
     match: {clientNetworks: [127.0.0.1/32]}
     recipients: {allowed: ["*@example.com"], maximum: 20}
 ---
+apiVersion: printerrelay.dev/v1alpha1
+kind: SenderPolicy
+metadata: {name: trial}
+spec:
+  enforcement: DryRun
+  rules: [{name: nobody, match: {clientNetworks: [127.0.0.1/32]}, action: Reject}]
+---
 apiVersion: v1
 kind: Secret
 metadata: {name: logins}
@@ -119,7 +127,7 @@ stringData: {users: "mfp1:only-for-this-test"}
 // not have: the operator's, and what nobody can tell here.
 var absent = []string{
 	"printer_relay_operator_condition", "printer_relay_upstream_daily_quota", "printer_relay_upstream_credentials_valid", "printer_relay_notifications_total",
-	"printer_relay_connections_refused_total", "changes(",
+	"printer_relay_connections_refused_total", "printer_relay_webhook_", "printer_relay_history_dropped_total", "printer_relay_upstream_credential_expiry", "changes(",
 }
 
 // Each query is one that Prometheus understands, of a metric that is there, and

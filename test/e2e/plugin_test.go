@@ -216,6 +216,8 @@ func (p *person) asks() {
 	p.ok("messages show "+messages[0].ID, messages[0].ID, "attempt smarthost", "Accepted: 250 ")
 	p.ok("messages list --kind refusal -o yaml", "kind: refusal\n", "PR-0")
 	p.refused("messages forget", "--sender")
+	p.ok("webhooks list", "there is no webhook")
+	p.refused("webhooks test", "there is no webhook to test")
 	p.ok("messages forget --recipient plugin@example.com", " erased\n")
 	p.refused("messages show "+messages[0].ID, "the history knows no message")
 	p.ok("queue list", "ID ")
@@ -237,7 +239,7 @@ func (p *person) suspends() {
 	}
 	var held []struct{ ID, Reason string }
 	var to string
-	p.ok("suspend device "+copierAddress+" --reason ticket-4711", "suspend device: changed printers/office")
+	p.ok("suspend device "+copierAddress+" --reason ticket-4711", "suspend device: changed printers/office", "in force: ")
 	p.Eventually(p.t, namespace, "a scan of the copier is held", func() bool {
 		to = scan()
 		p.read("queue list -o json --held-by "+hold, &held)
@@ -250,7 +252,7 @@ func (p *person) suspends() {
 	p.ok("resume device "+copierAddress+" --release", " messages released\n")
 	p.server.MailFor(p.t, to)
 
-	p.ok("suspend upstream smarthost --reason ticket-4712", "changed printers/smarthost")
+	p.ok("suspend upstream smarthost --reason ticket-4712", "changed printers/smarthost", "in force: ")
 	p.Eventually(p.t, namespace, "a scan waits for the upstream", func() bool {
 		to = scan()
 		p.read("queue list -o json --upstream smarthost", &held)

@@ -4,12 +4,10 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,11 +15,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/printerrelay/printer-relay/test/env"
+	"github.com/printerrelay/printer-relay/test/pki"
 	"github.com/printerrelay/printer-relay/test/postfix"
 )
 
@@ -177,7 +175,12 @@ func TestOAuth(t *testing.T) {
 // own: with a certificate (RFC 7523), and with the Pod's token.
 func TestMicrosoft365SMTP(t *testing.T) {
 	t.Parallel()
-	crt, key := clientCertificate(t)
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := pki.Self(t, pki.Options{Key: private}, "relay")
+	crt, key := client.PEM(), client.KeyPEM()
 	pod := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(pod, []byte("token-of-the-pod\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -222,22 +225,6 @@ spec:
 			}
 		})
 	}
-}
-
-func clientCertificate(t *testing.T) (crt, key string) {
-	t.Helper()
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now()
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "relay"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
-		string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(private)}))
 }
 
 // The authorization server changes its key in the middle of the day: tokens that are

@@ -1,18 +1,13 @@
 package judges
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
+	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -21,6 +16,7 @@ import (
 	"time"
 
 	"github.com/printerrelay/printer-relay/test/env"
+	"github.com/printerrelay/printer-relay/test/pki"
 	"github.com/printerrelay/printer-relay/test/rig"
 )
 
@@ -117,11 +113,7 @@ func TestCryptoTLSAloneDoesNotServeOldDevices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	crt, key := certificate(t, rsaKey, &rsaKey.PublicKey)
-	cert, err := tls.X509KeyPair(crt, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cert := pki.Self(t, pki.Options{Key: rsaKey}, "relay.test").TLS()
 	for name, tc := range map[string]struct {
 		server *tls.Config
 		client []string
@@ -166,15 +158,11 @@ func TestTheCertificateFitsTheDevice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+	secret := func(name string, key crypto.Signer) string {
+		p := pki.Self(t, pki.Options{Key: key}, "relay.test")
+		return fmt.Sprintf("---\napiVersion: v1\nkind: Secret\nmetadata: {name: %s}\nstringData: {tls.crt: %q, tls.key: %q}\n", name, p.PEM(), p.KeyPEM())
 	}
-	secret := func(name string, key any, public any) string {
-		crt, pemKey := certificate(t, key, public)
-		return fmt.Sprintf("---\napiVersion: v1\nkind: Secret\nmetadata: {name: %s}\nstringData: {tls.crt: %q, tls.key: %q}\n", name, crt, pemKey)
-	}
-	secrets := secret("rsa", rsaKey, &rsaKey.PublicKey) + secret("ec", ecKey, &ecKey.PublicKey)
+	secrets := secret("rsa", rsaKey) + secret("ec", nil)
 	const warning = "devices that need profile Legacy need an RSA key too"
 	for _, refs := range []string{"[{name: ec}, {name: rsa}]", "[{name: rsa}, {name: ec}]", "[{name: ec}]"} {
 		u := rig.StartUpstream(t, rig.Script{})
@@ -189,24 +177,6 @@ func TestTheCertificateFitsTheDevice(t *testing.T) {
 			t.Errorf("%s: warned: %v", refs, warned)
 		}
 	}
-}
-
-// certificate is a self-signed one and its key, in PEM.
-func certificate(t *testing.T, key, public any) (crt, pemKey []byte) {
-	t.Helper()
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "relay.test"}, DNSNames: []string{"relay.test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, public, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: b})
 }
 
 // What is left of a handshake that failed is TLS's own alert: nothing goes on in

@@ -18,8 +18,11 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/printerrelay/printer-relay/api/v1alpha1"
+	"github.com/printerrelay/printer-relay/relay/admin"
 	"github.com/printerrelay/printer-relay/relay/history"
 	"github.com/printerrelay/printer-relay/relay/inventory"
+	"github.com/printerrelay/printer-relay/relay/plan"
+	"github.com/printerrelay/printer-relay/relay/webhook"
 	"github.com/printerrelay/printer-relay/test/apiserver"
 )
 
@@ -208,15 +211,21 @@ func TestOneThatDoesNotAnswer(t *testing.T) {
 // is no formula, though whoever holds its Pod wrote it.
 func TestHostileInstance(t *testing.T) {
 	r := newRig(t, 1)
-	const bad = "=HYPERLINK(1)\x1b[2J\u009b31m\u202eevil\r\nFORGED\x7f\U000e0001"
+	const bad = "=HYPERLINK(1)\x1b[2J\u009b31m\u2028\u202eevil\r\nFORGED\x7f\U000e0001"
 	copier := inventory.Copier{Device: bad, Address: bad, Names: []string{bad}, Listeners: []string{bad}, LastRefusal: &inventory.Refusal{Kind: bad, Reply: bad, Why: bad}, TLS: inventory.TLS{Version: bad, Cipher: bad}}
 	other := copier
 	other.Device = "10.20.3.7"
 	entry := history.Entry{ID: bad, Kind: history.Kind(bad), State: history.State(bad), HELO: bad, Client: bad, Sender: bad, Recipients: []history.Recipient{{Address: bad}}, RecipientCount: 1, Reply: bad, Upstreams: []string{bad}}
+	hook := webhook.Status{
+		State: webhook.State{Name: bad, Problem: bad, Remedy: bad}, Host: bad, Reply: &webhook.Reply{Status: 200, Text: bad},
+		Pending: []webhook.Pending{{Type: plan.WebhookEvent(bad), Event: bad, ID: bad, Device: bad, Sender: bad, Recipients: []string{bad}, Count: 2}},
+	}
 	answers := map[string]any{
-		"/copiers":     inventory.Page{Copiers: []inventory.Copier{other, copier}},
-		"/messages":    history.Page{Entries: []history.Entry{entry}},
-		"/messages/id": history.Detail{Entry: entry, Events: []history.Event{{Event: bad, By: bad, Text: bad, Results: []history.Result{{Outcome: bad, Text: bad, Remote: bad, Remedy: bad}}}}},
+		"/webhooks":      admin.WebhookList{Webhooks: []webhook.Status{hook}},
+		"/webhooks/test": admin.WebhookTests{Tests: []webhook.Tested{{Webhook: bad, OK: true, Host: bad, ID: bad, Reply: hook.Reply, Relay: bad}}},
+		"/copiers":       inventory.Page{Copiers: []inventory.Copier{other, copier}},
+		"/messages":      history.Page{Entries: []history.Entry{entry}},
+		"/messages/id":   history.Detail{Entry: entry, Events: []history.Event{{Event: bad, By: bad, Text: bad, Results: []history.Result{{Outcome: bad, Text: bad, Remote: bad, Remedy: bad}}}}},
 	}
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if a, ok := answers[q.URL.Path]; ok {
@@ -239,8 +248,9 @@ func TestHostileInstance(t *testing.T) {
 		}
 	}
 	for _, command := range []string{
-		"copiers", "copiers -o wide", "copiers -o json", "copiers -o csv", "copiers show 10.20.3.7", "copiers show 10.20.3.7 -o json",
+		"copiers", "copiers -o wide", "copiers -o json", "copiers -o csv", "copiers show 10.20.3.7", "copiers show 10.20.3.7 -o json", "copiers -o yaml",
 		"messages list", "messages list -o wide", "messages list -o json", "messages show id", "messages show id -o json",
+		"webhooks list", "webhooks list -o json", "webhooks list -o yaml", "webhooks test", "webhooks test -o json",
 	} {
 		out := r.ok(strings.Fields(command)...)
 		contains(t, command, out, "evil")

@@ -38,8 +38,16 @@ func TestSuspendTestAndRelease(t *testing.T) {
 	})
 	contains(t, "a test in YAML", documents, "---\nok: true\nstep: connect\n", "\nstep: upstream\n")
 
-	out := r.ok("suspend", "device", "10.20.3.7", "--reason", "ticket 4711")
-	contains(t, "suspend", out, "suspend device: changed "+r.ns+"/office")
+	suspended := make(chan string, 1)
+	go func() {
+		out, stderr, err := r.run("suspend", "device", "10.20.3.7", "--reason", "ticket 4711", "--wait", wait.String())
+		suspended <- fmt.Sprint(out, stderr, err)
+	}()
+	r.eventually("the object is changed", func() bool {
+		o := &v1alpha1.PrinterRelay{}
+		r.must(r.server.Client.Get(apiserver.Context(t), client.ObjectKey{Namespace: r.ns, Name: "office"}, o))
+		return len(o.Spec.Holds) > 0
+	})
 	var relay v1alpha1.PrinterRelay
 	get := func() v1alpha1.Hold {
 		t.Helper()
@@ -55,10 +63,16 @@ func TestSuspendTestAndRelease(t *testing.T) {
 	}
 	// The operator brings that to the instances; here the test does.
 	r.configure(strings.Replace(r.text(), "  listeners:", "  holds: [{name: device-10-20-3-7, clientNetworks: [10.20.3.7/32]}]\n  listeners:", 1))
+	select {
+	case out := <-suspended:
+		contains(t, "suspend", out, "suspend device: changed "+r.ns+"/office\n", "in force: 2 of 2 instances\n", "<nil>")
+	case <-time.After(2 * wait):
+		t.Fatal("the command that suspends does not end")
+	}
 	var id string
 	r.eventually("a test is held", func() bool {
 		out, _, err := r.run(scan...)
-		m := regexp.MustCompile(`waits   held +hold device-10-20-3-7`).FindString(out)
+		m := regexp.MustCompile(`held    held +PrinterRelay \S+/office: spec.holds: hold device-10-20-3-7\n +what to do: .*kubectl printer-relay queue release `).FindString(out)
 		if err == nil || m == "" {
 			return false
 		}
@@ -103,7 +117,7 @@ func TestSuspendTestAndRelease(t *testing.T) {
 	if _, _, err := r.run("resume", "device", "10.20.3.7"); err == nil || !strings.Contains(err.Error(), `has no hold "device-10-20-3-7"`) {
 		t.Errorf("resumed twice: %v", err)
 	}
-	contains(t, "suspend", r.ok("suspend", "device", "10.20.3.8", "--reason", "x"), "changed")
+	contains(t, "suspend", r.ok("suspend", "device", "10.20.3.8", "--reason", "x", "--wait", "0"), "changed")
 	contains(t, "resume", r.ok("resume", "device", "10.20.3.8"), "queue release --held-by device-10-20-3-8")
 }
 
@@ -130,7 +144,9 @@ func TestResumeARelayAndRelease(t *testing.T) {
 	holds := "  holds: [{name: other, clientNetworks: [10.20.9.9/32]}]\n"
 	r.configure(with(holds))
 	scans("10.20.9.9", "hold other")
-	r.ok("suspend", "relay", "office", "--reason", "x")
+	if out, _, err := r.run("suspend", "relay", "office", "--reason", "x", "--wait", "1ms"); err == nil || !strings.Contains(out, "changed") || !strings.Contains(err.Error(), "instance office-1 goes on without it") {
+		t.Errorf("nobody brought it to the instances: %v %s", err, out)
+	}
 	r.configure(with(holds + "  intake: Hold\n"))
 	scans("10.20.3.7", queue.IntakeHeld)
 	want, others := held(queue.IntakeHeld)+1, held("hold other") // and one that comes later
@@ -188,6 +204,8 @@ func TestSuspendEachSubject(t *testing.T) {
 	if o := relay(); o.Spec.Intake != v1alpha1.IntakeRefuse {
 		t.Error(o.Spec.Intake)
 	}
+	contains(t, "resume in JSON", r.ok("resume", "relay", "office", "-o", "json"), `"next": "kubectl printer-relay resume relay office --release"`)
+	r.ok("suspend", "relay", "office", "--reason", "x")
 	contains(t, "resume", r.ok("resume", "relay", "office"), "stays held: kubectl printer-relay resume relay office --release\n")
 	if o := relay(); o.Spec.Intake != v1alpha1.IntakeAccept || o.Annotations["printerrelay.dev/suspended"] != "" {
 		t.Errorf("%s %v", o.Spec.Intake, o.Annotations)
@@ -197,11 +215,17 @@ func TestSuspendEachSubject(t *testing.T) {
 		r.must(r.server.Client.Get(apiserver.Context(t), client.ObjectKey{Namespace: r.ns, Name: "out"}, o))
 		return o
 	}
-	r.ok("suspend", "upstream", "out", "--reason", "x")
+	if _, _, err := r.run("suspend", "upstream", "out", "--reason", "x", "-o", "xml"); err == nil || upstream().Spec.Suspend {
+		t.Errorf("xml is an output: %v", err)
+	}
+	var done struct{ Action, Subject, Name, Object string }
+	if err := json.Unmarshal([]byte(r.ok("suspend", "upstream", "out", "--reason", "x", "-o", "json")), &done); err != nil || done.Action != "suspend" || done.Object != r.ns+"/out" {
+		t.Errorf("%v %+v", err, done)
+	}
 	if !upstream().Spec.Suspend {
 		t.Error("not suspended")
 	}
-	r.ok("resume", "upstream", "out")
+	contains(t, "resume in YAML", r.ok("resume", "upstream", "out", "-o", "yaml"), "action: resume\nname: out\nobject: "+r.ns+"/out\nsubject: upstream\n")
 	if upstream().Spec.Suspend {
 		t.Error("still suspended")
 	}

@@ -89,7 +89,7 @@ func TestHoldWithoutReferences(t *testing.T) {
 	r.condition("copiers", "Holding=True/Held", `hold "stolen" keeps the mail of 10.20.9.66 (ticket 4711)`)
 	r.eventually("the instance has the hold", func() string {
 		text := must[corev1.ConfigMap](r, "copiers-relay").Data[render.ManifestsKey]
-		if got := r.node.intake("copiers-0"); got != plan.IntakeRefuse || !strings.Contains(text, "name: stolen") {
+		if got := r.node.intake("copiers-0"); got != plan.IntakeRefuse || !strings.Contains(text, "stolen") {
 			return string(got) + text
 		}
 		return ""

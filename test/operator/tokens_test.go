@@ -32,6 +32,7 @@ func (a adminRelay) Sessions() admin.Sessions { return nil }
 func (a adminRelay) Traffic() traffic.Day     { return traffic.Day{} }
 func (a adminRelay) Messages() admin.Messages { return nil }
 func (a adminRelay) Copiers() admin.Copiers   { return nil }
+func (a adminRelay) Webhooks() admin.Webhooks { return nil }
 
 // TestTokens: what the operator writes into the ConfigMap lets the operator into
 // the relay's admin port, with tokens of the API server, and nobody else.

@@ -243,3 +243,49 @@ func TestAFolderWithoutARelayTakesNoMail(t *testing.T) {
 	r.Write("relay.yaml", relay)
 	r.Eventually("it is back", func() bool { return mail(r) == "250" })
 }
+
+// A hold that is edited, and an upstream that is suspended, while what they stand beside
+// cannot be applied: who was held stays held, who is meant now is held too, and the edit
+// is all there is once it can be applied.
+func TestTheKillSwitchIsEditedWhileAllElseIsWrong(t *testing.T) {
+	t.Run("hold", func(t *testing.T) {
+		r, relay := folder(t)
+		taken := rig.StartUpstream(t, rig.Script{}).Port
+		broken := strings.Replace(relay, "  listeners:\n", fmt.Sprintf("  listeners:\n  - {name: second, port: %d, tls: {mode: None}}\n", taken), 1)
+		of := func(yaml, who string) string {
+			return strings.Replace(yaml, "spec:\n", "spec:\n  holds: [{name: stolen, senders: ["+who+"@copier.test]}]\n", 1)
+		}
+		held := func(who string) bool { // from the moment it is taken, or not at all
+			c := r.Dial()
+			defer c.Close()
+			id := rig.QueueID(t, c.Send(who+"@copier.test", []string{"a@corp.example"}, rig.Scan(who+"@copier.test", "a@corp.example")))
+			_, body := r.Get("/queue/" + id)
+			return strings.Contains(body, `"state": "held"`)
+		}
+		r.Write("relay.yaml", of(relay, "mfp"))
+		r.Eventually("the hold counts", func() bool { return held("mfp") })
+		r.Write("relay.yaml", of(broken, "other"))
+		r.Eventually("the edit counts", func() bool { return held("other") })
+		if !held("mfp") {
+			t.Error("the edit let the stolen device go, though it is not applied")
+		}
+		r.Write("relay.yaml", of(relay, "other"))
+		r.Eventually("the edit is all there is", func() bool { return !held("mfp") })
+		if !held("other") {
+			t.Error("nor does the edit hold")
+		}
+	})
+	t.Run("upstream", func(t *testing.T) {
+		r, _ := folder(t)
+		breaks(r, "relay.yaml")
+		suspended, err := os.ReadFile(filepath.Join(r.Manifests, "upstream.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Write("upstream.yaml", string(suspended)+"  suspend: true\n")
+		r.Eventually("it is suspended", func() bool {
+			_, state := r.Get("/state")
+			return strings.Contains(state, `"suspended": true`)
+		})
+	})
+}

@@ -42,7 +42,7 @@ export default defineConfig({
   outDir: path.join(root, 'bin', 'site'),
   cacheDir: path.join(root, 'bin', '.site-cache'),
   base: process.env.SITE_BASE ?? '/',
-  rewrites: { 'README.md': 'index.md', 'runbooks/README.md': 'runbooks/index.md', 'copiers/README.md': 'copiers/index.md' },
+  rewrites: { 'README.md': 'index.md', 'runbooks/README.md': 'runbooks/index.md', 'copiers/README.md': 'copiers/index.md', 'upstreams/README.md': 'upstreams/index.md' },
   cleanUrls: false,
   lastUpdated: false,
   markdown: { anchor: { slugify }, toc: { slugify }, config: outside },
@@ -77,7 +77,7 @@ export default defineConfig({
       {
         text: 'Where mail goes',
         items: [
-          ...pages('upstreams/', ['Amazon SES', 'ses'], ['Microsoft 365', 'microsoft365'], ['Microsoft Graph', 'microsoft365-graph'], ['Direct MX', 'mx'], ['SendGrid', 'sendgrid'], ['Mailgun', 'mailgun'],
+          ...pages('upstreams/', ['Which one, and the steps', ''], ['Amazon SES', 'ses'], ['Microsoft 365', 'microsoft365'], ['Microsoft Graph', 'microsoft365-graph'], ['Direct MX', 'mx'], ['SendGrid', 'sendgrid'], ['Mailgun', 'mailgun'],
             ['Postmark', 'postmark'], ['Any smarthost', 'smtp'], ['Translation for APIs', 'translation']),
           ...pages('', ['DNS', 'dns'], ['DKIM', 'dkim'], ['Checks of upstreams', 'preflight']),
         ],

@@ -4,8 +4,6 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
-	"net"
-	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -306,75 +304,6 @@ func TestPanicIs421AndIsLogged(t *testing.T) {
 	defer r.mu.Unlock()
 	if len(r.panics) != 1 || !strings.Contains(r.panics[0], "asked for") {
 		t.Errorf("log: %q", r.panics)
-	}
-}
-
-func TestGap16ConnectionLimitsBeforeTheGreeting(t *testing.T) {
-	t.Run("in all", func(t *testing.T) {
-		r := start(t, func(r *rig) { r.limits.Connections = 2 })
-		a, _ := r.greeted(), r.greeted()
-		over := r.dial()
-		over.want("421 4.7.0 PR-001")
-		over.ended()
-		a.cmd("QUIT", "221")
-		a.ended()
-		r.eventually("a free place", func() bool { return r.l.Connections() == 1 })
-		r.greeted()
-	})
-	t.Run("per client", func(t *testing.T) {
-		r := start(t, func(r *rig) { r.limits.PerClient = 1 })
-		r.greeted()
-		r.dial().want("421 4.7.0 PR-001")
-		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial("tcp", r.raw.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		newClient(t, conn).want("220 ")
-	})
-}
-
-// A /64 is one device: it has more addresses than there are places.
-func TestConnectionsPerIPv6NetworkAndHiddenClients(t *testing.T) {
-	var given []netip.Addr
-	r := start(t, func(r *rig) {
-		r.limits.PerClient, r.limits.Proxies = 1, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-		r.asked = &given
-	})
-	from := func(header string) *client {
-		c := r.dial()
-		c.write(header + "\r\n")
-		return c
-	}
-	from("PROXY TCP6 2001:db8::1 2001:db8::2 1000 25").want("220 ")
-	from("PROXY TCP6 2001:db8::ffff:1 2001:db8::2 1000 25").want("421 4.7.0 PR-001")
-	from("PROXY TCP6 2001:db8:0:1::1 2001:db8::2 1000 25").want("220 ")
-	from("PROXY UNKNOWN").want("220 ")
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if last := given[len(given)-1]; last.IsValid() {
-		t.Errorf("settings of a hidden client were asked for by the proxy's address %s", last)
-	}
-}
-
-func TestAProxyThatIsNotTrustedIsClosed(t *testing.T) {
-	for _, trusted := range [][]netip.Prefix{nil, {netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("127.0.0.2/32"), netip.MustParsePrefix("::1/128")}} {
-		r := start(t, func(r *rig) { r.limits.Proxies = trusted })
-		c := r.greeted() // as a client of its own
-		c.write("PROXY TCP4 10.0.0.1 10.0.0.2 1000 25\r\nEHLO x.test\r\n")
-		c.want("421 4.7.0 PR-012")
-		c.ended()
-	}
-}
-
-// eventually waits for what another goroutine is about to do.
-func (r *rig) eventually(what string, ok func() bool) {
-	r.t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			r.t.Fatalf("not within %s: %s", patience, what)
-		}
 	}
 }
 

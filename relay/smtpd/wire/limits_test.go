@@ -3,6 +3,7 @@ package wire
 import (
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -179,5 +180,52 @@ func TestDecline(t *testing.T) {
 	c.write("EHLO x.test\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\nRSET\r\nMAIL FROM:<evil@b.example>\r\n.\r\n")
 	for _, want := range []string{"250", "250", "250", "451 4.3.2 PR-066", ""} {
 		c.want(want)
+	}
+}
+
+func TestGap16ConnectionLimitsBeforeTheGreeting(t *testing.T) {
+	t.Run("in all", func(t *testing.T) {
+		r := start(t, func(r *rig) { r.limits.Connections = 2 })
+		a, _ := r.greeted(), r.greeted()
+		over := r.dial()
+		over.want("421 4.7.0 PR-001")
+		over.ended()
+		a.cmd("QUIT", "221")
+		a.ended()
+		r.eventually("a free place", func() bool { return r.l.Connections() == 1 })
+		r.greeted()
+	})
+	t.Run("per client", func(t *testing.T) {
+		r := start(t, func(r *rig) { r.limits.PerClient = 1 })
+		r.greeted()
+		r.dial().want("421 4.7.0 PR-001")
+		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial("tcp", r.raw.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		newClient(t, conn).want("220 ")
+	})
+}
+
+// A /64 is one device: it has more addresses than there are places.
+func TestConnectionsPerIPv6NetworkAndHiddenClients(t *testing.T) {
+	var given []netip.Addr
+	r := start(t, func(r *rig) {
+		r.limits.PerClient, r.limits.Proxies = 1, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		r.asked = &given
+	})
+	from := func(header string) *client {
+		c := r.dial()
+		c.write(header + "\r\n")
+		return c
+	}
+	from("PROXY TCP6 2001:db8::1 2001:db8::2 1000 25").want("220 ")
+	from("PROXY TCP6 2001:db8::ffff:1 2001:db8::2 1000 25").want("421 4.7.0 PR-001")
+	from("PROXY TCP6 2001:db8:0:1::1 2001:db8::2 1000 25").want("220 ")
+	from("PROXY UNKNOWN").want("220 ")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if last := given[len(given)-1]; last.IsValid() {
+		t.Errorf("settings of a hidden client were asked for by the proxy's address %s", last)
 	}
 }

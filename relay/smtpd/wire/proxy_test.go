@@ -110,3 +110,13 @@ func TestHiddenInsideTLS(t *testing.T) {
 		t.Errorf("TLS %v, hidden %v", conn.TLS() != nil, conn.Hidden)
 	}
 }
+
+func TestAProxyThatIsNotTrustedIsClosed(t *testing.T) {
+	for _, trusted := range [][]netip.Prefix{nil, {netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("127.0.0.2/32"), netip.MustParsePrefix("::1/128")}} {
+		r := start(t, func(r *rig) { r.limits.Proxies = trusted })
+		c := r.greeted() // as a client of its own
+		c.write("PROXY TCP4 10.0.0.1 10.0.0.2 1000 25\r\nEHLO x.test\r\n")
+		c.want("421 4.7.0 PR-012")
+		c.ended()
+	}
+}

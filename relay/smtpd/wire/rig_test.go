@@ -3,16 +3,11 @@ package wire
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/netip"
 	"slices"
@@ -27,6 +22,7 @@ import (
 
 	"github.com/printerrelay/printer-relay/relay/reply"
 	"github.com/printerrelay/printer-relay/relay/transcript"
+	"github.com/printerrelay/printer-relay/test/pki"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -129,21 +125,14 @@ func (p panicLog) Write(b []byte) (int, error) {
 
 func lenient(r *rig)  { r.settings.Lenient, r.settings.Domain = true, "corp.example" }
 func bareLF(r *rig)   { r.settings.LineEndings = "BareLF" }
-func withTLS(r *rig)  { r.settings.TLS = testTLS() }
-func implicit(r *rig) { r.settings.TLS, r.settings.Implicit = testTLS(), true }
+func withTLS(r *rig)  { r.settings.TLS = testTLS(r.t) }
+func implicit(r *rig) { r.settings.TLS, r.settings.Implicit = testTLS(r.t), true }
 
-var testTLS = sync.OnceValue(func() *tls.Config {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"relay.test"}, NotAfter: time.Now().Add(24 * time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		panic(err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS12, GetConfigForClient: transcript.NoteOffer}
-})
+// testTLS is a server's, with a certificate that nobody trusts.
+func testTLS(t testing.TB) *tls.Config {
+	t.Helper()
+	return &tls.Config{Certificates: []tls.Certificate{pki.Self(t, pki.Options{}, "relay.test").TLS()}, MinVersion: tls.VersionTLS12, GetConfigForClient: transcript.NoteOffer}
+}
 
 var clientTLS = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12} //nolint:gosec // the certificate is the test's own
 
@@ -359,4 +348,16 @@ func (p *pipes) dial(t *testing.T) (*client, *pipe) {
 	s := &pipe{Conn: far}
 	p.conns <- s
 	return newClient(t, near), s
+}
+
+// eventually waits for what another goroutine is about to do.
+func (r *rig) eventually(what string, ok func() bool) {
+	r.t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			r.t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
 }

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 )
 
@@ -143,31 +142,11 @@ func Run(t *testing.T, h Harness) {
 	}
 }
 
-func address(t *testing.T, s string) envelope.Address {
-	t.Helper()
-	a, err := envelope.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
-const sender = "mfp@copier.test"
-
-// scan is content from sender to the recipients.
+// scan is Mail with an ID.
 func scan(t *testing.T, id, content string, to ...string) *upstream.Message {
 	t.Helper()
-	m := &upstream.Message{ID: id, Sender: address(t, sender), Size: int64(len(content)), Open: func() (io.ReadCloser, error) {
-		return io.NopCloser(strings.NewReader(content)), nil
-	}}
-	for _, line := range strings.Split(content, "\r\n") {
-		m.MaxLine = max(m.MaxLine, len(line))
-	}
-	_, body, _ := strings.Cut(content, "\r\n\r\n")
-	m.EightBit = strings.ContainsFunc(body, func(r rune) bool { return r >= 0x80 })
-	for _, a := range to {
-		m.Recipients = append(m.Recipients, address(t, a))
-	}
+	m := Mail(t, content, to...)
+	m.ID = id
 	return m
 }
 
@@ -202,11 +181,7 @@ func check(t *testing.T, h Harness, m *upstream.Message, out []upstream.Outcome)
 func want(t *testing.T, out []upstream.Outcome, kinds ...string) {
 	t.Helper()
 	for i, o := range out {
-		got := o.Kind.String()
-		if o.Kind != upstream.Accepted {
-			got += "/" + o.Scope.String()
-		}
-		if got != kinds[min(i, len(kinds)-1)] {
+		if got := Kinds(out[i : i+1]); got != kinds[min(i, len(kinds)-1)] {
 			t.Errorf("recipient %d: %s, want %s: %s", i, got, kinds[min(i, len(kinds)-1)], o)
 		}
 	}

@@ -67,9 +67,9 @@ func TestDraft(t *testing.T) {
 			mimePart{asPDF, wrapped(big)},
 			mimePart{strings.ReplaceAll(asPDF, "=?utf-8?q?Gr=C3=BCn=2Epdf?=", "small.pdf"), wrapped(small)},
 		)
-		out := tr.Deliver(t.Context(), scanOf(t, content, "c@corp.test", "x@corp.test", "a@corp.test"))
-		if kinds(out) != "Accepted Accepted Accepted" || out[0].RemoteID == "" || len(f.submitted()) != 1 || f.left() != 0 {
-			t.Fatalf("%s, %d sent, %d drafts left: %+v", kinds(out), len(f.submitted()), f.left(), out[0])
+		out := tr.Deliver(t.Context(), conformance.Mail(t, content, "c@corp.test", "x@corp.test", "a@corp.test"))
+		if conformance.Kinds(out) != "Accepted Accepted Accepted" || out[0].RemoteID == "" || len(f.submitted()) != 1 || f.left() != 0 {
+			t.Fatalf("%s, %d sent, %d drafts left: %+v", conformance.Kinds(out), len(f.submitted()), f.left(), out[0])
 		}
 		d := f.submitted()[0]
 		if d.Subject != "Grüße" || d.MessageID != "<1@relay.test>" || d.Importance != "high" || fmt.Sprint(d.Headers) != "[{X-Device 3}]" {
@@ -101,8 +101,8 @@ func TestFileOnTheBorder(t *testing.T) {
 	f := startFake(t, conformance.None)
 	f.minSession = 40_000
 	file := octets(30_000)
-	out := f.small().Deliver(t.Context(), scanOf(t, mixed(head, mimePart{asPDF, wrapped(file)}), "a@corp.test"))
-	if kinds(out) != "Accepted" || len(f.submitted()[0].files) != 1 || f.submitted()[0].files[0].Sum != sum(file) {
+	out := f.small().Deliver(t.Context(), conformance.Mail(t, mixed(head, mimePart{asPDF, wrapped(file)}), "a@corp.test"))
+	if conformance.Kinds(out) != "Accepted" || len(f.submitted()[0].files) != 1 || f.submitted()[0].files[0].Sum != sum(file) {
 		t.Errorf("%+v", out[0])
 	}
 }
@@ -163,9 +163,9 @@ func TestDraftFails(t *testing.T) {
 				c.answer(w)
 				return true
 			}
-			out := f.small().Deliver(t.Context(), scanOf(t, large(100_000), "a@corp.test", "b@corp.test"))
-			if kinds(out) != c.want+" "+c.want || out[0].Text == "" || out[0].Remote == "" || strings.Contains(fmt.Sprint(out), authToken) {
-				t.Errorf("%s: %+v", kinds(out), out[0])
+			out := f.small().Deliver(t.Context(), conformance.Mail(t, large(100_000), "a@corp.test", "b@corp.test"))
+			if conformance.Kinds(out) != c.want+" "+c.want || out[0].Text == "" || out[0].Remote == "" || strings.Contains(fmt.Sprint(out), authToken) {
+				t.Errorf("%s: %+v", conformance.Kinds(out), out[0])
 			}
 			if len(f.submitted()) != 0 || f.left() != c.left {
 				t.Errorf("%d sent, %d drafts left", len(f.submitted()), f.left())
@@ -177,9 +177,9 @@ func TestDraftFails(t *testing.T) {
 // The answer to what sends is lost: nobody knows, and nothing is tidied away.
 func TestSendOfDraftIsCutOff(t *testing.T) {
 	f := startFake(t, conformance.CutsLate)
-	out := f.small().Deliver(t.Context(), scanOf(t, large(100_000), "a@corp.test"))
-	if kinds(out) != "Unknown/Upstream" || len(f.submitted()) != 1 || slices.ContainsFunc(f.requests(), func(s string) bool { return strings.HasPrefix(s, "DELETE") }) {
-		t.Errorf("%s, %d sent, %q", kinds(out), len(f.submitted()), f.requests())
+	out := f.small().Deliver(t.Context(), conformance.Mail(t, large(100_000), "a@corp.test"))
+	if conformance.Kinds(out) != "Unknown/Upstream" || len(f.submitted()) != 1 || slices.ContainsFunc(f.requests(), func(s string) bool { return strings.HasPrefix(s, "DELETE") }) {
+		t.Errorf("%s, %d sent, %q", conformance.Kinds(out), len(f.submitted()), f.requests())
 	}
 }
 
@@ -195,9 +195,9 @@ func TestStoppedWhileUploading(t *testing.T) {
 		}
 		return false
 	}
-	out := f.small().Deliver(ctx, scanOf(t, large(100_000), "a@corp.test"))
-	if kinds(out) != "Deferred/Upstream" || f.left() != 0 || len(f.submitted()) != 0 {
-		t.Errorf("%s, %d drafts left", kinds(out), f.left())
+	out := f.small().Deliver(ctx, conformance.Mail(t, large(100_000), "a@corp.test"))
+	if conformance.Kinds(out) != "Deferred/Upstream" || f.left() != 0 || len(f.submitted()) != 0 {
+		t.Errorf("%s, %d drafts left", conformance.Kinds(out), f.left())
 	}
 }
 
@@ -205,7 +205,7 @@ func TestStoppedWhileUploading(t *testing.T) {
 func TestStoppedBeforeTheDraft(t *testing.T) {
 	f := startFake(t, conformance.None)
 	ctx, cancel := context.WithCancel(t.Context())
-	m := scanOf(t, large(100_000), "a@corp.test")
+	m := conformance.Mail(t, large(100_000), "a@corp.test")
 	open, opened := m.Open, 0
 	m.Open = func() (io.ReadCloser, error) {
 		if opened++; opened == 2 {
@@ -213,7 +213,7 @@ func TestStoppedBeforeTheDraft(t *testing.T) {
 		}
 		return open()
 	}
-	if out := f.small().Deliver(ctx, m); kinds(out) != "Deferred/Upstream" || len(f.requests()) != 0 {
+	if out := f.small().Deliver(ctx, m); conformance.Kinds(out) != "Deferred/Upstream" || len(f.requests()) != 0 {
 		t.Errorf("%+v, %q", out[0], f.requests())
 	}
 }
@@ -233,8 +233,8 @@ func TestTokenEndsWhileUploading(t *testing.T) {
 	}
 	big, small := octets(35_000), octets(20_000)
 	content := mixed(head, mimePart{asPDF, wrapped(small)}, mimePart{asPDF, wrapped(big)})
-	out := f.small().Deliver(t.Context(), scanOf(t, content, "a@corp.test"))
-	if kinds(out) != "Accepted" || len(f.rejectedTokens()) != 1 || len(f.submitted()[0].files) != 2 || f.submitted()[0].files[0].Sum != sum(small) || f.submitted()[0].files[1].Sum != sum(big) {
+	out := f.small().Deliver(t.Context(), conformance.Mail(t, content, "a@corp.test"))
+	if conformance.Kinds(out) != "Accepted" || len(f.rejectedTokens()) != 1 || len(f.submitted()[0].files) != 2 || f.submitted()[0].files[0].Sum != sum(small) || f.submitted()[0].files[1].Sum != sum(big) {
 		t.Errorf("%+v", out[0])
 	}
 }
@@ -248,8 +248,8 @@ func TestDraftsAreNotAllowed(t *testing.T) {
 		t.Errorf("before: %+v", c)
 	}
 	for range 2 {
-		out := tr.Deliver(t.Context(), scanOf(t, large(100_000), "a@corp.test"))
-		if kinds(out) != "Failed/Message" || out[0].Code != 552 || !strings.Contains(out[0].Text, "Mail.ReadWrite") {
+		out := tr.Deliver(t.Context(), conformance.Mail(t, large(100_000), "a@corp.test"))
+		if conformance.Kinds(out) != "Failed/Message" || out[0].Code != 552 || !strings.Contains(out[0].Text, "Mail.ReadWrite") {
 			t.Errorf("%+v", out[0])
 		}
 	}
@@ -259,7 +259,7 @@ func TestDraftsAreNotAllowed(t *testing.T) {
 	if c := tr.Capabilities(); c.MaxSize != tr.limits.sendMail {
 		t.Errorf("after: %+v", c)
 	}
-	if out := tr.Deliver(t.Context(), scanOf(t, head+"\r\n", "a@corp.test")); kinds(out) != "Accepted" {
+	if out := tr.Deliver(t.Context(), conformance.Mail(t, head+"\r\n", "a@corp.test")); conformance.Kinds(out) != "Accepted" {
 		t.Errorf("a small one: %+v", out[0])
 	}
 	if later := time.Now().Add(noDraftFor + time.Second); tr.known.noDrafts(later) {
@@ -268,7 +268,7 @@ func TestDraftsAreNotAllowed(t *testing.T) {
 	f.noDrafts = false
 	tr.known.learn(tokenWith(50, "Mail.Send")) // what was granted does not show yet
 	f.issue("Mail.Send", "Mail.ReadWrite")
-	if out := tr.Deliver(t.Context(), scanOf(t, head+"\r\n", "a@corp.test")); kinds(out) != "Accepted" || tr.Capabilities().MaxSize != 0 {
+	if out := tr.Deliver(t.Context(), conformance.Mail(t, head+"\r\n", "a@corp.test")); conformance.Kinds(out) != "Accepted" || tr.Capabilities().MaxSize != 0 {
 		t.Errorf("a new role in the token makes no difference: %+v", out[0])
 	}
 }
@@ -291,7 +291,7 @@ func TestSendMailFindsItTooLarge(t *testing.T) {
 			answer(w)
 			return true
 		}
-		if out := f.small().Deliver(t.Context(), scanOf(t, large(10_000), "a@corp.test")); kinds(out) != "Accepted" || len(f.submitted()) != 1 {
+		if out := f.small().Deliver(t.Context(), conformance.Mail(t, large(10_000), "a@corp.test")); conformance.Kinds(out) != "Accepted" || len(f.submitted()) != 1 {
 			t.Errorf("%s: %+v", name, out[0])
 		}
 	}
@@ -309,11 +309,11 @@ func TestDraftCannotCarry(t *testing.T) {
 		"cannot be deco": mixed(head, mimePart{asPDF, "!!!!\r\n"}, pdf),
 	} {
 		f := startFake(t, conformance.None)
-		out := f.small().Deliver(t.Context(), scanOf(t, content, "a@corp.test"))
+		out := f.small().Deliver(t.Context(), conformance.Mail(t, content, "a@corp.test"))
 		if want == "X-Six" {
 			want = "6 header fields"
 		}
-		if kinds(out) != "Failed/Message" || !strings.Contains(out[0].Text, want) || !strings.Contains(out[0].Text, "larger") || len(f.requests()) != 0 {
+		if conformance.Kinds(out) != "Failed/Message" || !strings.Contains(out[0].Text, want) || !strings.Contains(out[0].Text, "larger") || len(f.requests()) != 0 {
 			t.Errorf("%s: %+v, %q", want, out[0], f.requests())
 		}
 	}
@@ -322,9 +322,9 @@ func TestDraftCannotCarry(t *testing.T) {
 // One of many is refused while the draft is made.
 func TestOneOfManyIsRefusedInDraft(t *testing.T) {
 	f := startFake(t, conformance.None)
-	out := f.small().Deliver(t.Context(), scanOf(t, large(100_000), "a@corp.test", conformance.Refused))
-	if kinds(out) != "Accepted Failed/Recipient" || len(f.submitted()) != 1 || f.left() != 0 {
-		t.Errorf("%s, %d sent", kinds(out), len(f.submitted()))
+	out := f.small().Deliver(t.Context(), conformance.Mail(t, large(100_000), "a@corp.test", conformance.Refused))
+	if conformance.Kinds(out) != "Accepted Failed/Recipient" || len(f.submitted()) != 1 || f.left() != 0 {
+		t.Errorf("%s, %d sent", conformance.Kinds(out), len(f.submitted()))
 	}
 }
 
@@ -334,7 +334,7 @@ func TestSpoiltInTheMiddleOfADraft(t *testing.T) {
 	f := startFake(t, conformance.None)
 	content := large(100_000)
 	opened := 0
-	m := scanOf(t, content, "a@corp.test")
+	m := conformance.Mail(t, content, "a@corp.test")
 	spoilt := errors.New("checksum")
 	m.Open = func() (io.ReadCloser, error) {
 		if opened++; opened < 4 {

@@ -13,7 +13,6 @@ import (
 	"hash"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/mail"
@@ -97,7 +96,7 @@ func startFakeBy(t testing.TB, fault conformance.Fault, secure bool) *fake {
 // message is gone before somebody can hang up in its middle.
 func serve(h http.HandlerFunc, secure bool) *httptest.Server {
 	s := httptest.NewUnstartedServer(h)
-	s.Listener = narrow{s.Listener}
+	s.Listener = conformance.Narrow{Listener: s.Listener}
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	if secure {
 		s.StartTLS()
@@ -105,16 +104,6 @@ func serve(h http.HandlerFunc, secure bool) *httptest.Server {
 		s.Start()
 	}
 	return s
-}
-
-type narrow struct{ net.Listener }
-
-func (l narrow) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return c, c.(*net.TCPConn).SetReadBuffer(32 << 10)
 }
 
 // issue makes a token the valid one.

@@ -13,36 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/oauth"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
 )
 
-func scanOf(t testing.TB, content string, to ...string) *upstream.Message {
-	t.Helper()
-	m := &upstream.Message{ID: "0Ab1", Size: int64(len(content)), Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }}
-	for _, s := range to {
-		a, err := envelope.ParseAddress(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.Recipients = append(m.Recipients, a)
-	}
-	return m
-}
-
 const head = "From: <mfp@copier.test>\r\nTo: Ann <a@corp.test>, b@corp.test\r\nCc: c@corp.test\r\nSubject: scan\r\n"
-
-func kinds(out []upstream.Outcome) string {
-	s := make([]string, len(out))
-	for i, o := range out {
-		if s[i] = o.Kind.String(); o.Kind != upstream.Accepted {
-			s[i] += "/" + o.Scope.String()
-		}
-	}
-	return strings.Join(s, " ")
-}
 
 // Content that fits a request is taken and arrives octet for octet.
 func TestBodyOctetForOctet(t *testing.T) {
@@ -50,7 +26,7 @@ func TestBodyOctetForOctet(t *testing.T) {
 	tr := f.transport()
 	for i, body := range []string{"", "\r\n", ".\r\n", "gr\xfcn\r\n", strings.Repeat("x", 998) + "\r\n", "no end", strings.Repeat("0123456789\r\n", 200_000), strings.Repeat("y", encodeAtOnce*3)} {
 		content := head + "X-N: " + fmt.Sprint(i) + "\r\n\r\n" + body
-		if out := tr.Deliver(t.Context(), scanOf(t, content, "a@corp.test")); kinds(out) != "Accepted" || out[0].RemoteID == "" || out[0].Code != 202 {
+		if out := tr.Deliver(t.Context(), conformance.Mail(t, content, "a@corp.test")); conformance.Kinds(out) != "Accepted" || out[0].RemoteID == "" || out[0].Code != 202 {
 			t.Fatalf("%d: %+v", i, out[0])
 		}
 		want, err := digest(strings.NewReader(content))
@@ -73,8 +49,8 @@ func TestHeaderIsTheEnvelope(t *testing.T) {
 		{"x@büro.test", "", "", "x@xn--bro-hoa.test"},
 	} {
 		f := startFake(t, conformance.None)
-		if out := f.transport().Deliver(t.Context(), scanOf(t, head+"\r\nhello\r\n", strings.Fields(c.envelope)...)); out[0].Kind != upstream.Accepted {
-			t.Fatalf("%s: %s", c.envelope, kinds(out))
+		if out := f.transport().Deliver(t.Context(), conformance.Mail(t, head+"\r\nhello\r\n", strings.Fields(c.envelope)...)); out[0].Kind != upstream.Accepted {
+			t.Fatalf("%s: %s", c.envelope, conformance.Kinds(out))
 		}
 		want := strings.Fields(c.to + " " + c.cc + " " + c.bcc)
 		if got := f.received(t)[0].Recipients; !slices.Equal(got, want) {
@@ -86,9 +62,9 @@ func TestHeaderIsTheEnvelope(t *testing.T) {
 // What no header carries for certain does not go this way; the others do.
 func TestRecipientsThatCannotGo(t *testing.T) {
 	f := startFake(t, conformance.None)
-	out := f.transport().Deliver(t.Context(), scanOf(t, head+"\r\n", "a@corp.test", `"x@evil.test, y"@corp.test`, "=?utf-8?q?v=40evil.test=3E?=@corp.test", "b@corp.test"))
-	if kinds(out) != "Accepted Failed/Message Failed/Message Accepted" {
-		t.Error(kinds(out))
+	out := f.transport().Deliver(t.Context(), conformance.Mail(t, head+"\r\n", "a@corp.test", `"x@evil.test, y"@corp.test`, "=?utf-8?q?v=40evil.test=3E?=@corp.test", "b@corp.test"))
+	if conformance.Kinds(out) != "Accepted Failed/Message Failed/Message Accepted" {
+		t.Error(conformance.Kinds(out))
 	}
 	if got := f.received(t); len(got) != 1 || !slices.Equal(got[0].Recipients, []string{"a@corp.test", "b@corp.test"}) {
 		t.Errorf("%+v", got)
@@ -99,9 +75,9 @@ func TestRecipientsThatCannotGo(t *testing.T) {
 // each once.
 func TestOneOfManyIsRefused(t *testing.T) {
 	f := startFake(t, conformance.None)
-	out := f.transport().Deliver(t.Context(), scanOf(t, head+"\r\n", "a@corp.test", "b@corp.test", conformance.Refused, "c@corp.test", "d@corp.test"))
-	if kinds(out) != "Accepted Accepted Failed/Recipient Accepted Accepted" {
-		t.Error(kinds(out))
+	out := f.transport().Deliver(t.Context(), conformance.Mail(t, head+"\r\n", "a@corp.test", "b@corp.test", conformance.Refused, "c@corp.test", "d@corp.test"))
+	if conformance.Kinds(out) != "Accepted Accepted Failed/Recipient Accepted Accepted" {
+		t.Error(conformance.Kinds(out))
 	}
 	var got []string
 	for _, m := range f.received(t) {
@@ -156,9 +132,9 @@ func TestAnswers(t *testing.T) {
 				io.WriteString(w, c.body) //nolint:errcheck // the client is there
 				return true
 			}
-			out := f.transport().Deliver(t.Context(), scanOf(t, head+"\r\nhello\r\n", "a@corp.test"))
-			if kinds(out) != c.want || out[0].RetryIn != c.retry || out[0].Remote == "" || out[0].Text == "" || strings.ContainsAny(out[0].Text, "\r\n\x00") {
-				t.Errorf("%s, %+v", kinds(out), out[0])
+			out := f.transport().Deliver(t.Context(), conformance.Mail(t, head+"\r\nhello\r\n", "a@corp.test"))
+			if conformance.Kinds(out) != c.want || out[0].RetryIn != c.retry || out[0].Remote == "" || out[0].Text == "" || strings.ContainsAny(out[0].Text, "\r\n\x00") {
+				t.Errorf("%s, %+v", conformance.Kinds(out), out[0])
 			}
 		})
 	}
@@ -167,8 +143,8 @@ func TestAnswers(t *testing.T) {
 // A 401 makes one new token; a second one is the upstream's trouble.
 func TestTokenIsRefused(t *testing.T) {
 	f := startFake(t, conformance.WrongCredentials)
-	out := f.transport().Deliver(t.Context(), scanOf(t, head+"\r\n", "a@corp.test"))
-	if kinds(out) != "Failed/Upstream" || !strings.Contains(out[0].Text, "InvalidAuthenticationToken") {
+	out := f.transport().Deliver(t.Context(), conformance.Mail(t, head+"\r\n", "a@corp.test"))
+	if conformance.Kinds(out) != "Failed/Upstream" || !strings.Contains(out[0].Text, "InvalidAuthenticationToken") {
 		t.Errorf("%+v", out[0])
 	}
 	if got := f.rejectedTokens(); len(got) != 1 || len(f.requests()) != 2 {
@@ -186,8 +162,8 @@ func TestNoToken(t *testing.T) {
 	f := startFake(t, conformance.None)
 	cause := errors.New("no token: AADSTS7000222: The provided client secret keys are expired")
 	tr := f.transport(func(c *Config) { c.Tokens = brokenTokens{cause} })
-	out := tr.Deliver(t.Context(), scanOf(t, head+"\r\n", "a@corp.test", "b@corp.test"))
-	if kinds(out) != "Deferred/Upstream Deferred/Upstream" || out[0].Text != cause.Error() || !errors.Is(out[0].Cause, cause) || len(f.requests()) != 0 {
+	out := tr.Deliver(t.Context(), conformance.Mail(t, head+"\r\n", "a@corp.test", "b@corp.test"))
+	if conformance.Kinds(out) != "Deferred/Upstream Deferred/Upstream" || out[0].Text != cause.Error() || !errors.Is(out[0].Cause, cause) || len(f.requests()) != 0 {
 		t.Errorf("%+v", out[0])
 	}
 }
@@ -198,7 +174,7 @@ func TestNoTokenForAWhile(t *testing.T) {
 	tr := f.transport(func(c *Config) {
 		c.Tokens = brokenTokens{fmt.Errorf("busy: %w", &oauth.Error{RetryIn: 9 * time.Second})}
 	})
-	if out := tr.Deliver(t.Context(), scanOf(t, head+"\r\n", "a@corp.test")); kinds(out) != "Deferred/Upstream" || out[0].RetryIn != 9*time.Second {
+	if out := tr.Deliver(t.Context(), conformance.Mail(t, head+"\r\n", "a@corp.test")); conformance.Kinds(out) != "Deferred/Upstream" || out[0].RetryIn != 9*time.Second {
 		t.Errorf("%+v", out[0])
 	}
 }
@@ -228,7 +204,7 @@ func TestAtMostFourAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 12 {
 		wg.Go(func() {
-			if out := tr.Deliver(t.Context(), scanOf(t, head+"\r\n", "a@corp.test")); kinds(out) != "Accepted" {
+			if out := tr.Deliver(t.Context(), conformance.Mail(t, head+"\r\n", "a@corp.test")); conformance.Kinds(out) != "Accepted" {
 				t.Error(out[0])
 			}
 		})
@@ -246,8 +222,8 @@ func TestAtMostFourAtOnce(t *testing.T) {
 // A header that needs SMTPUTF8 is for an upstream that has it.
 func TestUTF8Header(t *testing.T) {
 	f := startFake(t, conformance.None)
-	out := f.transport().Deliver(t.Context(), scanOf(t, "From: <mfp@copier.test>\r\nSubject: grün\r\n\r\n", "a@corp.test"))
-	if kinds(out) != "Failed/Message" || len(f.requests()) != 0 {
+	out := f.transport().Deliver(t.Context(), conformance.Mail(t, "From: <mfp@copier.test>\r\nSubject: grün\r\n\r\n", "a@corp.test"))
+	if conformance.Kinds(out) != "Failed/Message" || len(f.requests()) != 0 {
 		t.Errorf("%+v", out[0])
 	}
 }
@@ -263,8 +239,8 @@ func TestMailboxInPath(t *testing.T) {
 	}
 	f.mailbox = "a/b%2f..?#@copier.test"
 	tr := f.transport(func(c *Config) { c.Graph.Mailbox = f.mailbox })
-	if out := tr.Deliver(t.Context(), scanOf(t, head+"\r\n", "a@corp.test")); kinds(out) != "Accepted" || got != "/v1.0/users/a%2Fb%252f..%3F%23@copier.test/sendMail" {
-		t.Errorf("%s, %q", kinds(out), got)
+	if out := tr.Deliver(t.Context(), conformance.Mail(t, head+"\r\n", "a@corp.test")); conformance.Kinds(out) != "Accepted" || got != "/v1.0/users/a%2Fb%252f..%3F%23@copier.test/sendMail" {
+		t.Errorf("%s, %q", conformance.Kinds(out), got)
 	}
 }
 

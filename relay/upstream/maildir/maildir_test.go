@@ -16,7 +16,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
 )
@@ -109,16 +108,6 @@ func files(t *testing.T, dir string) []string {
 	return names
 }
 
-func message(content string, to ...string) *upstream.Message {
-	m := &upstream.Message{ID: "0Ab1", Sender: envelope.Address{Local: "mfp", Domain: "copier.test"}, Open: func() (io.ReadCloser, error) {
-		return io.NopCloser(strings.NewReader(content)), nil
-	}}
-	for _, a := range to {
-		m.Recipients = append(m.Recipients, envelope.Address{Local: a, Domain: "corp.test"})
-	}
-	return m
-}
-
 func TestWhatIsWritten(t *testing.T) {
 	tr, dir := start(t)
 	for _, name := range []string{"", "new", "cur", "tmp"} {
@@ -127,7 +116,7 @@ func TestWhatIsWritten(t *testing.T) {
 			t.Errorf("%s: %v %v, want 0700", name, info.Mode(), err)
 		}
 	}
-	o := tr.Deliver(t.Context(), message("Subject: x\r\n\r\nhello\r\n", "a", "b"))[1]
+	o := tr.Deliver(t.Context(), conformance.Mail(t, "Subject: x\r\n\r\nhello\r\n", "a@corp.test", "b@corp.test"))[1]
 	names := files(t, dir)
 	if o.Kind != upstream.Accepted || len(names) != 1 || o.RemoteID != names[0] {
 		t.Fatalf("%+v, files %v", o, names)
@@ -146,8 +135,8 @@ func TestWhatIsWritten(t *testing.T) {
 // A crash between the delivery and the note of it makes a second attempt.
 func TestSecondAttemptTakesThePlaceOfTheFirst(t *testing.T) {
 	tr, dir := start(t)
-	for _, to := range [][]string{{"a", "b"}, {"a", "b"}, {"b"}} {
-		if o := tr.Deliver(t.Context(), message("x\r\n", to...))[0]; o.Kind != upstream.Accepted {
+	for _, to := range [][]string{{"a@corp.test", "b@corp.test"}, {"a@corp.test", "b@corp.test"}, {"b@corp.test"}} {
+		if o := tr.Deliver(t.Context(), conformance.Mail(t, "x\r\n", to...))[0]; o.Kind != upstream.Accepted {
 			t.Fatal(o)
 		}
 	}
@@ -162,7 +151,7 @@ func TestHostnameCannotLeaveTheFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o := tr.Deliver(t.Context(), message("x\r\n", "a"))[0]; o.Kind != upstream.Accepted || strings.ContainsAny(o.RemoteID, "/:") {
+	if o := tr.Deliver(t.Context(), conformance.Mail(t, "x\r\n", "a@corp.test"))[0]; o.Kind != upstream.Accepted || strings.ContainsAny(o.RemoteID, "/:") {
 		t.Errorf("%+v", o)
 	}
 	if len(files(t, dir)) != 1 {
@@ -177,7 +166,7 @@ func TestFolderThatCannotBeWritten(t *testing.T) {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
-		o := tr.Deliver(t.Context(), message("x\r\n", "a"))[0]
+		o := tr.Deliver(t.Context(), conformance.Mail(t, "x\r\n", "a@corp.test"))[0]
 		if o.Kind != upstream.Deferred || o.Scope != upstream.ScopeUpstream || !errors.Is(o.Cause, fs.ErrNotExist) {
 			t.Errorf("without %s: %+v", name, o)
 		}
@@ -197,7 +186,7 @@ func TestDiskFull(t *testing.T) {
 func TestStop(t *testing.T) {
 	tr, dir := start(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	m := message("", "a")
+	m := conformance.Mail(t, "", "a@corp.test")
 	m.Open = func() (io.ReadCloser, error) {
 		return io.NopCloser(io.MultiReader(strings.NewReader("half of it\r\n"), readFunc(func([]byte) (int, error) { cancel(); return 0, nil }), strings.NewReader("the rest\r\n"))), nil
 	}

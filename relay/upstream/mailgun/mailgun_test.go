@@ -2,7 +2,6 @@ package mailgun
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,7 +9,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
@@ -43,28 +41,7 @@ func BenchmarkDeliver(b *testing.B) {
 // message is one to the recipients.
 func message(t *testing.T, to ...string) *upstream.Message {
 	t.Helper()
-	const content = "From: <mfp@copier.test>\r\n\r\nhello\r\n"
-	m := &upstream.Message{ID: "1", Size: int64(len(content)), Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }}
-	for _, s := range to {
-		a, err := envelope.ParseAddress(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.Recipients = append(m.Recipients, a)
-	}
-	return m
-}
-
-func kinds(out []upstream.Outcome) string {
-	var s []string
-	for _, o := range out {
-		if o.Kind == upstream.Accepted {
-			s = append(s, "Accepted")
-			continue
-		}
-		s = append(s, fmt.Sprintf("%s/%s", o.Kind, o.Scope))
-	}
-	return strings.Join(s, " ")
+	return conformance.Mail(t, "From: <mfp@copier.test>\r\n\r\nhello\r\n", to...)
 }
 
 // One address that Mailgun finds invalid, it does not say which, keeps the mail
@@ -73,7 +50,7 @@ func TestInvalidAddress(t *testing.T) {
 	s := start(t, conformance.None)
 	tr := s.transport(t, sendingKey, nil)
 	out := tr.Deliver(t.Context(), message(t, "a@corp.test", "b@corp.test", conformance.Refused, "c@corp.test", "d@corp.test"))
-	if got := kinds(out); got != "Accepted Accepted Failed/Recipient Accepted Accepted" {
+	if got := conformance.Kinds(out); got != "Accepted Accepted Failed/Recipient Accepted Accepted" {
 		t.Errorf("%s: %+v", got, out)
 	}
 	if !strings.HasPrefix(out[2].Text, "'to' parameter is not a valid address") {
@@ -94,7 +71,7 @@ func TestSandbox(t *testing.T) {
 	s := start(t, conformance.None)
 	s.trial = "a@corp.test"
 	out := s.transport(t, sendingKey, nil).Deliver(t.Context(), message(t, "b@corp.test", "a@corp.test", "c@corp.test"))
-	if got := kinds(out); got != "Deferred/Message Accepted Deferred/Message" {
+	if got := conformance.Kinds(out); got != "Deferred/Message Accepted Deferred/Message" {
 		t.Errorf("%s: %+v", got, out)
 	}
 }
@@ -141,7 +118,7 @@ func TestBatchAfterUnknown(t *testing.T) {
 		to = append(to, fmt.Sprintf("user-%d@corp.test", i))
 	}
 	out := s.transport(t, sendingKey, nil).Deliver(t.Context(), message(t, to...))
-	if got := kinds(out[999:]); got != "Unknown/Upstream Deferred/Upstream" || len(s.received(t)) != 1 {
+	if got := conformance.Kinds(out[999:]); got != "Unknown/Upstream Deferred/Upstream" || len(s.received(t)) != 1 {
 		t.Errorf("%s; %d arrived", got, len(s.received(t)))
 	}
 }
@@ -178,7 +155,7 @@ func TestResult(t *testing.T) {
 		{307, "", "Deferred/Upstream", "the API answered with a redirect"},
 	} {
 		o, some := result(&httpapi.Response{Status: c.status, Body: []byte(c.body), Header: http.Header{}}, sendingKey)
-		if got := kinds([]upstream.Outcome{o}); got != c.want || !strings.HasPrefix(o.Text, c.text) || some != strings.HasPrefix(c.text, "Sandbox") {
+		if got := conformance.Kinds([]upstream.Outcome{o}); got != c.want || !strings.HasPrefix(o.Text, c.text) || some != strings.HasPrefix(c.text, "Sandbox") {
 			t.Errorf("%d %s: %s %q, some %v; want %s %q", c.status, c.body, got, o.Text, some, c.want, c.text)
 		}
 	}
@@ -194,7 +171,7 @@ func TestKey(t *testing.T) {
 	} {
 		tr := s.transport(t, "", func(c *Config) { c.Secrets = func() secrets.Source { return source } })
 		o := tr.Deliver(t.Context(), message(t, "a@corp.test"))[0]
-		if kinds([]upstream.Outcome{o}) != "Deferred/Upstream" || strings.Contains(o.Text, "fake-key") || o.Text == "" {
+		if conformance.Kinds([]upstream.Outcome{o}) != "Deferred/Upstream" || strings.Contains(o.Text, "fake-key") || o.Text == "" {
 			t.Errorf("%s: %+v", name, o)
 		}
 		if h := tr.Check(t.Context()); h.Credentials != upstream.Bad || h.Text != o.Text {
@@ -214,7 +191,7 @@ func TestKey(t *testing.T) {
 		case 2:
 			now = secrets.Map{}
 		}
-		if got := kinds(tr.Deliver(t.Context(), message(t, "a@corp.test"))); got != want {
+		if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, "a@corp.test"))); got != want {
 			t.Errorf("step %d: %s, want %s", i, got, want)
 		}
 	}
@@ -269,7 +246,7 @@ func TestUTF8IsRefused(t *testing.T) {
 	s := start(t, conformance.None)
 	m := message(t, "a@corp.test")
 	m.UTF8 = true
-	if o := s.transport(t, sendingKey, nil).Deliver(t.Context(), m)[0]; kinds([]upstream.Outcome{o}) != "Failed/Message" || len(s.received(t)) > 0 {
+	if o := s.transport(t, sendingKey, nil).Deliver(t.Context(), m)[0]; conformance.Kinds([]upstream.Outcome{o}) != "Failed/Message" || len(s.received(t)) > 0 {
 		t.Errorf("%+v", o)
 	}
 }

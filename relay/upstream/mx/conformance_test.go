@@ -1,8 +1,6 @@
 package mx
 
 import (
-	"crypto/tls"
-	"net/netip"
 	"testing"
 
 	"github.com/printerrelay/printer-relay/relay/plan"
@@ -15,7 +13,7 @@ func TestConformance(t *testing.T) {
 	conformance.Run(t, conformance.Harness{
 		Start: func(t *testing.T, f conformance.Fault) *conformance.Upstream {
 			s := startServer(t, f)
-			return &conformance.Upstream{Transport: s.transport(t), Received: s.Received, Reached: s.Reached}
+			return s.Upstream(toNamed(t, s))
 		},
 		// No credentials and no token: nobody is logged in to.
 		Faults: []conformance.Fault{
@@ -27,33 +25,20 @@ func TestConformance(t *testing.T) {
 }
 
 func BenchmarkDeliver(b *testing.B) {
-	conformance.Benchmark(b, startServer(b, conformance.None).transport(b))
+	conformance.Benchmark(b, toNamed(b, startServer(b, conformance.None)))
 }
 
-// server is a fake, with its certificate.
-type server struct {
-	*smtpfake.Server
-	pki *pki
-}
-
-func startServer(t testing.TB, f conformance.Fault) *server {
+// startServer starts one that has a certificate for mx.test.
+func startServer(t testing.TB, f conformance.Fault) *smtpfake.Server {
 	t.Helper()
-	return startServerAt(t, f, "")
+	return smtpfake.Start(t, f, smtpfake.Options{})
 }
 
-func startServerAt(t testing.TB, f conformance.Fault, address string) *server {
-	t.Helper()
-	p := newPKI(t, "mx.test")
-	return &server{smtpfake.Start(t, f, smtpfake.Options{Address: address, TLS: &tls.Config{Certificates: []tls.Certificate{p.cert}, MinVersion: tls.VersionTLS12}}), p}
-}
-
-func (s *server) transport(t testing.TB) *Transport {
+func toNamed(t testing.TB, s *smtpfake.Server) *Transport {
 	zone := &zone{}
 	zone.host("mx.test", "127.0.0.1")
 	return start(t, Config{
 		MX: plan.MX{Verified: true, Hosts: []string{"mx.test"}, HeloName: "relay.test"}, Private: true,
-		Port: s.Port, Roots: s.pki.roots, Resolver: zone,
+		Port: s.Port, Roots: s.Authority.Pool(), Resolver: zone,
 	})
 }
-
-func (s *server) address() netip.Addr { return netip.MustParseAddr("127.0.0.1") }

@@ -2,25 +2,16 @@ package mx
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"io"
-	"math/big"
 	"net/netip"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 	"golang.org/x/net/dns/dnsmessage"
 
-	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/upstream"
+	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
 	"github.com/printerrelay/printer-relay/relay/upstream/mx/resolver"
 )
 
@@ -115,18 +106,7 @@ func start(t testing.TB, c Config) *Transport {
 // message is one for the recipients.
 func message(t testing.TB, to ...string) *upstream.Message {
 	t.Helper()
-	const text = "From: <mfp@copier.test>\r\nSubject: scan\r\n\r\nhello\r\n"
-	m := &upstream.Message{ID: "Q1", Sender: envelope.Address{Local: "mfp", Domain: "copier.test"}, Size: int64(len(text)), Open: func() (io.ReadCloser, error) {
-		return io.NopCloser(strings.NewReader(text)), nil
-	}}
-	for _, s := range to {
-		a, err := envelope.ParseAddress(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.Recipients = append(m.Recipients, a)
-	}
-	return m
+	return conformance.Mail(t, "From: <mfp@copier.test>\r\nSubject: scan\r\n\r\nhello\r\n", to...)
 }
 
 // brief is an outcome as tests compare it.
@@ -136,48 +116,4 @@ func brief(o upstream.Outcome) string {
 		s += "/" + o.Scope.String() + " " + o.Enhanced
 	}
 	return strings.TrimSpace(s)
-}
-
-// pki is a certificate under an authority.
-type pki struct {
-	roots *x509.CertPool
-	cert  tls.Certificate
-}
-
-func newPKI(t testing.TB, names ...string) *pki {
-	t.Helper()
-	return newPKIUntil(t, time.Now().Add(time.Hour), names...)
-}
-
-// newPKIUntil is newPKI with a certificate that is valid so long.
-func newPKIUntil(t testing.TB, until time.Time, names ...string) *pki {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now()
-	root := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: names[0]}, NotBefore: now.Add(-time.Hour), NotAfter: until,
-		DNSNames: names, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	rootDER, err := x509.CreateCertificate(rand.Reader, root, root, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, root, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca, err := x509.ParseCertificate(rootDER)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &pki{roots: x509.NewCertPool(), cert: tls.Certificate{Certificate: [][]byte{der, rootDER}, PrivateKey: key}}
-	p.roots.AddCert(ca)
-	return p
 }

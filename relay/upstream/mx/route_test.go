@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
+	"github.com/printerrelay/printer-relay/relay/upstream/conformance/smtpfake"
 	"github.com/printerrelay/printer-relay/relay/upstream/mx/resolver"
 	"github.com/printerrelay/printer-relay/test/env"
 )
@@ -44,9 +46,9 @@ func greeter(t *testing.T, address string, port int, words string) {
 }
 
 // direct is a transport to the zone's domains, whose good server is s.
-func direct(t *testing.T, s *server, z *zone, change ...func(*Config)) *Transport {
+func direct(t *testing.T, s *smtpfake.Server, z *zone, change ...func(*Config)) *Transport {
 	t.Helper()
-	c := Config{MX: plan.MX{Verified: true, HeloName: "relay.test"}, Private: true, Connections: 4, Port: s.Port, Roots: s.pki.roots, Resolver: z}
+	c := Config{MX: plan.MX{Verified: true, HeloName: "relay.test"}, Private: true, Connections: 4, Port: s.Port, Roots: s.Authority.Pool(), Resolver: z}
 	for _, do := range change {
 		do(&c)
 	}
@@ -94,7 +96,7 @@ func TestTheNextServer(t *testing.T) {
 // A server with trouble of its own is not the last that is asked.
 func TestTroubleOfAServer(t *testing.T) {
 	busy := startServer(t, conformance.Throttles)
-	good := startServerAt(t, conformance.None, fmt.Sprintf("127.0.0.2:%d", busy.Port))
+	good := smtpfake.Start(t, conformance.None, smtpfake.Options{Address: fmt.Sprintf("127.0.0.2:%d", busy.Port), Authority: busy.Authority})
 	z := &zone{}
 	z.host("busy.test", "127.0.0.1")
 	z.host("good.test", "127.0.0.2")
@@ -170,7 +172,7 @@ func TestLoop(t *testing.T) {
 			t.Errorf("%s: %s (%s), want %s", domain, brief(o), o.Text, want)
 		}
 	}
-	if slices.Contains(own(), s.address()) {
+	if slices.Contains(own(), netip.MustParseAddr("127.0.0.1")) {
 		t.Error("loopback counts as an address of this machine")
 	}
 }

@@ -12,35 +12,26 @@ import (
 	"github.com/printerrelay/printer-relay/relay/upstream/mx/dane"
 	"github.com/printerrelay/printer-relay/relay/upstream/mx/mtasts"
 	"github.com/printerrelay/printer-relay/relay/upstream/smtp"
+	"github.com/printerrelay/printer-relay/test/pki"
 )
 
 // Each way a certificate can be wrong has its own result type (RFC 8460 4.3).
 func TestResults(t *testing.T) {
-	good, expired, stranger := newPKI(t, "mx.test"), newPKIUntil(t, time.Now().Add(-time.Minute), "mx.test"), newPKI(t, "mx.test")
-	chain := func(p *pki) []*x509.Certificate {
-		var out []*x509.Certificate
-		for _, der := range p.cert.Certificate {
-			c, err := x509.ParseCertificate(der)
-			if err != nil {
-				t.Fatal(err)
-			}
-			out = append(out, c)
-		}
-		return out
-	}
+	ca := pki.Authority(t)
+	good, expired := ca.Issue(t, pki.Options{}, "mx.test"), ca.Issue(t, pki.Options{Until: time.Now().Add(-time.Minute)}, "mx.test")
+	stranger := pki.Authority(t).Issue(t, pki.Options{}, "mx.test")
 	for name, c := range map[string]struct {
-		roots *pki
 		chain []*x509.Certificate
 		host  string
 		want  string
 	}{
-		"good":           {good, chain(good), "mx.test", resultSuccess},
-		"another name":   {good, chain(good), "other.test", resultName},
-		"expired":        {expired, chain(expired), "mx.test", resultExpired},
-		"stranger":       {good, chain(stranger), "mx.test", resultUntrusted},
-		"no certificate": {good, nil, "mx.test", resultFailure},
+		"good":           {good.Chain(), "mx.test", resultSuccess},
+		"another name":   {good.Chain(), "other.test", resultName},
+		"expired":        {expired.Chain(), "mx.test", resultExpired},
+		"stranger":       {stranger.Chain(), "mx.test", resultUntrusted},
+		"no certificate": {nil, "mx.test", resultFailure},
 	} {
-		tr := start(t, Config{MX: plan.MX{Verified: true, HeloName: "relay.test"}, Roots: c.roots.roots, Resolver: &zone{}})
+		tr := start(t, Config{MX: plan.MX{Verified: true, HeloName: "relay.test"}, Roots: ca.Pool(), Resolver: &zone{}})
 		p := tr.webPKI(&servers{d: &destination{}}, &host{name: c.host})
 		if got := resultOf(p.check(c.chain)); got != c.want || !p.required {
 			t.Errorf("%s: %s, want %s", name, got, c.want)

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/printerrelay/printer-relay/relay/secrets"
+	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance/apifake"
 	"github.com/printerrelay/printer-relay/relay/upstream/translated"
@@ -198,26 +199,14 @@ func transport(t testing.TB, endpoint, serverToken, stream string) *translated.T
 const scans = 9 << 20
 
 func TestConformance(t *testing.T) {
-	conformance.Run(t, conformance.Harness{
-		Start: func(t *testing.T, f conformance.Fault) *conformance.Upstream {
-			s := apifake.Start(t, f, provider)
-			k := token
-			if f == conformance.WrongCredentials {
-				k = "another-token"
-			}
-			return &conformance.Upstream{Transport: transport(t, s.URL, k, ""), Received: s.Received, Reached: s.Reached}
-		},
-		// ExpiresToken is not there: a key does not expire. Another one is used at once.
-		Faults: []conformance.Fault{
-			conformance.RefusesSome, conformance.RefusesMessage, conformance.CutsEarly, conformance.CutsLate, conformance.Stalls,
-			conformance.WrongCredentials, conformance.Throttles, conformance.Downgrades,
-		},
-		Secrets: []string{token, "another-token"}, Digest: apifake.Digest, Large: scans,
-		HeaderSender: true, PlainAddresses: true, NeverDelays: true, Separate: true, Attached: true,
+	h := apifake.Harness(provider, token, "another-token", func(t testing.TB, endpoint, key string) upstream.Transport {
+		return transport(t, endpoint, key, "")
 	})
+	h.Large, h.Separate = scans, true
+	conformance.Run(t, h)
 }
 
 func BenchmarkScan(b *testing.B) {
-	s := apifake.Sink(b, accept)
+	s := apifake.Answer(b, func(w http.ResponseWriter, _ *http.Request) { accept(w) })
 	conformance.BenchmarkLarge(b, transport(b, s.URL, token, ""), scans)
 }

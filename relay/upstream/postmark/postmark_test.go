@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
@@ -38,7 +37,7 @@ func TestRecipients(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := apifake.Start(t, conformance.None, provider)
-			out := transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan("From: m@x.test\n"+c.header+"\nhello\n", strings.Fields(c.to)...))
+			out := transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan(t, "From: m@x.test\n"+c.header+"\nhello\n", strings.Fields(c.to)...))
 			for _, o := range out {
 				if o.Kind != upstream.Accepted {
 					t.Error(o)
@@ -69,33 +68,20 @@ func TestBatches(t *testing.T) {
 		}
 	}
 	s := apifake.Start(t, conformance.None, provider)
-	out := transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan("From: m@x.test\nTo: "+strings.Join(named, ",\n ")+"\n\nhello\n", to...))
-	for i, o := range out {
-		if o.Kind != upstream.Accepted {
-			t.Fatal(i, o)
-		}
-	}
-	var n []int
-	for _, r := range s.Received(t) {
-		n = append(n, len(r.Recipients))
-	}
-	if fmt.Sprint(n) != "[50 1 1 1]" {
-		t.Errorf("%v recipients in the requests", n)
-	}
+	out := transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan(t, "From: m@x.test\nTo: "+strings.Join(named, ",\n ")+"\n\nhello\n", to...))
+	apifake.HoldBatches(t, s, out, 50, 1, 1, 1)
 }
 
 // Where it is not known whether the first of several requests was taken, the others
 // wait: nothing was sent for them.
 func TestUnknown(t *testing.T) {
 	n := 0
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
+	s := apifake.Answer(t, func(w http.ResponseWriter, _ *http.Request) {
 		n++
 		answers(w, http.StatusBadGateway, 0, "no gateway")
-	}))
-	defer s.Close()
-	out := transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan("From: m@x.test\n\nhello\n", "a@x.test", "b@x.test", "c@x.test"))
-	if got := apifake.Kinds(out); got != "Unknown/Upstream Deferred/Upstream Deferred/Upstream" || n != 1 || out[2].Text != "not tried: no gateway" {
+	})
+	out := transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan(t, "From: m@x.test\n\nhello\n", "a@x.test", "b@x.test", "c@x.test"))
+	if got := conformance.Kinds(out); got != "Unknown/Upstream Deferred/Upstream Deferred/Upstream" || n != 1 || out[2].Text != "not tried: no gateway" {
 		t.Errorf("%s after %d requests: %s", got, n, out[2].Text)
 	}
 }
@@ -122,8 +108,7 @@ func TestInactive(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := 0
-			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				io.Copy(io.Discard, r.Body)
+			s := apifake.Answer(t, func(w http.ResponseWriter, _ *http.Request) {
 				if n++; n > len(c.answers) {
 					t.Errorf("request %d", n)
 					return
@@ -133,10 +118,9 @@ func TestInactive(t *testing.T) {
 				_, message, _ := strings.Cut(c.answers[n-1], " ")
 				_, message, _ = strings.Cut(message, " ")
 				answers(w, status, code, message)
-			}))
-			defer s.Close()
-			out := transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan("From: m@x.test\nTo: a@x.test, b@x.test\nCc: c@x.test\n\nhello\n", "a@x.test", "b@x.test", "c@x.test"))
-			if got := apifake.Kinds(out); got != c.want || n != len(c.answers) {
+			})
+			out := transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan(t, "From: m@x.test\nTo: a@x.test, b@x.test\nCc: c@x.test\n\nhello\n", "a@x.test", "b@x.test", "c@x.test"))
+			if got := conformance.Kinds(out); got != c.want || n != len(c.answers) {
 				t.Errorf("%s after %d requests\n%+v", got, n, out)
 			}
 		})
@@ -168,13 +152,11 @@ func TestAnswers(t *testing.T) {
 		"an error":    {200, 300, "Failed/Message", "Postmark error 300: said"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				io.Copy(io.Discard, r.Body)
+			s := apifake.Answer(t, func(w http.ResponseWriter, _ *http.Request) {
 				answers(w, c.status, c.code, "said")
-			}))
-			defer s.Close()
-			o := transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan("From: m@x.test\n\nhello\n", "a@x.test"))[0]
-			if got := apifake.Kinds([]upstream.Outcome{o}); got != c.want || o.Text != c.text || o.Code != c.status || o.RetryIn != 0 {
+			})
+			o := transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan(t, "From: m@x.test\n\nhello\n", "a@x.test"))[0]
+			if got := conformance.Kinds([]upstream.Outcome{o}); got != c.want || o.Text != c.text || o.Code != c.status || o.RetryIn != 0 {
 				t.Errorf("%s, %+v", got, o)
 			}
 		})
@@ -185,21 +167,19 @@ func TestAnswers(t *testing.T) {
 // message was taken, or not.
 func TestNoAnswer(t *testing.T) {
 	for _, body := range []string{"<html>", "{}", `{"ErrorCode":0}`, `{"status":"please log in"}`} {
-		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			io.Copy(io.Discard, r.Body)
+		s := apifake.Answer(t, func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, body)
-		}))
-		if out := transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan("From: m@x.test\nTo: a@x.test\n\nhello\n", "a@x.test")); apifake.Kinds(out) != "Unknown/Upstream" {
+		})
+		if out := transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan(t, "From: m@x.test\nTo: a@x.test\n\nhello\n", "a@x.test")); conformance.Kinds(out) != "Unknown/Upstream" {
 			t.Errorf("%s: %+v", body, out)
 		}
-		s.Close()
 	}
 }
 
 // A device gives Postmark no orders; fields that are there twice go twice.
 func TestFields(t *testing.T) {
 	s := apifake.Start(t, conformance.None, provider)
-	transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan("From: m@x.test\nX-PM-Message-Stream: broadcast\nX-A: 1\nX-A: 2\n\nhello\n", "a@x.test"))
+	transport(t, s.URL, token, "").Deliver(t.Context(), apifake.Scan(t, "From: m@x.test\nX-PM-Message-Stream: broadcast\nX-A: 1\nX-A: 2\n\nhello\n", "a@x.test"))
 	r, complaint := parse(s.Bodies(t)[0])
 	if complaint != "" || fmt.Sprint(r.Headers) != "[{X-A 1} {X-A 2}]" {
 		t.Errorf("%v %s", r.Headers, complaint)
@@ -217,7 +197,7 @@ func TestTooLarge(t *testing.T) {
 		{tiff + strings.Repeat("x", 7<<20), "accepted by Postmark"},
 		{tiff + strings.Repeat("x", 8<<20), "Postmark's API cannot carry a request of 11184"},
 	} {
-		o := tr.Deliver(t.Context(), apifake.Scan(c.in, "a@x.test"))[0]
+		o := tr.Deliver(t.Context(), apifake.Scan(t, c.in, "a@x.test"))[0]
 		if !strings.HasPrefix(o.Text, c.want) || o.Kind != upstream.Accepted && (o.Kind != upstream.Failed || o.Scope != upstream.ScopeMessage || o.Code != 552) {
 			t.Errorf("%+v, want %s", o, c.want)
 		}
@@ -236,14 +216,13 @@ func TestCheck(t *testing.T) {
 		"down":    {503, ``, upstream.Health{Reachable: upstream.Good, Text: "Postmark did not tell of the server: 503"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s := apifake.Answer(t, func(w http.ResponseWriter, r *http.Request) {
 				if r.Method != http.MethodGet || r.URL.Path != "/server" || r.Header.Get("X-Postmark-Server-Token") != token {
 					t.Errorf("%s %s", r.Method, r.URL)
 				}
 				w.WriteHeader(c.status)
 				io.WriteString(w, c.body)
-			}))
-			defer s.Close()
+			})
 			var checker upstream.Checker = transport(t, s.URL, token, "")
 			if got := checker.Check(t.Context()); !reflect.DeepEqual(got, c.want) {
 				t.Errorf("got  %+v\nwant %+v", got, c.want)

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/printerrelay/printer-relay/relay/secrets"
+	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance/apifake"
 	"github.com/printerrelay/printer-relay/relay/upstream/translated"
@@ -202,26 +203,14 @@ func transport(t testing.TB, endpoint, apiKey string) *translated.Transport {
 }
 
 func TestConformance(t *testing.T) {
-	conformance.Run(t, conformance.Harness{
-		Start: func(t *testing.T, f conformance.Fault) *conformance.Upstream {
-			s := apifake.Start(t, f, provider(inAnHour))
-			k := key
-			if f == conformance.WrongCredentials {
-				k = "SG.another"
-			}
-			return &conformance.Upstream{Transport: transport(t, s.URL, k), Received: s.Received, Reached: s.Reached}
-		},
-		// ExpiresToken is not there: a key does not expire. Another one is used at once.
-		Faults: []conformance.Fault{
-			conformance.RefusesSome, conformance.RefusesMessage, conformance.CutsEarly, conformance.CutsLate, conformance.Stalls,
-			conformance.WrongCredentials, conformance.Throttles, conformance.Downgrades,
-		},
-		Secrets: []string{key, "SG.another"}, Digest: apifake.Digest,
-		HeaderSender: true, PlainAddresses: true, RetryAfter: true, NeverDelays: true, Attached: true,
+	h := apifake.Harness(provider(inAnHour), key, "SG.another", func(t testing.TB, endpoint, key string) upstream.Transport {
+		return transport(t, endpoint, key)
 	})
+	h.RetryAfter = true
+	conformance.Run(t, h)
 }
 
 func BenchmarkScan(b *testing.B) {
-	s := apifake.Sink(b, provider(inAnHour).Accept)
+	s := apifake.Answer(b, func(w http.ResponseWriter, _ *http.Request) { provider(inAnHour).Accept(w) })
 	conformance.BenchmarkLarge(b, transport(b, s.URL, key), 25<<20)
 }

@@ -46,7 +46,7 @@ func TestPersonalizations(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := apifake.Start(t, conformance.None, provider(inAnHour))
-			out := transport(t, s.URL, key).Deliver(t.Context(), apifake.Scan("From: m@x.test\n"+c.header+"\nhello\n", strings.Fields(c.to)...))
+			out := transport(t, s.URL, key).Deliver(t.Context(), apifake.Scan(t, "From: m@x.test\n"+c.header+"\nhello\n", strings.Fields(c.to)...))
 			for _, o := range out {
 				if o.Kind != upstream.Accepted {
 					t.Error(o)
@@ -67,19 +67,8 @@ func TestBatches(t *testing.T) {
 		to = append(to, fmt.Sprintf("u%d@x.test", i))
 	}
 	s := apifake.Start(t, conformance.None, provider(inAnHour))
-	out := transport(t, s.URL, key).Deliver(t.Context(), apifake.Scan("From: m@x.test\nTo: u1500@x.test\n\nhello\n", to...))
-	for i, o := range out {
-		if o.Kind != upstream.Accepted {
-			t.Fatal(i, o)
-		}
-	}
-	var n []int
-	for _, r := range s.Received(t) {
-		n = append(n, len(r.Recipients))
-	}
-	if fmt.Sprint(n) != "[1000 1000 1]" {
-		t.Errorf("%v recipients in the requests", n)
-	}
+	out := transport(t, s.URL, key).Deliver(t.Context(), apifake.Scan(t, "From: m@x.test\nTo: u1500@x.test\n\nhello\n", to...))
+	apifake.HoldBatches(t, s, out, 1000, 1000, 1)
 }
 
 // What the answers mean. The bodies are those of SendGrid's OpenAPI document and
@@ -112,17 +101,15 @@ func TestAnswers(t *testing.T) {
 		"nor there":   {400, nil, `{"errors":[{"message":"Does not contain a valid address.","field":"personalizations.0.bcc.3.email"}]}`, "Failed/Message Failed/Message", "Does not contain a valid address. (personalizations.0.bcc.3.email)", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				io.Copy(io.Discard, r.Body)
+			s := apifake.Answer(t, func(w http.ResponseWriter, _ *http.Request) {
 				for k, v := range c.header {
 					w.Header()[k] = v
 				}
 				w.WriteHeader(c.status)
 				io.WriteString(w, c.body)
-			}))
-			defer s.Close()
-			out := transport(t, s.URL, key).Deliver(t.Context(), apifake.Scan("From: m@x.test\nTo: a@x.test\nCc: b@x.test\n\nhello\n", "a@x.test", "b@x.test"))
-			if got := apifake.Kinds(out); got != c.want || out[0].Text != c.text || out[0].Code != c.status || (out[0].RetryIn > 0) != c.wait {
+			})
+			out := transport(t, s.URL, key).Deliver(t.Context(), apifake.Scan(t, "From: m@x.test\nTo: a@x.test\nCc: b@x.test\n\nhello\n", "a@x.test", "b@x.test"))
+			if got := conformance.Kinds(out); got != c.want || out[0].Text != c.text || out[0].Code != c.status || (out[0].RetryIn > 0) != c.wait {
 				t.Errorf("%s, %+v", got, out[0])
 			}
 		})
@@ -132,12 +119,10 @@ func TestAnswers(t *testing.T) {
 // The domain that all mail leaves from is the account's trouble; the one of a device
 // is that device's.
 func TestSenderIsNotVerified(t *testing.T) {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
+	s := apifake.Answer(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
 		io.WriteString(w, `{"errors":[{"message":"The from address does not match a verified Sender Identity.","field":"from"}]}`)
-	}))
-	defer s.Close()
+	})
 	tr, err := New(translated.Config{
 		Endpoint: s.URL, Private: true, Secret: "sendgrid", Domain: "ours.test",
 		Secrets: func() secrets.Source { return secrets.Map{"sendgrid": {"apiKey": []byte(key)}} },
@@ -147,7 +132,7 @@ func TestSenderIsNotVerified(t *testing.T) {
 	}
 	defer tr.Close()
 	for from, want := range map[string]string{"m@OURS.test": "Failed/Upstream", "m@ours.test.else": "Deferred/Message"} {
-		if got := apifake.Kinds(tr.Deliver(t.Context(), apifake.Scan("From: "+from+"\n\nhello\n", "a@x.test"))); got != want {
+		if got := conformance.Kinds(tr.Deliver(t.Context(), apifake.Scan(t, "From: "+from+"\n\nhello\n", "a@x.test"))); got != want {
 			t.Errorf("%s: %s, want %s", from, got, want)
 		}
 	}
@@ -172,12 +157,12 @@ func TestRefusedHere(t *testing.T) {
 		"Content-Type: application/pkcs7-mime\n":  "SendGrid's API cannot carry application/pkcs7-mime: a signature or encryption is over the message as it is: use sendGrid.transport SMTP, which carries it as it is",
 		"Content-Transfer-Encoding: x-uuencode\n": "SendGrid's API cannot carry the encoding x-uuencode: use sendGrid.transport SMTP, which carries it as it is",
 	} {
-		o := tr.Deliver(t.Context(), apifake.Scan("From: m@x.test\n"+header+"\nhello\n", "a@x.test"))[0]
+		o := tr.Deliver(t.Context(), apifake.Scan(t, "From: m@x.test\n"+header+"\nhello\n", "a@x.test"))[0]
 		if o.Kind != upstream.Failed || o.Scope != upstream.ScopeMessage || o.Text != want || o.Code != 554 || o.Enhanced != "5.6.3" {
 			t.Errorf("%+v", o)
 		}
 	}
-	if out := tr.Deliver(t.Context(), apifake.Scan("From: m@x.test\n\nhello\n", `"a b"@x.test`, "c@x.test")); apifake.Kinds(out) != "Failed/Message Accepted" {
+	if out := tr.Deliver(t.Context(), apifake.Scan(t, "From: m@x.test\n\nhello\n", `"a b"@x.test`, "c@x.test")); conformance.Kinds(out) != "Failed/Message Accepted" {
 		t.Errorf("%v", out)
 	}
 	if n := len(s.Requests()); n != 1 {
@@ -188,7 +173,7 @@ func TestRefusedHere(t *testing.T) {
 // A device gives SendGrid no orders.
 func TestOrders(t *testing.T) {
 	s := apifake.Start(t, conformance.None, provider(inAnHour))
-	transport(t, s.URL, key).Deliver(t.Context(), apifake.Scan("From: m@x.test\nx-smtpapi: {\"to\":[\"v@x.test\"]}\nX-SG-EID: 1\nX-Other: 1\n\nhello\n", "a@x.test"))
+	transport(t, s.URL, key).Deliver(t.Context(), apifake.Scan(t, "From: m@x.test\nx-smtpapi: {\"to\":[\"v@x.test\"]}\nX-SG-EID: 1\nX-Other: 1\n\nhello\n", "a@x.test"))
 	r, complaint, _ := parse(s.Bodies(t)[0])
 	if complaint != "" || len(r.Headers) != 1 || r.Headers["X-Other"] != "1" {
 		t.Errorf("%v %s", r.Headers, complaint)
@@ -207,8 +192,8 @@ func TestStopped(t *testing.T) {
 	}))
 	defer s.Close()
 	defer close(end)
-	m := apifake.Scan("From: m@x.test\nContent-Type: image/tiff\n\n"+strings.Repeat("x", 20<<20), "a@x.test", "b@x.test")
-	if out := transport(t, s.URL, key).Deliver(ctx, m); apifake.Kinds(out) != "Deferred/Upstream Deferred/Upstream" {
+	m := apifake.Scan(t, "From: m@x.test\nContent-Type: image/tiff\n\n"+strings.Repeat("x", 20<<20), "a@x.test", "b@x.test")
+	if out := transport(t, s.URL, key).Deliver(ctx, m); conformance.Kinds(out) != "Deferred/Upstream Deferred/Upstream" {
 		t.Errorf("%+v", out)
 	}
 }
@@ -227,8 +212,8 @@ func TestKey(t *testing.T) {
 		if c.key != "" {
 			all["sendgrid"] = map[string][]byte{"apiKey": []byte(c.key)}
 		}
-		out := tr.Deliver(t.Context(), apifake.Scan("From: m@x.test\n\nhello\n", "a@x.test"))
-		if got := apifake.Kinds(out); got != c.want || c.key != "" && strings.Contains(out[0].Text, c.key) {
+		out := tr.Deliver(t.Context(), apifake.Scan(t, "From: m@x.test\n\nhello\n", "a@x.test"))
+		if got := conformance.Kinds(out); got != c.want || c.key != "" && strings.Contains(out[0].Text, c.key) {
 			t.Errorf("key %q: %s, %s", c.key, got, out[0].Text)
 		}
 	}
@@ -251,14 +236,13 @@ func TestCheck(t *testing.T) {
 		"no API":       {200, `<html>`, upstream.Health{Reachable: upstream.Good, Text: "SendGrid did not tell what the API key may do: 200"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s := apifake.Answer(t, func(w http.ResponseWriter, r *http.Request) {
 				if r.Method != http.MethodGet || r.URL.Path != "/v3/scopes" || r.Header.Get("Authorization") != "Bearer "+key {
 					t.Errorf("%s %s", r.Method, r.URL)
 				}
 				w.WriteHeader(c.status)
 				io.WriteString(w, c.body)
-			}))
-			defer s.Close()
+			})
 			var checker upstream.Checker = transport(t, s.URL, key)
 			if got := checker.Check(t.Context()); !reflect.DeepEqual(got, c.want) {
 				t.Errorf("got  %+v\nwant %+v", got, c.want)

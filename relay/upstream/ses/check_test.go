@@ -142,7 +142,7 @@ func TestRate(t *testing.T) {
 	s := startFake(t, conformance.None)
 	tr := s.transport(t, plan.SES{})
 	for range 5 {
-		tr.Deliver(t.Context(), message(t, content, "a@corp.test"))
+		tr.Deliver(t.Context(), conformance.Mail(t, content, "a@corp.test"))
 	}
 	if s.accounts != 1 || tr.Capabilities().PerSecond != 14 {
 		t.Errorf("asked %d times, %g a second", s.accounts, tr.Capabilities().PerSecond)
@@ -175,7 +175,7 @@ func TestRateIsNotTold(t *testing.T) {
 	s.account = &apiError{http.StatusForbidden, "AccessDeniedException", "not authorized to perform: ses:GetAccount"}
 	tr := s.transport(t, plan.SES{})
 	for range 3 {
-		if got := kinds(tr.Deliver(t.Context(), message(t, content, "a@corp.test"))); got[0] != "Accepted" {
+		if got := kinds(tr.Deliver(t.Context(), conformance.Mail(t, content, "a@corp.test"))); got[0] != "Accepted" {
 			t.Errorf("%s", got)
 		}
 	}

@@ -139,7 +139,7 @@ func TestAmbient(t *testing.T) {
 			tr.credentials.secret = nil // the fake's helper names one
 			s.any = true
 			for range 3 {
-				if out := tr.Deliver(t.Context(), message(t, content, "a@corp.test")); out[0].Kind != upstream.Accepted {
+				if out := tr.Deliver(t.Context(), conformance.Mail(t, content, "a@corp.test")); out[0].Kind != upstream.Accepted {
 					t.Fatal(out[0])
 				}
 			}
@@ -173,7 +173,7 @@ func TestCredentialsFromNearEndpointFar(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := tr.Deliver(t.Context(), message(t, content, "a@corp.test"))[0]
+	o := tr.Deliver(t.Context(), conformance.Mail(t, content, "a@corp.test"))[0]
 	if len(g.asked) != 1 || !strings.Contains(o.Text, "allowPrivateHosts") || len(s.tokens) != 0 {
 		t.Errorf("credential asked for %d times; SES %d times: %s", len(g.asked), len(s.tokens), o)
 	}
@@ -184,7 +184,7 @@ func TestNoCredentialAnywhere(t *testing.T) {
 	s := startFake(t, conformance.None)
 	tr := s.transport(t, plan.SES{})
 	tr.credentials.secret = nil
-	o := tr.Deliver(t.Context(), message(t, content, "a@corp.test"))[0]
+	o := tr.Deliver(t.Context(), conformance.Mail(t, content, "a@corp.test"))[0]
 	if o.Kind != upstream.Deferred || o.Scope != upstream.ScopeUpstream || !strings.HasPrefix(o.Text, "no AWS credential: ") || len(s.tokens) != 0 {
 		t.Errorf("%s/%s", o, o.Scope)
 	}
@@ -196,7 +196,7 @@ func TestAssumeRoleFromSecret(t *testing.T) {
 	g, s := startGiver(t), startFake(t, conformance.None)
 	tr := s.transport(t, plan.SES{RoleARN: "arn:aws:iam::123456789012:role/scans"})
 	s.valid = "ASIAGIVEN1"
-	m := message(t, content, "a@corp.test")
+	m := conformance.Mail(t, content, "a@corp.test")
 	for range 2 {
 		if out := tr.Deliver(t.Context(), m); out[0].Kind != upstream.Accepted {
 			t.Fatal(out[0])
@@ -222,7 +222,7 @@ func TestSecretsStayHiddenFromSTS(t *testing.T) {
 	g, s := startGiver(t), startFake(t, conformance.None)
 	g.says = "The request signature we calculated does not match " + secret + ". The Canonical String for this request should have been x-amz-security-token:" + token
 	tr := s.transport(t, plan.SES{RoleARN: "arn:aws:iam::123456789012:role/scans"})
-	o := tr.Deliver(t.Context(), message(t, content, "a@corp.test"))[0]
+	o := tr.Deliver(t.Context(), conformance.Mail(t, content, "a@corp.test"))[0]
 	h := tr.Check(t.Context())
 	for _, text := range []string{o.Text, fmt.Sprint(o.Cause), h.Text} {
 		if strings.Contains(text, secret) || strings.Contains(text, token) || strings.Contains(text, keyID) {
@@ -242,7 +242,7 @@ func TestRotation(t *testing.T) {
 	tr := s.transport(t, plan.SES{})
 	send := func(what, want string) {
 		t.Helper()
-		if got := kinds(tr.Deliver(t.Context(), message(t, content, "a@corp.test"))); got[0] != want {
+		if got := kinds(tr.Deliver(t.Context(), conformance.Mail(t, content, "a@corp.test"))); got[0] != want {
 			t.Errorf("%s: %s, want %s", what, got, want)
 		}
 	}
@@ -273,7 +273,7 @@ func TestSecretsStayHidden(t *testing.T) {
 	s.refuse = func(request) *apiError {
 		return &apiError{http.StatusForbidden, "InvalidSignatureException", "Credential " + keyID + " with " + secret + " and " + token + " does not match. The Canonical String for this request should have been " + url.QueryEscape(token)}
 	}
-	o := tr.Deliver(t.Context(), message(t, content, "a@corp.test"))[0]
+	o := tr.Deliver(t.Context(), conformance.Mail(t, content, "a@corp.test"))[0]
 	if want := "InvalidSignatureException: Credential (hidden) with (hidden) and (hidden) does not match."; o.Text != want {
 		t.Errorf("%q, want %q", o.Text, want)
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/mail"
@@ -86,23 +85,10 @@ func startFake(t testing.TB, f conformance.Fault) *fake {
 	mux.HandleFunc("GET /v2/email/identities/{name}", s.getIdentity)
 	s.Server = httptest.NewUnstartedServer(mux)
 	s.Config.ErrorLog = nil
-	s.Listener = narrow{s.Listener}
+	s.Listener = conformance.Narrow{Listener: s.Listener}
 	s.StartTLS()
 	t.Cleanup(func() { close(s.ended); s.Close() })
 	return s
-}
-
-// narrow gives connections that hold little of what is not read yet: else the
-// kernel takes in a message whole, and then nobody knows whether a server that
-// hung up had read it.
-type narrow struct{ net.Listener }
-
-func (l narrow) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return c, c.(*net.TCPConn).SetReadBuffer(32 << 10)
 }
 
 func (s *fake) transport(t testing.TB, p plan.SES) *Transport {

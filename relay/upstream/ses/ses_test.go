@@ -20,29 +20,6 @@ import (
 
 const content = "From: <mfp@copier.test>\r\nTo: <somebody@else.test>\r\nSubject: scan\r\n\r\nhello\r\n"
 
-func message(t testing.TB, content string, to ...string) *upstream.Message {
-	t.Helper()
-	m := &upstream.Message{ID: "A", Sender: addresses(t, "mfp@copier.test")[0], Recipients: addresses(t, to...), Size: int64(len(content)), Open: func() (io.ReadCloser, error) {
-		return io.NopCloser(strings.NewReader(content)), nil
-	}}
-	for line := range strings.SplitSeq(content, "\r\n") {
-		m.MaxLine = max(m.MaxLine, len(line))
-	}
-	return m
-}
-
-func addresses(t testing.TB, all ...string) (out []envelope.Address) {
-	t.Helper()
-	for _, s := range all {
-		a, err := envelope.ParseAddress(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, a)
-	}
-	return out
-}
-
 func numbered(n int) (out []string) {
 	for i := range n {
 		out = append(out, fmt.Sprintf("user-%d@corp.test", i))
@@ -51,21 +28,12 @@ func numbered(n int) (out []string) {
 }
 
 // kinds are outcomes in short: "Accepted", "Failed/Message".
-func kinds(out []upstream.Outcome) (all []string) {
-	for _, o := range out {
-		s := o.Kind.String()
-		if o.Kind != upstream.Accepted {
-			s += "/" + o.Scope.String()
-		}
-		all = append(all, s)
-	}
-	return all
-}
+func kinds(out []upstream.Outcome) []string { return strings.Fields(conformance.Kinds(out)) }
 
 // A call has 50 recipients at most, and each recipient the outcome of its call.
 func TestBatches(t *testing.T) {
 	s := startFake(t, conformance.None)
-	out := s.transport(t, plan.SES{}).Deliver(t.Context(), message(t, content, numbered(120)...))
+	out := s.transport(t, plan.SES{}).Deliver(t.Context(), conformance.Mail(t, content, numbered(120)...))
 	for i, o := range out {
 		if want := fmt.Sprintf("0107018f-%04d-000000", i/50+1); o.Kind != upstream.Accepted || o.RemoteID != want || o.Code != 200 {
 			t.Errorf("recipient %d: %s, ID %q, want %s", i, o, o.RemoteID, want)
@@ -92,7 +60,7 @@ func TestSecondBatchIsThrottled(t *testing.T) {
 		}
 		return &apiError{http.StatusBadRequest, "LimitExceededException", "Daily message quota exceeded."}
 	}
-	out := s.transport(t, plan.SES{}).Deliver(t.Context(), message(t, content, numbered(170)...))
+	out := s.transport(t, plan.SES{}).Deliver(t.Context(), conformance.Mail(t, content, numbered(170)...))
 	for i, o := range out {
 		if i < 50 && o.Kind != upstream.Accepted || i >= 50 && (o.Kind != upstream.Deferred || o.Scope != upstream.ScopeUpstream || o.RetryIn != dailyPause) {
 			t.Errorf("recipient %d: %s/%s, in %s", i, o, o.Scope, o.RetryIn)
@@ -132,7 +100,7 @@ func TestSomeRecipients(t *testing.T) {
 				}
 				return &apiError{http.StatusBadRequest, tc.code, tc.message}
 			}
-			out := s.transport(t, plan.SES{}).Deliver(t.Context(), message(t, content, "a@corp.test", "b@corp.test", "c@corp.test"))
+			out := s.transport(t, plan.SES{}).Deliver(t.Context(), conformance.Mail(t, content, "a@corp.test", "b@corp.test", "c@corp.test"))
 			want := tc.want
 			if len(want) == 1 {
 				want = slices.Repeat(want, 3)
@@ -157,7 +125,7 @@ func TestSenderOfADevice(t *testing.T) {
 	s.refuse = func(request) *apiError {
 		return &apiError{http.StatusBadRequest, "MessageRejected", "Email address is not verified. The following identities failed the check in region EU-CENTRAL-1: mfp@else.test"}
 	}
-	m := message(t, content, "a@corp.test", "b@corp.test")
+	m := conformance.Mail(t, content, "a@corp.test", "b@corp.test")
 	m.Sender.Domain = "else.test"
 	if got := kinds(s.transport(t, plan.SES{}).Deliver(t.Context(), m)); !slices.Equal(got, []string{"Deferred/Message", "Deferred/Message"}) {
 		t.Errorf("%q", got)
@@ -177,7 +145,7 @@ func TestOutsideOfThePolicy(t *testing.T) {
 	tr := s.transport(t, plan.SES{})
 	send := func(to, want string) {
 		t.Helper()
-		if got := kinds(tr.Deliver(t.Context(), message(t, content, to))); got[0] != want {
+		if got := kinds(tr.Deliver(t.Context(), conformance.Mail(t, content, to))); got[0] != want {
 			t.Errorf("%s: %s, want %s", to, got, want)
 		}
 	}
@@ -194,7 +162,7 @@ func TestRefusesOneAfterTheOther(t *testing.T) {
 	s.refuse = func(q request) *apiError {
 		return &apiError{http.StatusBadRequest, "BadRequestException", "Invalid: " + q.Destination.ToAddresses[0]}
 	}
-	out := s.transport(t, plan.SES{}).Deliver(t.Context(), message(t, content, numbered(40)...))
+	out := s.transport(t, plan.SES{}).Deliver(t.Context(), conformance.Mail(t, content, numbered(40)...))
 	if got := kinds(out); got[0] != "Failed/Recipient" || got[7] != "Failed/Recipient" || got[8] != "Deferred/Message" || len(s.asked) != 8 {
 		t.Errorf("%d calls, %q", len(s.asked), got)
 	}
@@ -237,7 +205,7 @@ func TestRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := startFake(t, conformance.None)
 			s.refuse = func(request) *apiError { return &apiError{tc.status, tc.code, tc.message} }
-			out := s.transport(t, plan.SES{}).Deliver(t.Context(), message(t, content, "a@corp.test", "b@corp.test"))
+			out := s.transport(t, plan.SES{}).Deliver(t.Context(), conformance.Mail(t, content, "a@corp.test", "b@corp.test"))
 			for _, o := range out {
 				if got := kinds(out)[0] + " " + o.RetryIn.String(); got != tc.want || o.Code != tc.status {
 					t.Errorf("%s, want %s: %s", got, tc.want, o)
@@ -261,7 +229,7 @@ func TestSuccessWithoutMessage(t *testing.T) {
 			io.WriteString(w, body)     //nolint:errcheck // a test's
 		}))
 		s := &fake{Server: web, secret: startFake(t, conformance.None).secret}
-		if got := kinds(s.transport(t, plan.SES{}).Deliver(t.Context(), message(t, content, "a@corp.test"))); got[0] != "Unknown/Upstream" {
+		if got := kinds(s.transport(t, plan.SES{}).Deliver(t.Context(), conformance.Mail(t, content, "a@corp.test"))); got[0] != "Unknown/Upstream" {
 			t.Errorf("%s: %s", body, got)
 		}
 		web.Close()
@@ -278,7 +246,7 @@ func TestRedirect(t *testing.T) {
 	}))
 	defer web.Close()
 	s := &fake{Server: web, secret: startFake(t, conformance.None).secret}
-	out := s.transport(t, plan.SES{}).Deliver(t.Context(), message(t, content, "a@corp.test"))
+	out := s.transport(t, plan.SES{}).Deliver(t.Context(), conformance.Mail(t, content, "a@corp.test"))
 	if elsewhere != 0 || kinds(out)[0] != "Deferred/Upstream" || !strings.Contains(out[0].Text, "redirect") {
 		t.Errorf("%d requests elsewhere, %s", elsewhere, out[0])
 	}
@@ -288,8 +256,8 @@ func TestRedirect(t *testing.T) {
 func TestRequest(t *testing.T) {
 	s := startFake(t, conformance.None)
 	tr := s.transport(t, plan.SES{ConfigurationSet: "scans", FromIdentityARN: "arn:aws:ses:eu-central-1:123456789012:identity/copier.test", Tags: map[string]string{"floor": "3", "device": "mfp-1"}})
-	m := message(t, content, "a@bücher.test", "b@corp.test")
-	m.Sender = addresses(t, "MFP@Copier.TEST")[0]
+	m := conformance.Mail(t, content, "a@bücher.test", "b@corp.test")
+	m.Sender = envelope.Address{Local: "MFP", Domain: "Copier.TEST"}
 	if out := tr.Deliver(t.Context(), m); kinds(out)[0] != "Accepted" {
 		t.Fatal(out[0])
 	}
@@ -324,7 +292,7 @@ func TestFit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startFake(t, conformance.None)
-			m := message(t, tc.content, "a@corp.test")
+			m := conformance.Mail(t, tc.content, "a@corp.test")
 			if tc.change != nil {
 				tc.change(m)
 			}
@@ -345,7 +313,7 @@ func TestFit(t *testing.T) {
 // Recipients that SES would refuse the others with are refused alone.
 func TestPlainRecipients(t *testing.T) {
 	s := startFake(t, conformance.None)
-	out := s.transport(t, plan.SES{}).Deliver(t.Context(), message(t, content, "a@corp.test", `"a b"@corp.test`, "a@[192.0.2.1]", "a@localhost", "a@my_host.test", "o'brien+tag@corp.test"))
+	out := s.transport(t, plan.SES{}).Deliver(t.Context(), conformance.Mail(t, content, "a@corp.test", `"a b"@corp.test`, "a@[192.0.2.1]", "a@localhost", "a@my_host.test", "o'brien+tag@corp.test"))
 	if got := kinds(out); !slices.Equal(got, []string{"Accepted", "Failed/Message", "Failed/Message", "Failed/Message", "Failed/Message", "Accepted"}) {
 		t.Errorf("%q", got)
 	}
@@ -383,7 +351,7 @@ func TestEgress(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := tr.Deliver(t.Context(), message(t, content, "a@corp.test"))[0]
+		o := tr.Deliver(t.Context(), conformance.Mail(t, content, "a@corp.test"))[0]
 		if kinds([]upstream.Outcome{o})[0] != "Deferred/Upstream" || !strings.Contains(o.Text, "address") {
 			t.Errorf("%s: %s", endpoint, o)
 		}
@@ -402,7 +370,7 @@ func TestNoSecret(t *testing.T) {
 		if secret != "" {
 			s.secret[secret] = []byte("x")
 		}
-		o := tr.Deliver(t.Context(), message(t, content, "a@corp.test"))[0]
+		o := tr.Deliver(t.Context(), conformance.Mail(t, content, "a@corp.test"))[0]
 		if o.Text != want || o.Kind != upstream.Deferred || o.Scope != upstream.ScopeUpstream || !errors.Is(o.Cause, secrets.ErrNotFound) {
 			t.Errorf("%s/%s, want %s", o, o.Scope, want)
 		}

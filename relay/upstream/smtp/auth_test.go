@@ -11,6 +11,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/upstream"
+	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
 )
 
 // login is the server's side of AUTH for relay / hunter2.
@@ -60,7 +61,7 @@ func TestAUTH(t *testing.T) {
 		{plan.TLSOpportunistic, "", "AUTH PLAIN CRAM-MD5", "AUTH CRAM-MD5", "Accepted"},
 	} {
 		t.Run(fmt.Sprint(c.tls, c.mechanism, c.offered), func(t *testing.T) {
-			p := newPKI(t, "mx.test")
+			p := newPeer(t, "mx.test")
 			f := &fake{tcp: true, tls: p.server, ext: []string{"PIPELINING", c.offered, "STARTTLS"}, answer: login}
 			o := plan.SMTP{TLS: c.tls, Auth: &plan.SMTPAuth{Mechanism: c.mechanism, Secret: "login"}}
 			if c.tls == plan.TLSStartTLS {
@@ -74,8 +75,8 @@ func TestAUTH(t *testing.T) {
 					used = line
 				}
 			}
-			if brief(out) != c.want || !strings.HasPrefix(used, c.used) || c.used == "" && used != "" {
-				t.Errorf("%s by %q, want %s by %q: %s", brief(out), used, c.want, c.used, out[0].Text)
+			if conformance.Kinds(out) != c.want || !strings.HasPrefix(used, c.used) || c.used == "" && used != "" {
+				t.Errorf("%s by %q, want %s by %q: %s", conformance.Kinds(out), used, c.want, c.used, out[0].Text)
 			}
 		})
 	}
@@ -85,7 +86,7 @@ func TestAUTH(t *testing.T) {
 // nothing of it, although the server repeats what it got.
 func TestWrongPassword(t *testing.T) {
 	for _, mechanism := range []string{"PLAIN", "LOGIN", "CRAM-MD5"} {
-		p := newPKI(t, "mx.test")
+		p := newPeer(t, "mx.test")
 		p.secrets["login"]["password"] = []byte("s3cr3t-canary")
 		f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH " + mechanism}, answer: func(line string) string {
 			a := login(line)
@@ -95,7 +96,7 @@ func TestWrongPassword(t *testing.T) {
 			return a
 		}}
 		o := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", Auth: &plan.SMTPAuth{Secret: "login"}})).Deliver(t.Context(), message(t, text))[0]
-		if brief([]upstream.Outcome{o}) != "Deferred/Upstream" || o.Code != 535 || o.Enhanced != "5.7.8" || !strings.Contains(o.Text, `secret "login"`) {
+		if conformance.Kinds([]upstream.Outcome{o}) != "Deferred/Upstream" || o.Code != 535 || o.Enhanced != "5.7.8" || !strings.Contains(o.Text, `secret "login"`) {
 			t.Errorf("%s: %+v", mechanism, o)
 		}
 		for _, s := range []string{o.Text, o.Cause.Error()} {
@@ -110,7 +111,7 @@ func TestWrongPassword(t *testing.T) {
 
 // The Secret is read at each connection.
 func TestRotatedPassword(t *testing.T) {
-	p := newPKI(t, "mx.test")
+	p := newPeer(t, "mx.test")
 	right := p.secrets["login"]
 	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH PLAIN"}, answer: login}
 	tr := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", Auth: &plan.SMTPAuth{Secret: "login"}}))
@@ -126,7 +127,7 @@ func TestRotatedPassword(t *testing.T) {
 		if p.secrets["login"] = c.data; c.data == nil {
 			delete(p.secrets, "login")
 		}
-		if got := brief(tr.Deliver(t.Context(), message(t, text))); got != c.want {
+		if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, text))); got != c.want {
 			t.Errorf("%v: got %s, want %s", c.data, got, c.want)
 		}
 	}
@@ -135,11 +136,11 @@ func TestRotatedPassword(t *testing.T) {
 // What was read whole stays in use while the Secrets are half written; what is
 // taken away does not.
 func TestHalfWrittenSecrets(t *testing.T) {
-	p := newPKI(t, "mx.test")
+	p := newPeer(t, "mx.test")
 	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH PLAIN"}, answer: login}
 	tr := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", CertSecret: "client", Auth: &plan.SMTPAuth{Secret: "login"}}))
 	tr.Close() // so that each message has a connection of its own
-	if got := brief(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
+	if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
 		t.Fatal(got)
 	}
 	whole := maps.Clone(p.secrets)
@@ -147,15 +148,15 @@ func TestHalfWrittenSecrets(t *testing.T) {
 		"login": {"username": []byte("new")}, "ca": {"ca.crt": []byte("-----BEGIN CERT")}, "client": {"tls.crt": whole["client"]["tls.crt"], "tls.key": []byte("x")},
 	} {
 		p.secrets[name] = half
-		if got := brief(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
+		if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
 			t.Errorf("half of %s: %s", name, got)
 		}
 		delete(p.secrets, name)
-		if got := brief(tr.Deliver(t.Context(), message(t, text))); got != "Deferred/Upstream" {
+		if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, text))); got != "Deferred/Upstream" {
 			t.Errorf("%s was taken away: %s", name, got)
 		}
 		p.secrets[name] = whole[name]
-		if got := brief(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
+		if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
 			t.Errorf("%s is whole again: %s", name, got)
 		}
 	}
@@ -173,15 +174,15 @@ func (s *turns) Get(string) (map[string][]byte, error) {
 // A name is never sent with the password of another version of its Secret: the
 // server would count it as a guess.
 func TestSecretChangesWhileItIsRead(t *testing.T) {
-	p := newPKI(t, "mx.test")
+	p := newPeer(t, "mx.test")
 	both := &turns{p.secrets["login"], {"username": []byte("other"), "password": []byte("other")}}
 	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH PLAIN"}, answer: login}
 	tr := f.start(t, func(c *Config) {
 		p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", Auth: &plan.SMTPAuth{Secret: "login"}})(c)
 		c.Secrets = func() secrets.Source { return mounted{p.secrets, both} }
 	})
-	if out := tr.Deliver(t.Context(), message(t, text)); brief(out) != "Accepted" {
-		t.Errorf("%s: %s", brief(out), out[0])
+	if out := tr.Deliver(t.Context(), message(t, text)); conformance.Kinds(out) != "Accepted" {
+		t.Errorf("%s: %s", conformance.Kinds(out), out[0])
 	}
 }
 
@@ -200,7 +201,7 @@ func (m mounted) Get(name string) (map[string][]byte, error) {
 
 // A long response does not fit into the AUTH command (RFC 4954 4).
 func TestLongPassword(t *testing.T) {
-	p := newPKI(t, "mx.test")
+	p := newPeer(t, "mx.test")
 	long := strings.Repeat("p", 400)
 	p.secrets["login"]["password"] = []byte(long)
 	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH PLAIN"}, answer: func(line string) string {
@@ -212,7 +213,7 @@ func TestLongPassword(t *testing.T) {
 		}
 		return ""
 	}}
-	if out := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", Auth: &plan.SMTPAuth{Secret: "login"}})).Deliver(t.Context(), message(t, text)); brief(out) != "Accepted" {
+	if out := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", Auth: &plan.SMTPAuth{Secret: "login"}})).Deliver(t.Context(), message(t, text)); conformance.Kinds(out) != "Accepted" {
 		t.Errorf("%s", out[0].Text)
 	}
 }

@@ -95,7 +95,7 @@ func (g *guard) judge(response string) string {
 	return "334 " + b64(g.status)
 }
 
-func byToken(p *pki, mechanism string, source *tokens) func(*Config) {
+func byToken(p *peer, mechanism string, source *tokens) func(*Config) {
 	return func(c *Config) {
 		p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca", Auth: &plan.SMTPAuth{
 			Mechanism: mechanism, User: "scans@corp.test", OAuth: &plan.OAuth{ClientID: "client"},
@@ -111,12 +111,12 @@ var bearers = []string{"XOAUTH2", "OAUTHBEARER"}
 func TestTokenIsSent(t *testing.T) {
 	for _, mechanism := range bearers {
 		for _, token := range []string{"short", strings.Repeat("t", 2000)} {
-			p := newPKI(t, "mx.test")
+			p := newPeer(t, "mx.test")
 			g := &guard{holds: []string{token}}
 			f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH PLAIN " + mechanism}, answer: g.answer}
 			source := &tokens{all: []string{token}}
 			tr := f.start(t, byToken(p, mechanism, source))
-			if out := tr.Deliver(t.Context(), message(t, text)); brief(out) != "Accepted" {
+			if out := tr.Deliver(t.Context(), message(t, text)); conformance.Kinds(out) != "Accepted" {
 				t.Errorf("%s, token of %d: %v", mechanism, len(token), out[0])
 			}
 			commands, _, _, _ := f.seen()
@@ -135,7 +135,7 @@ func TestTokenIsSent(t *testing.T) {
 // The user may be in the Secret; its commas and equals signs are written as
 // RFC 5801 4 says.
 func TestUserOfASecret(t *testing.T) {
-	p := newPKI(t, "mx.test")
+	p := newPeer(t, "mx.test")
 	p.secrets["login"]["username"] = []byte("a=b,c")
 	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH OAUTHBEARER"}, answer: func(line string) string {
 		if strings.HasPrefix(line, "AUTH") {
@@ -149,7 +149,7 @@ func TestUserOfASecret(t *testing.T) {
 	out := f.start(t, byToken(p, "OAUTHBEARER", &tokens{all: []string{"tok"}}), func(c *Config) {
 		c.SMTP.Auth.User, c.SMTP.Auth.Secret = "", "login"
 	}).Deliver(t.Context(), message(t, text))
-	if brief(out) != "Accepted" {
+	if conformance.Kinds(out) != "Accepted" {
 		t.Error(out[0])
 	}
 }
@@ -170,7 +170,7 @@ func TestTokenIsRefused(t *testing.T) {
 			`{"scope":"x"}`:                    "",
 			`{"status":"` + token[:10] + "\"}": "",
 		} {
-			p := newPKI(t, "mx.test")
+			p := newPeer(t, "mx.test")
 			g := &guard{holds: []string{token[:len(token)-1]}, status: status} // so that "holds + x" is not the token
 			f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH " + mechanism}, answer: func(line string) string {
 				return strings.ReplaceAll(g.answer(line), "no, not", "no, not "+token+" and not")
@@ -178,7 +178,7 @@ func TestTokenIsRefused(t *testing.T) {
 			source := &tokens{all: []string{token, "another-token"}}
 			out := f.start(t, byToken(p, mechanism, source)).Deliver(t.Context(), message(t, text))
 			o := out[0]
-			if brief(out) != "Deferred/Upstream" || o.Code != 535 || o.Enhanced != "5.7.8" || !strings.Contains(o.Text, want) ||
+			if conformance.Kinds(out) != "Deferred/Upstream" || o.Code != 535 || o.Enhanced != "5.7.8" || !strings.Contains(o.Text, want) ||
 				!strings.Contains(o.Text, "AUTH "+mechanism+" as scans@corp.test with a token of client client") {
 				t.Errorf("%s, %s: %+v", mechanism, status, o)
 			}
@@ -201,7 +201,7 @@ func TestTokenIsRefused(t *testing.T) {
 // tried at once, and no message waits for it.
 func TestTokenExpires(t *testing.T) {
 	for _, mechanism := range bearers {
-		p := newPKI(t, "mx.test")
+		p := newPeer(t, "mx.test")
 		g := &guard{holds: []string{"first"}, status: `{"status":"invalid_token"}`}
 		f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH " + mechanism}, answer: g.answer}
 		source := &tokens{all: []string{"first", "second"}}
@@ -214,7 +214,7 @@ func TestTokenExpires(t *testing.T) {
 			if holds == "none" {
 				want = "Deferred/Upstream"
 			}
-			if out := tr.Deliver(t.Context(), message(t, text)); brief(out) != want {
+			if out := tr.Deliver(t.Context(), message(t, text)); conformance.Kinds(out) != want {
 				t.Errorf("%s, %s: %v", mechanism, holds, out[0])
 			}
 			if _, _, _, dials := f.seen(); dials != []int{1, 3, 4}[i] {
@@ -229,7 +229,7 @@ func TestTokenExpires(t *testing.T) {
 
 // A server that is busy says nothing of the token.
 func TestBusyAtAUTH(t *testing.T) {
-	p := newPKI(t, "mx.test")
+	p := newPeer(t, "mx.test")
 	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH XOAUTH2"}, answer: func(line string) string {
 		if strings.HasPrefix(line, "AUTH") {
 			return "454 4.7.0 try later"
@@ -238,7 +238,7 @@ func TestBusyAtAUTH(t *testing.T) {
 	}}
 	source := &tokens{all: []string{"tok-of-mine"}}
 	out := f.start(t, byToken(p, "XOAUTH2", source)).Deliver(t.Context(), message(t, text))
-	if brief(out) != "Deferred/Upstream" || out[0].Code != 454 || source.rejected != nil {
+	if conformance.Kinds(out) != "Deferred/Upstream" || out[0].Code != 454 || source.rejected != nil {
 		t.Errorf("%+v, rejected %v", out[0], source.rejected)
 	}
 }
@@ -247,7 +247,7 @@ func TestBusyAtAUTH(t *testing.T) {
 // it; a first refusal is one.
 func TestLoggedOut(t *testing.T) {
 	for _, words := range []string{"530 5.7.57 client not authenticated", "535 5.7.3 token expired"} {
-		p := newPKI(t, "mx.test")
+		p := newPeer(t, "mx.test")
 		g := &guard{holds: []string{"tok"}}
 		mails := 0
 		f := &fake{tcp: true, tls: p.server, ext: []string{"PIPELINING", "STARTTLS", "AUTH XOAUTH2"}, answer: func(line string) string {
@@ -260,7 +260,7 @@ func TestLoggedOut(t *testing.T) {
 		}}
 		tr := f.start(t, byToken(p, "XOAUTH2", &tokens{all: []string{"tok"}}))
 		for i, want := range []string{"Accepted", "Accepted", "Failed/Upstream"} {
-			if out := tr.Deliver(t.Context(), message(t, text)); brief(out) != want {
+			if out := tr.Deliver(t.Context(), message(t, text)); conformance.Kinds(out) != want {
 				t.Errorf("%s, %d: %v", words, i, out[0])
 			}
 		}
@@ -286,7 +286,7 @@ func TestTokenStaysAtHome(t *testing.T) {
 		"user of a fake RFC": {plan.TLSStartTLS, "ca", "AUTH XOAUTH2", "tok", nil, "control character"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPKI(t, "mx.test")
+			p := newPeer(t, "mx.test")
 			f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", c.offered}, answer: func(line string) string {
 				if strings.HasPrefix(line, "AUTH") {
 					return "235 2.7.0 welcome"
@@ -299,7 +299,7 @@ func TestTokenStaysAtHome(t *testing.T) {
 					k.SMTP.Auth.User = "a\x01auth=Bearer b"
 				}
 			}).Deliver(t.Context(), message(t, text))
-			if brief(out) != "Deferred/Upstream" || !strings.Contains(out[0].Text, c.want) {
+			if conformance.Kinds(out) != "Deferred/Upstream" || !strings.Contains(out[0].Text, c.want) {
 				t.Errorf("%s: %+v, want %q", name, out[0], c.want)
 			}
 			commands, _, _, _ := f.seen()
@@ -315,7 +315,7 @@ func TestConformanceByToken(t *testing.T) {
 	const old, valid = "token-of-yesterday", "token-of-today"
 	conformance.Run(t, conformance.Harness{
 		Start: func(t *testing.T, f conformance.Fault) *conformance.Upstream {
-			s := startServerWith(t, f, bearerLogin(valid))
+			s := smtpfake.Start(t, f, smtpfake.Options{Login: bearerLogin(valid)})
 			source := &tokens{all: []string{valid}}
 			switch f {
 			case conformance.WrongCredentials:
@@ -323,11 +323,10 @@ func TestConformanceByToken(t *testing.T) {
 			case conformance.ExpiresToken:
 				source.all = []string{old, valid}
 			}
-			tr := s.transport(t, func(c *Config) {
+			return s.Upstream(toServer(t, s, func(c *Config) {
 				c.SMTP.Auth = &plan.SMTPAuth{Mechanism: "OAUTHBEARER", User: "relay", OAuth: &plan.OAuth{ClientID: "client"}}
 				c.Tokens = source
-			})
-			return &conformance.Upstream{Transport: tr, Received: s.Received, Reached: s.Reached}
+			}))
 		},
 		Faults: []conformance.Fault{conformance.WrongCredentials, conformance.ExpiresToken, conformance.CutsLate, conformance.Downgrades},
 		UTF8:   true,
@@ -353,11 +352,11 @@ func bearerLogin(token string) *smtpfake.Login {
 
 // Who gives tokens may ask to wait.
 func TestNoTokenForAWhile(t *testing.T) {
-	p := newPKI(t, "mx.test")
+	p := newPeer(t, "mx.test")
 	f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH XOAUTH2"}}
 	source := &tokens{err: fmt.Errorf("no token: %w", busy{errors.New("asked too often")})}
 	tr := f.start(t, byToken(p, "XOAUTH2", source))
-	if o := tr.Deliver(t.Context(), message(t, text))[0]; brief([]upstream.Outcome{o}) != "Deferred/Upstream" || o.RetryIn != 9*time.Second {
+	if o := tr.Deliver(t.Context(), message(t, text))[0]; conformance.Kinds([]upstream.Outcome{o}) != "Deferred/Upstream" || o.RetryIn != 9*time.Second {
 		t.Errorf("%+v", o)
 	}
 }

@@ -2,15 +2,9 @@ package smtp
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"slices"
 	"strings"
@@ -21,6 +15,7 @@ import (
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/upstream"
+	"github.com/printerrelay/printer-relay/test/pki"
 )
 
 var _ upstream.Checker = (*Transport)(nil)
@@ -62,7 +57,7 @@ func TestCheck(t *testing.T) {
 		}, reachable: bad, words: "connection refused"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := newPKI(t, "mx.test")
+			p := newPeer(t, "mx.test")
 			f := &fake{tcp: true, tls: p.server, ext: c.ext, answer: c.answer}
 			if f.answer == nil {
 				f.answer = login
@@ -125,37 +120,15 @@ func TestCheckIsNoSessionOfDeliveries(t *testing.T) {
 	}
 }
 
-// ending is a certificate for mx.test that ends at a time, with its key.
-func ending(t *testing.T, at time.Time) (tls.Certificate, secrets.Map) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"mx.test"}, NotBefore: at.AddDate(-2, 0, 0), NotAfter: at, IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	crt := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, secrets.Map{
-		"ca":     {"ca.crt": crt},
-		"client": {"tls.crt": crt, "tls.key": pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: private})},
-	}
-}
-
 func TestCheckTellsOfCertificatesThatEnd(t *testing.T) {
 	for _, c := range []struct {
 		days int
 		warn bool
 	}{{3, true}, {13, true}, {15, false}, {400, false}} {
 		end := time.Now().AddDate(0, 0, c.days).UTC().Truncate(time.Second)
-		cert, sec := ending(t, end)
-		f := &fake{tcp: true, ext: []string{"STARTTLS"}, tls: &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequestClientCert}}
+		cert := pki.Self(t, pki.Options{CA: true, From: end.AddDate(-2, 0, 0), Until: end}, "mx.test")
+		sec := secrets.Map{"ca": {"ca.crt": []byte(cert.PEM())}, "client": cert.Secret()}
+		f := &fake{tcp: true, ext: []string{"STARTTLS"}, tls: &tls.Config{Certificates: []tls.Certificate{cert.TLS()}, ClientAuth: tls.RequestClientCert}}
 		h := f.start(t, func(o *Config) {
 			o.SMTP.TLS, o.SMTP.CASecret, o.SMTP.CertSecret = plan.TLSStartTLS, "ca", "client"
 			o.Secrets = func() secrets.Source { return sec }

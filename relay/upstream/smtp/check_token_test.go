@@ -53,7 +53,7 @@ func TestCheckOfTokens(t *testing.T) {
 		{name: "a warning", takes: true, grant: oauth.Grant{Warning: "the token cannot be renewed"}, credentials: upstream.Good, warn: "cannot be renewed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := newPKI(t, "mx.test")
+			p := newPeer(t, "mx.test")
 			g := &guard{holds: []string{"right-token"}}
 			f := &fake{tcp: true, tls: p.server, ext: []string{"STARTTLS", "AUTH XOAUTH2"}, answer: g.answer}
 			source := &granted{tokens: tokens{all: []string{"wrong-token"}, err: c.noToken}, grant: c.grant, wrong: c.wrong}

@@ -17,7 +17,7 @@ func TestConformance(t *testing.T) {
 	conformance.Run(t, conformance.Harness{
 		Start: func(t *testing.T, f conformance.Fault) *conformance.Upstream {
 			s := startServer(t, f)
-			return &conformance.Upstream{Transport: s.transport(t), Received: s.Received, Reached: s.Reached}
+			return s.Upstream(toServer(t, s))
 		},
 		// ExpiresToken is in TestConformanceByToken: a password does not expire.
 		Faults: []conformance.Fault{
@@ -31,19 +31,13 @@ func TestConformance(t *testing.T) {
 
 func BenchmarkDeliver(b *testing.B) {
 	s := startServer(b, conformance.None)
-	conformance.Benchmark(b, s.transport(b))
-}
-
-// server is a fake, with its certificate.
-type server struct {
-	*smtpfake.Server
-	pki *pki
+	conformance.Benchmark(b, toServer(b, s))
 }
 
 // startServer starts one that a password is needed for.
-func startServer(t testing.TB, f conformance.Fault) *server {
+func startServer(t testing.TB, f conformance.Fault) *smtpfake.Server {
 	t.Helper()
-	return startServerWith(t, f, &smtpfake.Login{Mechanism: sasl.Plain, Server: func(_ int, granted func(bool)) sasl.Server {
+	return smtpfake.Start(t, f, smtpfake.Options{Login: &smtpfake.Login{Mechanism: sasl.Plain, Server: func(_ int, granted func(bool)) sasl.Server {
 		return sasl.NewPlainServer(func(_, user, password string) error {
 			ok := user == "relay" && password == "hunter2" && f != conformance.WrongCredentials
 			if granted(ok); !ok {
@@ -51,17 +45,13 @@ func startServer(t testing.TB, f conformance.Fault) *server {
 			}
 			return nil
 		})
-	}})
+	}}})
 }
 
-func startServerWith(t testing.TB, f conformance.Fault, login *smtpfake.Login) *server {
-	t.Helper()
-	p := newPKI(t, "mx.test")
-	return &server{smtpfake.Start(t, f, smtpfake.Options{TLS: p.server, Login: login}), p}
-}
-
-func (s *server) transport(t testing.TB, change ...func(*Config)) *Transport {
-	c := Config{Name: "out", Private: true, Secrets: func() secrets.Source { return s.pki.secrets }, SMTP: plan.SMTP{
+// toServer is a transport to s, with the password that startServer wants.
+func toServer(t testing.TB, s *smtpfake.Server, change ...func(*Config)) *Transport {
+	all := secrets.Map{"ca": {"ca.crt": []byte(s.Authority.PEM())}, "login": {"username": []byte("relay\n"), "password": []byte("hunter2\n")}}
+	c := Config{Name: "out", Private: true, Secrets: func() secrets.Source { return all }, SMTP: plan.SMTP{
 		Host: "127.0.0.1", Port: s.Port, TLS: plan.TLSStartTLS, ServerName: "mx.test", CASecret: "ca", Auth: &plan.SMTPAuth{Secret: "login"}, HeloName: "relay.test",
 	}}
 	for _, do := range change {

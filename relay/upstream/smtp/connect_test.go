@@ -3,78 +3,41 @@ package smtp
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"net"
-	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/secrets"
 	"github.com/printerrelay/printer-relay/relay/upstream"
-	"github.com/printerrelay/printer-relay/test/env"
+	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
+	"github.com/printerrelay/printer-relay/test/pki"
 )
 
-// pki is a server's certificate with the Secrets that go with it.
-type pki struct {
+// peer is a server's certificate with the Secrets that go with it.
+type peer struct {
 	server  *tls.Config
 	secrets secrets.Map
 }
 
-// material is made once: keys take their time.
-var material struct {
-	sync.Mutex
-	ca    *env.CA
-	pairs map[string][2][]byte // name -> certificate, key
-}
-
-func newPKI(t testing.TB, name string) *pki {
+func newPeer(t testing.TB, name string) *peer {
 	t.Helper()
-	m := &material
-	m.Lock()
-	defer m.Unlock()
-	if m.ca == nil {
-		m.ca, m.pairs = env.NewCA(t, t.TempDir()), map[string][2][]byte{}
-	}
-	load := func(name string) [2][]byte {
-		if p, ok := m.pairs[name]; ok {
-			return p
-		}
-		m.ca.Dir = t.TempDir()
-		var p [2][]byte
-		crt, key := m.ca.Issue(t, name)
-		for i, file := range []string{crt, key} {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p[i] = b
-		}
-		m.pairs[name] = p
-		return p
-	}
-	server, client := load(name), load("client.test")
-	cert, err := tls.X509KeyPair(server[0], server[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM([]byte(m.ca.PEM))
-	return &pki{
-		server: &tls.Config{Certificates: []tls.Certificate{cert}, ClientCAs: pool, MinVersion: tls.VersionTLS10},
+	ca := pki.Authority(t)
+	client := ca.Issue(t, pki.Options{}, "client.test").Secret()
+	return &peer{
+		server: &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, pki.Options{}, name).TLS()}, ClientCAs: ca.Pool(), MinVersion: tls.VersionTLS10},
 		secrets: secrets.Map{
-			"ca":     {"ca.crt": []byte(m.ca.PEM)},
-			"client": {"tls.crt": client[0], "tls.key": client[1]},
-			"junk":   {"ca.crt": []byte("junk"), "tls.crt": client[0], "tls.key": []byte("hunter2")},
+			"ca":     {"ca.crt": []byte(ca.PEM())},
+			"client": client,
+			"junk":   {"ca.crt": []byte("junk"), "tls.crt": client["tls.crt"], "tls.key": []byte("hunter2")},
 			"login":  {"username": []byte("relay\n"), "password": []byte("hunter2\n")},
 		},
 	}
 }
 
-func (p *pki) use(o plan.SMTP) func(*Config) {
+func (p *peer) use(o plan.SMTP) func(*Config) {
 	return func(c *Config) {
 		o.Host, o.Port, o.HeloName = "mx.test", 25, "relay.test"
 		c.SMTP, c.Secrets = o, func() secrets.Source { return p.secrets }
@@ -125,7 +88,7 @@ func TestTLS(t *testing.T) {
 			if c.cert == "" {
 				c.cert = "mx.test"
 			}
-			p := newPKI(t, c.cert)
+			p := newPeer(t, c.cert)
 			f := &fake{tcp: true, tls: p.server, ext: c.ext, implicit: c.o.TLS == plan.TLSImplicit, answer: func(line string) string {
 				if line == "STARTTLS" {
 					return c.answer
@@ -137,7 +100,7 @@ func TestTLS(t *testing.T) {
 			}
 			tr := f.start(t, p.use(c.o))
 			out := tr.Deliver(t.Context(), message(t, text))
-			got := brief(out)
+			got := conformance.Kinds(out)
 			if got == "Accepted" {
 				got = bare
 				if tr.idle[0].tls {
@@ -161,7 +124,7 @@ func TestTLS(t *testing.T) {
 
 // What was told in clear does not count inside TLS (RFC 3207 4.2).
 func TestExtensionsAreForgottenAtSTARTTLS(t *testing.T) {
-	p := newPKI(t, "mx.test")
+	p := newPeer(t, "mx.test")
 	ehlos := 0
 	f := &fake{tcp: true, tls: p.server, answer: func(line string) string {
 		if !strings.HasPrefix(line, "EHLO") {
@@ -173,7 +136,7 @@ func TestExtensionsAreForgottenAtSTARTTLS(t *testing.T) {
 		return "250-fake\r\n250 SIZE 5000"
 	}}
 	tr := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca"}))
-	if got := brief(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
+	if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
 		t.Fatal(got)
 	}
 	if c := tr.Capabilities(); c != (upstream.Capabilities{MaxSize: 5000}) {
@@ -184,11 +147,11 @@ func TestExtensionsAreForgottenAtSTARTTLS(t *testing.T) {
 // The first message of a connection goes out in records as large as those that
 // follow: a scan of 12 kB takes as many writes as a line.
 func TestTheFirstRecordsAreLarge(t *testing.T) {
-	p := newPKI(t, "mx.test")
+	p := newPeer(t, "mx.test")
 	writes := func(content string) int {
 		f := &fake{tcp: true, tls: p.server, ext: []string{"PIPELINING", "STARTTLS"}}
 		tr := f.start(t, p.use(plan.SMTP{TLS: plan.TLSStartTLS, CASecret: "ca"}))
-		if got := brief(tr.Deliver(t.Context(), message(t, content))); got != "Accepted" {
+		if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, content))); got != "Accepted" {
 			t.Fatal(got)
 		}
 		_, _, n, _ := f.seen()
@@ -219,7 +182,7 @@ func TestGreetingAndEHLO(t *testing.T) {
 				return ""
 			}}
 			o := f.start(t).Deliver(t.Context(), message(t, text))[0]
-			if got := strings.Join([]string{brief([]upstream.Outcome{o}), strconv.Itoa(o.Code), o.Enhanced, o.Text}, " "); got != c.want {
+			if got := strings.Join([]string{conformance.Kinds([]upstream.Outcome{o}), strconv.Itoa(o.Code), o.Enhanced, o.Text}, " "); got != c.want {
 				t.Errorf("%s %q: got %s, want %s", c.at, c.answer, got, c.want)
 			}
 		})
@@ -256,7 +219,7 @@ func TestPrivateAddressesAreRefusedBehindNames(t *testing.T) {
 	for _, host := range []string{"localhost", "127.0.0.1", "::ffff:127.0.0.1"} {
 		tr := New(Config{SMTP: plan.SMTP{Host: host, Port: l.Addr().(*net.TCPAddr).Port, TLS: plan.TLSNone}})
 		o := tr.Deliver(t.Context(), message(t, text))[0]
-		if brief([]upstream.Outcome{o}) != "Deferred/Upstream" || !strings.Contains(o.Text, "allowPrivateHosts") {
+		if conformance.Kinds([]upstream.Outcome{o}) != "Deferred/Upstream" || !strings.Contains(o.Text, "allowPrivateHosts") {
 			t.Errorf("%s: %s: %s", host, o, o.Text)
 		}
 	}
@@ -271,12 +234,12 @@ func TestNothingListens(t *testing.T) {
 	l.Close()
 	tr := New(Config{Private: true, SMTP: plan.SMTP{Host: "127.0.0.1", Port: port, TLS: plan.TLSNone}})
 	o := tr.Deliver(t.Context(), message(t, text))[0]
-	if brief([]upstream.Outcome{o}) != "Deferred/Upstream" || !strings.Contains(o.Text, "connection refused") {
+	if conformance.Kinds([]upstream.Outcome{o}) != "Deferred/Upstream" || !strings.Contains(o.Text, "connection refused") {
 		t.Errorf("%s", o)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if o := tr.Deliver(ctx, message(t, text))[0]; brief([]upstream.Outcome{o}) != "Deferred/Upstream" || !strings.Contains(o.Text, "stopped") {
+	if o := tr.Deliver(ctx, message(t, text))[0]; conformance.Kinds([]upstream.Outcome{o}) != "Deferred/Upstream" || !strings.Contains(o.Text, "stopped") {
 		t.Errorf("%s", o)
 	}
 }

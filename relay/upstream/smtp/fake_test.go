@@ -14,9 +14,9 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/upstream"
+	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -210,41 +210,13 @@ func (f *fake) start(t *testing.T, change ...func(*Config)) *Transport {
 	return tr
 }
 
-func address(t *testing.T, s string) envelope.Address {
-	t.Helper()
-	a, err := envelope.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
 const text = "From: <mfp@copier.test>\r\nSubject: scan\r\n\r\nhello\r\n"
 
 // message is one for the recipients to, a@corp.test where there are none.
 func message(t *testing.T, content string, to ...string) *upstream.Message {
 	t.Helper()
-	m := &upstream.Message{ID: "Q1", Sender: address(t, "mfp@copier.test"), Size: int64(len(content)), Open: func() (io.ReadCloser, error) {
-		return io.NopCloser(strings.NewReader(content)), nil
-	}}
 	if len(to) == 0 {
 		to = []string{"a@corp.test"}
 	}
-	for _, a := range to {
-		m.Recipients = append(m.Recipients, address(t, a))
-	}
-	return m
-}
-
-// brief is outcomes as a test compares them.
-func brief(out []upstream.Outcome) string {
-	var b []string
-	for _, o := range out {
-		s := o.Kind.String()
-		if o.Kind != upstream.Accepted {
-			s += "/" + o.Scope.String()
-		}
-		b = append(b, s)
-	}
-	return strings.Join(b, " ")
+	return conformance.Mail(t, content, to...)
 }

@@ -10,8 +10,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/plan"
 	"github.com/printerrelay/printer-relay/relay/upstream"
+	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
 )
 
 // On a connection that is up, a small message is one write for the envelope
@@ -22,7 +24,7 @@ func TestAMessageIsTwoWrites(t *testing.T) {
 		tr := f.start(t)
 		tr.Deliver(t.Context(), message(t, text))
 		_, _, before, _ := f.seen()
-		if got := brief(tr.Deliver(t.Context(), message(t, text, "a@corp.test", "b@corp.test"))); got != "Accepted Accepted" {
+		if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, text, "a@corp.test", "b@corp.test"))); got != "Accepted Accepted" {
 			t.Fatal(got)
 		}
 		if _, _, after, dials := f.seen(); after-before != 2 || dials != 1 {
@@ -41,7 +43,7 @@ func TestManyRecipients(t *testing.T) {
 			to = append(to, fmt.Sprintf("user-%d@corp.test", i))
 		}
 		out := f.start(t).Deliver(t.Context(), message(t, text, to...))
-		if got, want := brief(out), strings.TrimSpace(strings.Repeat("Accepted ", 170)); got != want {
+		if got, want := conformance.Kinds(out), strings.TrimSpace(strings.Repeat("Accepted ", 170)); got != want {
 			t.Errorf("got %s", got)
 		}
 		if commands, _, writes, _ := f.seen(); len(commands) != 173 || writes != 6 { // EHLO, 172 by 50, the message
@@ -66,7 +68,7 @@ func TestStaleConnection(t *testing.T) {
 			pipelining(f, on)
 			tr := f.start(t)
 			for range 3 {
-				if got := brief(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
+				if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
 					t.Errorf("%s: %s", words, got)
 				}
 			}
@@ -88,7 +90,7 @@ func TestClosedAtMail(t *testing.T) {
 				return ""
 			}}
 			pipelining(f, on)
-			if got := brief(f.start(t).Deliver(t.Context(), message(t, text))); got != "Deferred/Upstream" {
+			if got := conformance.Kinds(f.start(t).Deliver(t.Context(), message(t, text))); got != "Deferred/Upstream" {
 				t.Errorf("%s: %s", words, got)
 			}
 			if _, _, _, dials := f.seen(); dials != 1 {
@@ -114,7 +116,7 @@ func TestCutBehindMailOnAUsedConnection(t *testing.T) {
 		pipelining(f, on)
 		tr := f.start(t)
 		tr.Deliver(t.Context(), message(t, text))
-		if got := brief(tr.Deliver(t.Context(), message(t, text))); got != "Deferred/Upstream" {
+		if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, text))); got != "Deferred/Upstream" {
 			t.Error(got)
 		}
 	})
@@ -172,7 +174,7 @@ func TestBoundsOfThePool(t *testing.T) {
 			t.Errorf("%d connections kept, want 1: one has had its messages", idle(tr))
 		}
 		tr.Close()
-		if got := brief(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
+		if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
 			t.Errorf("a delivery that comes late: %s", got)
 		}
 		if idle(tr) != 0 {
@@ -198,7 +200,7 @@ func TestFit(t *testing.T) {
 			m := message(t, text)
 			c.m(m)
 			o := f.start(t).Deliver(t.Context(), m)[0]
-			if got := fmt.Sprintf("%s %d %s %s", brief([]upstream.Outcome{o}), o.Code, o.Enhanced, o.Text); !strings.HasPrefix(got, c.want) {
+			if got := fmt.Sprintf("%s %d %s %s", conformance.Kinds([]upstream.Outcome{o}), o.Code, o.Enhanced, o.Text); !strings.HasPrefix(got, c.want) {
 				t.Errorf("%s: %s, want %s", c.name, got, c.want)
 			}
 			if _, data, _, _ := f.seen(); len(data) != 0 && o.Kind != upstream.Accepted {
@@ -221,7 +223,7 @@ func TestTargets(t *testing.T) {
 				dials[key]++
 				return f.dial(ctx, "", "")
 			}}
-			if out, err := tr.Offer(t.Context(), to, message(t, text)); err != nil || brief(out) != "Accepted" || out[0].Remote != key+" [pipe]" {
+			if out, err := tr.Offer(t.Context(), to, message(t, text)); err != nil || conformance.Kinds(out) != "Accepted" || out[0].Remote != key+" [pipe]" {
 				t.Errorf("%s: %v, %v", key, out, err)
 			}
 			<-time.After(time.Second)
@@ -247,17 +249,19 @@ func TestMailParameters(t *testing.T) {
 		{all, func(m *upstream.Message) { m.EightBit = true }, "MAIL FROM:<mfp@copier.test> SIZE=61 BODY=8BITMIME"},
 		{all, func(m *upstream.Message) { m.UTF8 = true }, "MAIL FROM:<mfp@copier.test> SIZE=61 SMTPUTF8"},
 		{[]string{"HELP"}, func(*upstream.Message) {}, "MAIL FROM:<mfp@copier.test>"},
-		{[]string{"HELP"}, func(m *upstream.Message) { m.Sender = address(t, "") }, "MAIL FROM:<>"},
-		{[]string{"HELP"}, func(m *upstream.Message) { m.Sender = address(t, `"a b"@corp.test`) }, `MAIL FROM:<"a b"@corp.test>`},
-		{[]string{"HELP"}, func(m *upstream.Message) { m.Sender = address(t, "a@bücher.test") }, "MAIL FROM:<a@xn--bcher-kva.test>"},
-		{all, func(m *upstream.Message) { m.Sender, m.UTF8 = address(t, "grün@bücher.test"), true }, "MAIL FROM:<grün@bücher.test> SIZE=61 SMTPUTF8"},
+		{[]string{"HELP"}, func(m *upstream.Message) { m.Sender = envelope.Address{} }, "MAIL FROM:<>"},
+		{[]string{"HELP"}, func(m *upstream.Message) { m.Sender = envelope.Address{Local: "a b", Domain: "corp.test"} }, `MAIL FROM:<"a b"@corp.test>`},
+		{[]string{"HELP"}, func(m *upstream.Message) { m.Sender = envelope.Address{Local: "a", Domain: "bücher.test"} }, "MAIL FROM:<a@xn--bcher-kva.test>"},
+		{all, func(m *upstream.Message) {
+			m.Sender, m.UTF8 = envelope.Address{Local: "grün", Domain: "bücher.test"}, true
+		}, "MAIL FROM:<grün@bücher.test> SIZE=61 SMTPUTF8"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			f := &fake{ext: c.ext}
 			m := message(t, text)
 			m.Size = 61
 			c.change(m)
-			if got := brief(f.start(t).Deliver(t.Context(), m)); got != "Accepted" {
+			if got := conformance.Kinds(f.start(t).Deliver(t.Context(), m)); got != "Accepted" {
 				t.Fatal(got)
 			}
 			if commands, _, _, _ := f.seen(); commands[1] != c.want {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/printerrelay/printer-relay/relay/upstream"
+	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
 )
 
 func pipelining(f *fake, on bool) {
@@ -42,7 +43,7 @@ func TestEachRecipientHasItsOutcome(t *testing.T) {
 		}}
 		pipelining(f, on)
 		out := f.start(t).Deliver(t.Context(), message(t, text, "a@corp.test", "unknown@corp.test", "grey@corp.test", "b@corp.test"))
-		if got, want := brief(out), "Accepted Failed/Recipient Deferred/Recipient Accepted"; got != want {
+		if got, want := conformance.Kinds(out), "Accepted Failed/Recipient Deferred/Recipient Accepted"; got != want {
 			t.Fatalf("%s, want %s: %v", got, want, out)
 		}
 		if out[1].Enhanced != "5.1.1" || out[1].Text != "no such user" || out[0].RemoteID != "4F2A" || out[0].Remote != "mx.test [pipe]" {
@@ -62,7 +63,7 @@ func TestNoRecipientLeft(t *testing.T) {
 		}}
 		pipelining(f, on)
 		tr := f.start(t)
-		if got := brief(tr.Deliver(t.Context(), message(t, text))); got != "Failed/Recipient" {
+		if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, text))); got != "Failed/Recipient" {
 			t.Fatalf("got %s", got)
 		}
 		// The server answered 354 to the pipelined DATA: it gets a lone dot, never
@@ -72,7 +73,7 @@ func TestNoRecipientLeft(t *testing.T) {
 			t.Errorf("the server got %q, want a lone dot", data)
 		}
 		refuse = false
-		if got := brief(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
+		if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
 			t.Errorf("the next message: %s", got)
 		}
 		if _, _, _, dials := f.seen(); dials != 1 {
@@ -103,14 +104,14 @@ func TestMailRefusedIsNotTheRecipientsFault(t *testing.T) {
 			}}
 			pipelining(f, on)
 			tr := f.start(t)
-			if got := brief(tr.Deliver(t.Context(), message(t, text, "a@corp.test", "b@corp.test"))); got != c.want {
+			if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, text, "a@corp.test", "b@corp.test"))); got != c.want {
 				t.Errorf("%s: got %s, want %s", c.reply, got, c.want)
 			}
 			if _, data, _, _ := f.seen(); len(data) > 1 || len(data) == 1 && data[0] != ".\r\n" {
 				t.Errorf("%s: the server got %q", c.reply, data)
 			}
 			refuse = false
-			if got := brief(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
+			if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
 				t.Errorf("%s: the next message: %s", c.reply, got)
 			}
 		}
@@ -137,7 +138,7 @@ func TestTooManyRecipientsAreSplit(t *testing.T) {
 			}}
 			pipelining(f, on)
 			tr := f.start(t)
-			if got, want := brief(tr.Deliver(t.Context(), message(t, text, to...))), strings.TrimSpace(strings.Repeat("Accepted ", 5)); got != want {
+			if got, want := conformance.Kinds(tr.Deliver(t.Context(), message(t, text, to...))), strings.TrimSpace(strings.Repeat("Accepted ", 5)); got != want {
 				t.Errorf("got %s", got)
 			}
 			if _, data, _, dials := f.seen(); len(data) != 3 || dials != 1 {
@@ -164,7 +165,7 @@ func TestBrokenBetweenTheTransactionsOfOneMessage(t *testing.T) {
 		pipelining(f, on)
 		tr := f.start(t)
 		tr.Deliver(t.Context(), message(t, text)) // so that the next one finds a used connection
-		if got, want := brief(tr.Deliver(t.Context(), message(t, text, "a@corp.test", "b@corp.test"))), "Accepted Deferred/Upstream"; got != want {
+		if got, want := conformance.Kinds(tr.Deliver(t.Context(), message(t, text, "a@corp.test", "b@corp.test"))), "Accepted Deferred/Upstream"; got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 		if _, data, _, _ := f.seen(); len(data) != 2 {
@@ -182,7 +183,7 @@ func TestMailboxFullIsNotTooMany(t *testing.T) {
 			return ""
 		}}
 		pipelining(f, on)
-		if got := brief(f.start(t).Deliver(t.Context(), message(t, text, "a@corp.test", "full@corp.test"))); got != "Accepted Deferred/Recipient" {
+		if got := conformance.Kinds(f.start(t).Deliver(t.Context(), message(t, text, "a@corp.test", "full@corp.test"))); got != "Accepted Deferred/Recipient" {
 			t.Errorf("got %s", got)
 		}
 		if _, data, _, _ := f.seen(); len(data) != 1 {
@@ -217,7 +218,7 @@ func TestAfterTheFinalDot(t *testing.T) {
 			}}
 			pipelining(f, on)
 			began := time.Now()
-			if got := brief(f.start(t).Deliver(t.Context(), message(t, text))); got != c.want {
+			if got := conformance.Kinds(f.start(t).Deliver(t.Context(), message(t, text))); got != c.want {
 				t.Errorf("%.20q: got %s, want %s", c.answer, got, c.want)
 			}
 			if took := time.Since(began); c.answer == stall && took != 10*time.Minute {
@@ -243,8 +244,8 @@ func TestTimeLimits(t *testing.T) {
 			pipelining(f, on)
 			began := time.Now()
 			out := f.start(t).Deliver(t.Context(), message(t, text))
-			if brief(out) != "Deferred/Upstream" || !strings.Contains(out[0].Text, "in time") {
-				t.Errorf("silent at %q: %s %s", c.at, brief(out), out[0].Text)
+			if conformance.Kinds(out) != "Deferred/Upstream" || !strings.Contains(out[0].Text, "in time") {
+				t.Errorf("silent at %q: %s %s", c.at, conformance.Kinds(out), out[0].Text)
 			}
 			if took := time.Since(began); took != c.limit {
 				t.Errorf("silent at %q: waited %v, want %v", c.at, took, c.limit)
@@ -267,7 +268,7 @@ func TestTimeLimitOfAWrite(t *testing.T) {
 			began := time.Now()
 			out := tr.Deliver(t.Context(), message(t, text))
 			close(f.frozen)
-			if got := brief(out) + ": " + out[0].Text; got != want {
+			if got := conformance.Kinds(out) + ": " + out[0].Text; got != want {
 				t.Errorf("%s: got %s, want %s", words, got, want)
 			}
 			if took := time.Since(began); took < 3*time.Minute || took > 3*time.Minute+partingTime {
@@ -296,8 +297,8 @@ func TestCtxEndsEveryWait(t *testing.T) {
 			if at == "." {
 				want = "Unknown/Upstream"
 			}
-			if brief(out) != want || time.Since(began) != time.Second {
-				t.Errorf("silent at %q: %s after %v, want %s after 1 s", at, brief(out), time.Since(began), want)
+			if conformance.Kinds(out) != want || time.Since(began) != time.Second {
+				t.Errorf("silent at %q: %s after %v, want %s after 1 s", at, conformance.Kinds(out), time.Since(began), want)
 			}
 		})
 	}
@@ -317,12 +318,12 @@ func TestBrokenSource(t *testing.T) {
 				return io.NopCloser(io.MultiReader(good, errReader{spoilt})), nil
 			}
 			out := tr.Deliver(t.Context(), m)
-			if brief(out) != "Deferred/Message" || !errors.Is(out[0].Cause, spoilt) {
-				t.Errorf("%d octets: %s, cause %v", whole, brief(out), out[0].Cause)
+			if conformance.Kinds(out) != "Deferred/Message" || !errors.Is(out[0].Cause, spoilt) {
+				t.Errorf("%d octets: %s, cause %v", whole, conformance.Kinds(out), out[0].Cause)
 			}
 			m.Open = func() (io.ReadCloser, error) { return nil, spoilt }
-			if out := tr.Deliver(t.Context(), m); brief(out) != "Deferred/Message" || !errors.Is(out[0].Cause, spoilt) {
-				t.Errorf("not to be opened: %s", brief(out))
+			if out := tr.Deliver(t.Context(), m); conformance.Kinds(out) != "Deferred/Message" || !errors.Is(out[0].Cause, spoilt) {
+				t.Errorf("not to be opened: %s", conformance.Kinds(out))
 			}
 			tr.Close()
 			f.wg.Wait()
@@ -347,7 +348,7 @@ func TestAnswersThatNobodyAskedFor(t *testing.T) {
 			return ""
 		}}
 		pipelining(f, on)
-		if got := brief(f.start(t).Deliver(t.Context(), message(t, text))); got != "Deferred/Upstream" {
+		if got := conformance.Kinds(f.start(t).Deliver(t.Context(), message(t, text))); got != "Deferred/Upstream" {
 			t.Errorf("got %s", got)
 		}
 	})
@@ -360,7 +361,7 @@ func TestAnswersThatNobodyAskedFor(t *testing.T) {
 		}}
 		tr := f.start(t)
 		for range 2 {
-			if got := brief(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
+			if got := conformance.Kinds(tr.Deliver(t.Context(), message(t, text))); got != "Accepted" {
 				t.Errorf("got %s", got)
 			}
 		}

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
 )
 
@@ -63,11 +64,7 @@ func Start(t *testing.T, fault conformance.Fault, p Provider) *Server {
 	s := &Server{Reached: make(chan struct{}), t: t, p: p, fault: fault, dir: t.TempDir(), end: make(chan struct{})}
 	s.idle.L = &s.mu
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
-	s.Config.ConnState = func(c net.Conn, state http.ConnState) {
-		if tcp, ok := c.(*net.TCPConn); ok && state == http.StateNew && fault == conformance.CutsEarly {
-			tcp.SetReadBuffer(16 << 10) //nolint:errcheck // the more is on its way when it is cut
-		}
-	}
+	s.Listener = conformance.Narrow{Listener: s.Listener}
 	if fault == conformance.Downgrades {
 		s.Config.ErrorLog = log.New(io.Discard, "", 0)
 		s.StartTLS()
@@ -213,13 +210,35 @@ func (s *Server) Requests() []*http.Request {
 	return append([]*http.Request(nil), s.requests...)
 }
 
-// Sink starts an API that takes everything and keeps nothing, for benchmarks.
-func Sink(b *testing.B, accept func(http.ResponseWriter)) *httptest.Server {
-	b.Helper()
+// Harness is that of a type which translates, for what it has in common: with the
+// right key or another. transport makes one to an endpoint, with a key.
+func Harness(p Provider, right, another string, transport func(t testing.TB, endpoint, key string) upstream.Transport) conformance.Harness {
+	return conformance.Harness{
+		Start: func(t *testing.T, f conformance.Fault) *conformance.Upstream {
+			s, key := Start(t, f, p), right
+			if f == conformance.WrongCredentials {
+				key = another
+			}
+			return &conformance.Upstream{Transport: transport(t, s.URL, key), Received: s.Received, Reached: s.Reached}
+		},
+		// ExpiresToken is not there: a key does not expire. Another one is used at once.
+		Faults: []conformance.Fault{
+			conformance.RefusesSome, conformance.RefusesMessage, conformance.CutsEarly, conformance.CutsLate, conformance.Stalls,
+			conformance.WrongCredentials, conformance.Throttles, conformance.Downgrades,
+		},
+		Secrets: []string{right, another}, Digest: Digest,
+		HeaderSender: true, PlainAddresses: true, NeverDelays: true, Attached: true,
+	}
+}
+
+// Answer starts a server that reads each request whole, keeps nothing and leaves the
+// answer to the caller; it ends with the test.
+func Answer(t testing.TB, answer http.HandlerFunc) *httptest.Server {
+	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body) //nolint:errcheck // the client's outcome says it
-		accept(w)
+		answer(w, r)
 	}))
-	b.Cleanup(s.Close)
+	t.Cleanup(s.Close)
 	return s
 }

@@ -2,43 +2,20 @@ package apifake
 
 import (
 	"encoding/json"
-	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
-	"github.com/printerrelay/printer-relay/relay/envelope"
 	"github.com/printerrelay/printer-relay/relay/upstream"
+	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
 )
 
 // Scan is a message of content, its lines ended by LF, for recipients.
-func Scan(content string, to ...string) *upstream.Message {
-	content = strings.ReplaceAll(content, "\n", "\r\n")
-	m := &upstream.Message{ID: "0Ab1", Size: int64(len(content)), Open: func() (io.ReadCloser, error) {
-		return io.NopCloser(strings.NewReader(content)), nil
-	}}
-	for _, s := range to {
-		a, err := envelope.ParseAddress(s)
-		if err != nil {
-			panic(err)
-		}
-		m.Recipients = append(m.Recipients, a)
-	}
-	return m
-}
-
-// Kinds are outcomes in short.
-func Kinds(out []upstream.Outcome) string {
-	var all []string
-	for _, o := range out {
-		s := o.Kind.String()
-		if o.Kind != upstream.Accepted {
-			s += "/" + o.Scope.String()
-		}
-		all = append(all, s)
-	}
-	return strings.Join(all, " ")
+func Scan(t testing.TB, content string, to ...string) *upstream.Message {
+	t.Helper()
+	return conformance.Mail(t, strings.ReplaceAll(content, "\n", "\r\n"), to...)
 }
 
 // HoldRequest holds what is sent, whole: testdata/NAME.eml to a@corp.test and
@@ -49,8 +26,8 @@ func HoldRequest(t *testing.T, s *Server, tr upstream.Transport, name, id string
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := tr.Deliver(t.Context(), Scan(string(eml), "a@corp.test", "hidden@corp.test"))
-	if Kinds(out) != "Accepted Accepted" || out[0].RemoteID != id || out[0].Remote == "" {
+	out := tr.Deliver(t.Context(), Scan(t, string(eml), "a@corp.test", "hidden@corp.test"))
+	if conformance.Kinds(out) != "Accepted Accepted" || out[0].RemoteID != id || out[0].Remote == "" {
 		t.Fatalf("%+v", out)
 	}
 	want, err := os.ReadFile("testdata/" + name + ".json")
@@ -67,5 +44,23 @@ func HoldRequest(t *testing.T, s *Server, tr upstream.Transport, name, id string
 	if !reflect.DeepEqual(got, wanted) {
 		b, _ := json.MarshalIndent(got, "", "  ") //nolint:errcheck // it came from JSON
 		t.Errorf("the request is\n%s", b)
+	}
+}
+
+// HoldBatches holds what many recipients become: all are accepted, and the requests
+// have so many each.
+func HoldBatches(t *testing.T, s *Server, out []upstream.Outcome, want ...int) {
+	t.Helper()
+	for i, o := range out {
+		if o.Kind != upstream.Accepted {
+			t.Fatal(i, o)
+		}
+	}
+	var got []int
+	for _, r := range s.Received(t) {
+		got = append(got, len(r.Recipients))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v recipients in the requests, want %v", got, want)
 	}
 }

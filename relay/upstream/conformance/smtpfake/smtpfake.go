@@ -1,7 +1,8 @@
 // Package smtpfake is go-smtp's server with the faults of the conformance suite,
 // for the types of upstream that speak SMTP.
 //
-// It may import testing, relay/envelope, upstream/conformance, go-smtp and go-sasl.
+// It may import testing, test/pki, relay/envelope, relay/upstream, upstream/conformance,
+// go-smtp and go-sasl.
 package smtpfake
 
 import (
@@ -18,14 +19,16 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 
 	"github.com/printerrelay/printer-relay/relay/envelope"
+	"github.com/printerrelay/printer-relay/relay/upstream"
 	"github.com/printerrelay/printer-relay/relay/upstream/conformance"
+	"github.com/printerrelay/printer-relay/test/pki"
 )
 
 // Options say how the server is.
 type Options struct {
-	Address string      // to listen at; empty: 127.0.0.1, any port
-	TLS     *tls.Config // by STARTTLS, without which no mail is taken; Downgrades takes it away
-	Login   *Login      // without which no mail is taken; nil: nobody logs in
+	Address   string    // to listen at; empty: 127.0.0.1, any port
+	Authority *pki.Pair // of its certificate; nil: one of its own
+	Login     *Login    // without which no mail is taken; nil: nobody logs in
 }
 
 // Login is how one logs in.
@@ -36,10 +39,12 @@ type Login struct {
 	Server func(port int, granted func(bool)) sasl.Server
 }
 
-// Server is a server that ends with its test.
+// Server is a server with a certificate for mx.test, that ends with its test. It takes
+// mail behind STARTTLS only, which Downgrades takes away.
 type Server struct {
-	Port    int
-	Reached chan struct{} // closed when a message is there that Stalls does not answer
+	Port      int
+	Authority *pki.Pair     // of its certificate
+	Reached   chan struct{} // closed when a message is there that Stalls does not answer
 
 	fault conformance.Fault
 	login *Login
@@ -60,16 +65,19 @@ func Start(t testing.TB, f conformance.Fault, o Options) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Port: l.Addr().(*net.TCPAddr).Port, Reached: make(chan struct{}), fault: f, login: o.Login, ended: make(chan struct{})}
+	if o.Authority == nil {
+		o.Authority = pki.Authority(t)
+	}
+	s := &Server{Authority: o.Authority, Port: l.Addr().(*net.TCPAddr).Port, Reached: make(chan struct{}), fault: f, login: o.Login, ended: make(chan struct{})}
 	srv := gosmtp.NewServer(s)
-	srv.Domain, srv.TLSConfig, srv.EnableSMTPUTF8 = "mx.test", o.TLS, true
-	if f == conformance.Downgrades {
-		srv.TLSConfig = nil
+	srv.Domain, srv.EnableSMTPUTF8 = "mx.test", true
+	if f != conformance.Downgrades {
+		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{o.Authority.Issue(t, pki.Options{}, srv.Domain).TLS()}, MinVersion: tls.VersionTLS12}
 	}
 	srv.ErrorLog = log.New(io.Discard, "", 0)
 	srv.MaxLineLength = 0 // lines are as long as a device makes them
 	done := make(chan struct{})
-	go func() { defer close(done); srv.Serve(narrow{l}) }() //nolint:errcheck // ends with the listener
+	go func() { defer close(done); srv.Serve(conformance.Narrow{Listener: l}) }() //nolint:errcheck // ends with the listener
 	// Close of the server knows no listener before Serve has begun: the listener
 	// is closed on its own, so that a Serve that comes later ends as well.
 	t.Cleanup(func() {
@@ -81,17 +89,9 @@ func Start(t testing.TB, f conformance.Fault, o Options) *Server {
 	return s
 }
 
-// narrow gives connections that hold little of what is not read yet: else the
-// kernel takes in a message whole, and then nobody knows whether a server that
-// hung up had read it.
-type narrow struct{ net.Listener }
-
-func (l narrow) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return c, c.(*net.TCPConn).SetReadBuffer(32 << 10)
+// Upstream is the server as the suite sees it, with a transport to it.
+func (s *Server) Upstream(to upstream.Transport) *conformance.Upstream {
+	return &conformance.Upstream{Transport: to, Received: s.Received, Reached: s.Reached}
 }
 
 // Received gives what was taken.

@@ -1,54 +1,25 @@
 package dane
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
-	"math/big"
 	"testing"
 	"time"
+
+	"github.com/printerrelay/printer-relay/test/pki"
 )
 
 var now = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 
-// made is a certificate with the key that it is of.
-type made struct {
-	*x509.Certificate
-	key *ecdsa.PrivateKey
+// until is a certificate that ends then; it began an hour before now, and may be an
+// authority's.
+func until(end time.Time, ca bool) pki.Options {
+	return pki.Options{From: now.Add(-time.Hour), Until: end, CA: ca}
 }
 
-// make signs a certificate for name by an authority; nil: by itself.
-func issue(t testing.TB, by *made, name string, until time.Time, ca bool) *made {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-time.Hour), NotAfter: until,
-		DNSNames: []string{name}, IsCA: ca, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	parent, signer := tmpl, key
-	if by != nil {
-		parent, signer = by.Certificate, by.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, &key.PublicKey, signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &made{c, key}
-}
-
-func record(usage, selector, matching uint8, c *made) Record {
+func record(usage, selector, matching uint8, c *pki.Pair) Record {
 	data := c.Raw
 	if selector == selectSPKI {
 		data = c.RawSubjectPublicKeyInfo
@@ -66,16 +37,16 @@ func record(usage, selector, matching uint8, c *made) Record {
 
 func TestVerify(t *testing.T) {
 	future, past := now.Add(time.Hour), now.Add(-time.Minute)
-	root := issue(t, nil, "root", future, true)
-	between := issue(t, root, "between", future, true)
-	leaf := issue(t, between, "mx.corp.test", future, false)
-	expired := issue(t, between, "mx.corp.test", past, false)
-	self := issue(t, nil, "whatever.test", past, false)
-	stranger := issue(t, nil, "stranger", future, true)
-	full := []*made{leaf, between, root}
+	root := pki.Self(t, until(future, true), "root")
+	between := root.Issue(t, until(future, true), "between")
+	leaf := between.Issue(t, until(future, false), "mx.corp.test")
+	expired := between.Issue(t, until(past, false), "mx.corp.test")
+	self := pki.Self(t, until(past, false), "whatever.test")
+	stranger := pki.Self(t, until(future, true), "stranger")
+	full := []*pki.Pair{leaf, between, root}
 	for name, c := range map[string]struct {
 		records []Record
-		chain   []*made
+		chain   []*pki.Pair
 		names   []string
 		ok      bool
 	}{
@@ -83,7 +54,7 @@ func TestVerify(t *testing.T) {
 		"EE, certificate, SHA-512":          {[]Record{record(3, 0, 2, leaf)}, full, nil, true},
 		"EE, certificate itself":            {[]Record{record(3, 0, 0, leaf)}, full, nil, true},
 		"EE, key itself":                    {[]Record{record(3, 1, 0, leaf)}, full, nil, true},
-		"EE, expired, of another name":      {[]Record{record(3, 1, 1, self)}, []*made{self}, []string{"mx.corp.test"}, true},
+		"EE, expired, of another name":      {[]Record{record(3, 1, 1, self)}, []*pki.Pair{self}, []string{"mx.corp.test"}, true},
 		"EE, one of two":                    {[]Record{record(3, 1, 1, stranger), record(3, 1, 1, leaf)}, full, nil, true},
 		"EE, of the authority":              {[]Record{record(3, 1, 1, root)}, full, []string{"mx.corp.test"}, false},
 		"EE, of another":                    {[]Record{record(3, 1, 1, stranger)}, full, []string{"mx.corp.test"}, false},
@@ -92,11 +63,11 @@ func TestVerify(t *testing.T) {
 		"TA, the domain's name":             {[]Record{record(2, 0, 1, root)}, full, []string{"other.test", "mx.corp.test"}, true},
 		"TA, another name":                  {[]Record{record(2, 0, 1, root)}, full, []string{"other.test"}, false},
 		"TA, no name":                       {[]Record{record(2, 0, 1, root)}, full, nil, false},
-		"TA, expired":                       {[]Record{record(2, 0, 1, root)}, []*made{expired, between, root}, []string{"mx.corp.test"}, false},
-		"TA, not shown":                     {[]Record{record(2, 0, 1, root)}, []*made{leaf, between}, []string{"mx.corp.test"}, false},
-		"TA, not shown, but in the record":  {[]Record{record(2, 0, 0, root)}, []*made{leaf, between}, []string{"mx.corp.test"}, true},
-		"TA, shown, but it signed nothing":  {[]Record{record(2, 0, 1, stranger)}, []*made{leaf, between, stranger}, []string{"mx.corp.test"}, false},
-		"TA, shown, without what's between": {[]Record{record(2, 0, 1, root)}, []*made{leaf, root}, []string{"mx.corp.test"}, false},
+		"TA, expired":                       {[]Record{record(2, 0, 1, root)}, []*pki.Pair{expired, between, root}, []string{"mx.corp.test"}, false},
+		"TA, not shown":                     {[]Record{record(2, 0, 1, root)}, []*pki.Pair{leaf, between}, []string{"mx.corp.test"}, false},
+		"TA, not shown, but in the record":  {[]Record{record(2, 0, 0, root)}, []*pki.Pair{leaf, between}, []string{"mx.corp.test"}, true},
+		"TA, shown, but it signed nothing":  {[]Record{record(2, 0, 1, stranger)}, []*pki.Pair{leaf, between, stranger}, []string{"mx.corp.test"}, false},
+		"TA, shown, without what's between": {[]Record{record(2, 0, 1, root)}, []*pki.Pair{leaf, root}, []string{"mx.corp.test"}, false},
 		"no certificate":                    {[]Record{record(3, 1, 1, leaf)}, nil, nil, false},
 	} {
 		var chain []*x509.Certificate
@@ -117,7 +88,7 @@ func TestVerify(t *testing.T) {
 }
 
 func TestUsable(t *testing.T) {
-	c := issue(t, nil, "mx.corp.test", now.Add(time.Hour), true)
+	c := pki.Self(t, until(now.Add(time.Hour), true), "mx.corp.test")
 	for name, test := range map[string]struct {
 		records []Record
 		want    int
@@ -141,7 +112,7 @@ func TestUsable(t *testing.T) {
 // Whatever a zone says, and a server shows, nothing panics, and what does not
 // fit does not pass.
 func FuzzVerify(f *testing.F) {
-	c := issue(f, nil, "mx.corp.test", now.Add(time.Hour), true)
+	c := pki.Self(f, until(now.Add(time.Hour), true), "mx.corp.test")
 	f.Add(append([]byte{3, 0, 0}, c.Raw...))
 	f.Add(append([]byte{2, 1, 0}, c.RawSubjectPublicKeyInfo...))
 	f.Add([]byte{3, 1, 1})

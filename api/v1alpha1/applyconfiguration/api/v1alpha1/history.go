@@ -18,7 +18,8 @@ type HistoryApplyConfiguration struct {
 	// size is the most that it takes of the volume; the oldest goes. The default is
 	// a sixteenth of the volume, 256Mi at most.
 	Size *resource.Quantity `json:"size,omitempty"`
-	// subjects: Omit, or Keep.
+	// subjects: Omit, or Keep. What is not kept is not told either: notices of failure and
+	// webhooks name subjects, and notices the names of attached files, with Keep only.
 	Subjects *apiv1alpha1.SubjectMode `json:"subjects,omitempty"`
 }
 

@@ -1,8 +1,6 @@
 package render
 
 import (
-	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -22,10 +20,15 @@ func without(t *testing.T, in Input, change func(*v1alpha1.PrinterRelaySpec)) In
 	return Input{Settings: in.Settings, Relay: relay, Upstreams: upstreams, Last: objects(t, in).ConfigMap.Data[ManifestsKey], Refuse: true}
 }
 
+// holdNames has a plus where a hold is ahead of the manifests that run.
 func holdNames(set *Set) string {
 	var out []string
 	for i := range set.Plan.Holds {
-		out = append(out, set.Plan.Holds[i].Name)
+		name := set.Plan.Holds[i].Name
+		if set.Plan.Holds[i].Ahead {
+			name = "+" + name
+		}
+		out = append(out, name)
 	}
 	return strings.Join(out, ",")
 }
@@ -41,7 +44,8 @@ func TestWhatIsStoppedReachesARelayWithoutReferences(t *testing.T) {
 	})
 	in.Upstreams["smarthost"].Spec.Suspend = true
 	set := objects(t, in)
-	if got := holdNames(set); got != "changed,stolen,before" || set.Plan.Holds[0].Users[0] != "mfp-3" {
+	const want = "+changed,+stolen,before,changed"
+	if got := holdNames(set); got != want || set.Plan.Holds[0].Users[0] != "mfp-3" || set.Plan.Holds[3].Users[0] != "mfp-2" {
 		t.Errorf("holds %s: %+v", got, set.Plan.Holds)
 	}
 	if !set.Plan.Upstreams["smarthost"].Suspend {
@@ -53,7 +57,7 @@ func TestWhatIsStoppedReachesARelayWithoutReferences(t *testing.T) {
 		t.Errorf("rendered again, it differs:\n%s\n%s", text(t, again), text(t, set))
 	}
 	in.Relay.Spec.Holds, in.Upstreams["smarthost"].Spec.Suspend = nil, false
-	if set = objects(t, in); holdNames(set) != "changed,stolen,before" || !set.Plan.Upstreams["smarthost"].Suspend {
+	if set = objects(t, in); holdNames(set) != want || !set.Plan.Upstreams["smarthost"].Suspend {
 		t.Errorf("what was stopped is let go while a reference is missing: %s", holdNames(set))
 	}
 }
@@ -74,14 +78,15 @@ func TestIntakeOfARelayWithoutAPlan(t *testing.T) {
 	}
 }
 
-// One hold that no relay could run keeps neither the others nor the rest from it; and
-// a spec has room for so many holds, of which those of now count.
-func TestHoldsThatDoNotFit(t *testing.T) {
+// One hold that no relay could run keeps neither the others nor the rest from it, and a
+// slip in one does not lift it. What belongs to no manifests any more goes when those of
+// now can be run.
+func TestHoldsThatCannotBeRun(t *testing.T) {
 	full := minimal(t)
 	in := without(t, full, func(s *v1alpha1.PrinterRelaySpec) {
 		s.Holds = []v1alpha1.Hold{{Name: "wrong", ClientNetworks: []v1alpha1.CIDR{"10.20.9.666"}}, {Name: "good", Users: []string{"mfp-1"}}}
 	})
-	if got := holdNames(objects(t, in)); got != "good" {
+	if got := holdNames(objects(t, in)); got != "+good" {
 		t.Errorf("holds %q", got)
 	}
 	full = minimal(t)
@@ -93,17 +98,24 @@ func TestHoldsThatDoNotFit(t *testing.T) {
 	if set := objects(t, in); holdNames(set) != "old-domain" || len(set.Plan.Holds[0].Networks) > 0 {
 		t.Errorf("a slip in a hold lifts it: %+v", set.Plan.Holds)
 	}
-	many := func(prefix string, n int) (out []v1alpha1.Hold) {
-		for i := range n {
-			out = append(out, v1alpha1.Hold{Name: fmt.Sprint(prefix, i), Users: []string{"mfp-1"}})
-		}
-		return out
+	in.Relay.Spec.Holds = []v1alpha1.Hold{{Name: "other", Users: []string{"mfp-1"}}}
+	set := objects(t, in)
+	if got := holdNames(set); got != "+other,old-domain" {
+		t.Errorf("holds %q", got)
 	}
-	full.Relay.Spec.Holds = many("before-", maxHolds)
+	full.Relay, full.Last = in.Relay, set.ConfigMap.Data[ManifestsKey]
 	compile(t, &full)
-	in = without(t, full, func(s *v1alpha1.PrinterRelaySpec) { s.Holds = many("now-", maxHolds-1) })
-	names := strings.Split(holdNames(objects(t, in)), ",")
-	if len(names) != maxHolds || names[maxHolds-2] != "now-30" || !slices.Contains(names, "before-0") {
-		t.Errorf("%d holds: %q", len(names), names)
+	if set = objects(t, full); holdNames(set) != "other" || strings.Contains(set.ConfigMap.Data[ManifestsKey], v1alpha1.AnnotationHoldsAhead) {
+		t.Errorf("holds %q once the manifests can be run:\n%s", holdNames(set), text(t, set))
+	}
+}
+
+// An upstream that runs is stopped though the relay names another by now.
+func TestAnUpstreamIsSuspendedThatOnlyWhatRunsNames(t *testing.T) {
+	full := minimal(t)
+	in := without(t, full, func(s *v1alpha1.PrinterRelaySpec) { s.UpstreamRef.Name = "missing" })
+	in.Upstreams["smarthost"].Spec.Suspend = true
+	if set := objects(t, in); !set.Plan.Upstreams["smarthost"].Suspend {
+		t.Error("it sends")
 	}
 }
