@@ -172,8 +172,8 @@ install-tools: ## Build the pinned tools into Go's cache
 	$(RELEASETOOL) -n cyclonedx-gomod
 	go tool -modfile=hack/tools/krew/go.mod -n krew
 	go tool -modfile=hack/tools/krew/go.mod -n validate-krew-manifest
-	go tool -modfile=hack/tools/package/go.mod -n oras
-	go tool -modfile=hack/tools/package/go.mod -n nfpm
+	go tool -modfile=hack/tools/oras/go.mod -n oras
+	go tool -modfile=hack/tools/goreleaser/go.mod -n goreleaser
 	go tool -modfile=hack/tools/compat/go.mod -n oasdiff
 
 .PHONY: docs

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Makes what a release ships, in a folder that it empties first: programs, archives of
-# them for people's machines, Debian and Red Hat packages, image, chart, install.yaml,
-# krew's manifest, bills of materials, and the checksums of all. The same commit and the
-# same Go give the same octets, on any machine and in any folder.
+# Makes what a release ships, in a folder that it empties first: what goreleaser makes
+# (hack/goreleaser.sh), and what it does not: the image without a Docker engine, the
+# chart, install.yaml, and the checksums of all. The same commit and the same Go give the
+# same octets, on any machine and in any folder.
 # Usage: dist.sh VERSION FOLDER
 #   DIST_ARCHS      architectures of Linux (default: amd64 arm64)
 #   DIST_OTHERS     other systems, as OS/ARCH (default: darwin and windows, amd64 and arm64)
@@ -29,35 +29,9 @@ fi
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 rm -rf "$dist"
-mkdir -p "$dist"
+hack/goreleaser.sh "$version" "$dist"
 
-build() { # build OS ARCH PROGRAM
-  GOCACHE=${DIST_GOCACHE:-$(go env GOCACHE)} GOMODCACHE=${DIST_GOMODCACHE:-$(go env GOMODCACHE)} GOOS=$1 GOARCH=$2 make -s build BIN="$3" VERSION="$version"
-  hack/sbom.sh "$3" "$version" "$dist/printer-relay_$1_$2.cdx.json"
-  hack/archive.sh "$3" "$1" "$2" "$dist"
-}
-
-programs=()
-for arch in "${archs[@]}"; do
-  program=$tmp/$arch/printer-relay
-  build linux "$arch" "$program"
-  programs+=("$program")
-  cp "$program" "$dist/printer-relay_linux_$arch"
-done
-for other in ${DIST_OTHERS-darwin/amd64 darwin/arm64 windows/amd64 windows/arm64}; do
-  build "${other%/*}" "${other#*/}" "$tmp/$other/printer-relay"
-done
-hack/krew.sh "$version" "$dist"
-
-# The shells' completions are the same everywhere; this machine runs its own program.
-host=$(go env GOHOSTARCH) runs=$tmp/$(go env GOHOSTARCH)/printer-relay
-[[ " ${archs[*]} " == *" $host "* ]] || { runs=$tmp/runs && GOOS='' GOARCH='' make -s build BIN="$runs" VERSION="$version"; }
-hack/completions.sh "$runs" "$tmp/completions"
-for arch in "${archs[@]}"; do
-  hack/package.sh "$tmp/$arch/printer-relay" "$arch" "$version" "$tmp/completions" "$dist"
-done
-
-hack/image.sh "$image:$version" "$dist/image.tar" "${programs[@]}" >"$dist/image.digest"
+hack/image.sh "$image:$version" "$dist/image.tar" "${archs[@]/#/$dist/printer-relay_linux_}" >"$dist/image.digest"
 
 # Helm keeps the files' times and modes.
 cp -r charts/printer-relay "$tmp/printer-relay"
@@ -66,6 +40,5 @@ find "$tmp/printer-relay" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 "${tool[@]}" helm package "$tmp/printer-relay" --destination "$dist" >/dev/null
 "${tool[@]}" kustomize build config/default --output "$dist/install.yaml"
 
-chmod 644 "$dist"/*
-for arch in "${archs[@]}"; do chmod 755 "$dist/printer-relay_linux_$arch"; done
+chmod u=rwX,go=rX "$dist"/*
 (cd "$dist" && LC_ALL=C && sha256sum -- * >"$tmp/sums" && mv "$tmp/sums" SHA256SUMS && chmod 644 SHA256SUMS)

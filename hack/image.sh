@@ -15,7 +15,7 @@ revision=$(git rev-parse HEAD 2>/dev/null || true)
 created=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 label=org.opencontainers.image
 go run -trimpath ./hack/mkimage -ref "$reference" -o "$archive" -created "$created" \
-  -folder /var/lib/printer-relay \
+  -path /usr/local/bin/printer-relay -folder /var/lib/printer-relay \
   -label "$label.title=Printer Relay" \
   -label "$label.description=SMTP relay and operator for scan to e-mail" \
   -label "$label.licenses=Apache-2.0" \

@@ -33,6 +33,6 @@ echo "chart=$chart"
 
 # The names and types are Artifact Hub's.
 cd charts
-go tool -modfile=../hack/tools/package/go.mod oras push "${plain[@]}" "${image%/*}/charts/printer-relay:artifacthub.io" \
+go tool -modfile=../hack/tools/oras/go.mod oras push "${plain[@]}" "${image%/*}/charts/printer-relay:artifacthub.io" \
   --config /dev/null:application/vnd.cncf.artifacthub.config.v1+yaml \
   artifacthub-repo.yml:application/vnd.cncf.artifacthub.repository-metadata.layer.v1.yaml >"$tmp/log" 2>&1 || { cat "$tmp/log" >&2; exit 1; }

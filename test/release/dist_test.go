@@ -1,7 +1,7 @@
 // Package release holds what a release ships, and the workflows that make it, to
 // what SECURITY.md promises: one recipe, pinned, with a bill of materials that is
-// true. It runs hack/dist.sh and hack/push.sh, and the tools that
-// hack/tools/release/go.mod pins.
+// true. It runs hack/dist.sh, hack/goreleaser.sh and
+// hack/push.sh, and the tools that hack/tools/*/go.mod pin.
 package release
 
 import (
@@ -71,6 +71,11 @@ func TestDist(t *testing.T) {
 	}
 	if out := env.MustRun(t, "", program, "--version"); !strings.Contains(out, version) {
 		t.Errorf("--version: %s", out)
+	}
+	built := filepath.Join(t.TempDir(), "printer-relay")
+	command(t, nil, "make", "-s", "build", "BIN="+built, "VERSION="+version)
+	if read(t, built) != read(t, program) {
+		t.Error("make build makes another program: .goreleaser.yaml and the Makefile have different flags")
 	}
 	checkBill(t, program, version)
 	checkPlugin(t, dist, version, arch)
