@@ -168,7 +168,7 @@ make_node() {
   # shellcheck disable=SC2016
   unshare --mount --net --pid bash -c 'setsid bash "$@" >>"$0" 2>&1 </dev/null &' "$run/log/node.log" \
     "$here/node.sh" "$run" "$node_address/24" "$service_network" "$balancer_network"
-  local deadline=$((SECONDS + 20))
+  local deadline=$((SECONDS + 120))
   until node=$(node_pid); do
     ((SECONDS < deadline)) || { cat "$run/log/node.log" >&2; fail "the node's namespaces could not be made"; }
     sleep 0.1
