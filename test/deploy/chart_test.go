@@ -184,7 +184,7 @@ func TestNotes(t *testing.T) {
 	}{
 		"default": {nil, []string{
 			"kubectl --namespace mail-system rollout status deployment/printer-relay-operator",
-			"kubectl create namespace copiers", "kubectl --namespace copiers apply -f cluster/",
+			"kubectl create namespace printers", "kubectl --namespace printers apply -f cluster/",
 		}, "is false"},
 		"namespaced": {
 			[]string{"--set", "watchNamespaces={north,south}"},
