@@ -9,14 +9,14 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 DIST_ARCHS=$(go env GOARCH)
 export DIST_ARCHS DIST_OTHERS=''
-modules=$(go env GOMODCACHE) cache=$(go env GOCACHE) version=$(git describe --tags --always)
-
+modules=$(go env GOMODCACHE) cache=$(go env GOCACHE)
 git clone -q . "$tmp/one"
+version=$(git -C "$tmp/one" describe --tags --always)
 "$tmp/one/hack/dist.sh" "$version" "$tmp/dist-one"
 
 other=$tmp/another/much/deeper/folder
 mkdir -p "$tmp/another/home" "${other%/*}"
-git clone -q . "$other"
+git clone -q "$tmp/one" "$other" # the same commit, whatever is committed meanwhile
 ln -s "$modules" "$tmp/another/modules"
 (
   umask 077
