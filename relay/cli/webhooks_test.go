@@ -1,105 +1,36 @@
 package cli
 
 import (
-	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
-	"fmt"
-	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 
-	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
-
 	"github.com/printerrelay/printer-relay/relay/webhook"
+	"github.com/printerrelay/printer-relay/test/ticketing"
 )
 
-// receiver is a server of somebody's, with a library of Standard Webhooks.
-type receiver struct {
-	*httptest.Server
-	mu     sync.Mutex
-	status int      // that it answers what is signed; 0: 200
-	types  []string // of what it took
-}
-
-const signingSecret = "whsec_YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE="
-
-func receive(t *testing.T) *receiver {
-	t.Helper()
-	r := &receiver{}
-	r.Server = httptest.NewUnstartedServer(r)
-	r.Config.ErrorLog = log.New(io.Discard, "", 0)
-	r.StartTLS()
-	t.Cleanup(r.Close)
-	return r
-}
-
-// ServeHTTP implements http.Handler.
-func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	b, err := io.ReadAll(q.Body)
-	var verifier *standardwebhooks.Webhook
-	if err == nil {
-		verifier, err = standardwebhooks.NewWebhook(signingSecret)
+// took are the types of what hook was told.
+func took(hook *ticketing.Server) string {
+	var types []string
+	for _, p := range hook.Told() {
+		types = append(types, string(p.Type))
 	}
-	if err == nil {
-		err = verifier.Verify(b, q.Header)
-	}
-	var p webhook.Payload
-	if err == nil {
-		err = json.Unmarshal(b, &p)
-	}
-	switch {
-	case err != nil:
-		http.Error(w, err.Error(), http.StatusUnauthorized)
-	case r.status != 0:
-		http.Error(w, "come \x1b[31mlater", r.status)
-	default:
-		r.types = append(r.types, string(p.Type))
-		fmt.Fprint(w, "noted")
-	}
+	return strings.Join(types, " ")
 }
 
-func (r *receiver) answers(status int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.status = status
-}
-
-func (r *receiver) took() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return strings.Join(r.types, " ")
-}
-
-// manifests are those of a relay with two webhooks: one at r, and one without a Secret.
-func (r *receiver) manifests() string {
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.Certificate().Raw})
-	hooks := "  webhooks:\n  - {name: tickets, url: '" + r.URL + "/x', events: [MessageFailed, MessageAccepted], secretRef: {name: tickets}, caSecretRef: {name: ca}, allowPrivateHosts: true, requestsPerMinute: 600}\n" +
+// withWebhooks are manifests of a relay with two webhooks: one at hook, and one without a Secret.
+func withWebhooks(hook *ticketing.Server) string {
+	hooks := "  webhooks:\n  - {name: tickets, url: '" + hook.URL + "/x', events: [MessageFailed, MessageAccepted], secretRef: {name: tickets}, caSecretRef: {name: ca}, allowPrivateHosts: true, requestsPerMinute: 600}\n" +
 		"  - {name: chat, secretRef: {name: later}}\n"
-	return strings.Replace(sending, "  senderPolicyRefs", hooks+"  senderPolicyRefs", 1) + fmt.Sprintf(`---
-apiVersion: v1
-kind: Secret
-metadata: {name: tickets}
-stringData: {signingSecret: %s}
----
-apiVersion: v1
-kind: Secret
-metadata: {name: ca}
-data: {ca.crt: %s}
-`, signingSecret, base64.StdEncoding.EncodeToString(ca))
+	return strings.Replace(sending, "  senderPolicyRefs", hooks+"  senderPolicyRefs", 1) + hook.Secrets(ticketing.Secret("a"))
 }
 
 // TestWebhooks: who runs a relay tries its webhooks, sees what waits for one that does
 // not take it, and why; one that takes a test is told at once.
 func TestWebhooks(t *testing.T) {
-	hook := receive(t)
-	r := start(t, folder(t, "office.yaml", hook.manifests()), t.TempDir())
+	hook := ticketing.Start(t)
+	r := start(t, folder(t, "office.yaml", withWebhooks(hook)), t.TempDir())
 	asks := func(args ...string) result {
 		t.Helper()
 		return command(t, append(append([]string{"webhooks"}, args...), "--admin", r.admin)...)
@@ -130,7 +61,7 @@ func TestWebhooks(t *testing.T) {
 	host := strings.TrimPrefix(hook.URL, "https://")
 	wants("a test", test("tickets"), 0, "ok      tickets    "+host+": 200 OK (noted), after ")
 	wants("all", test(), 1, "ok      tickets    ", "FAILED  chat       ", `PrinterRelay default/office, spec.webhooks[1].secretRef: secret "later": not found`, `what to do: put key url into Secret "later"`)
-	if got := hook.took(); got != "webhook.test webhook.test" {
+	if got := took(hook); got != "webhook.test webhook.test" {
 		t.Errorf("it took %q", got)
 	}
 	wants("another name", test("nobody"), 1, `"nobody": no such webhook is in spec.webhooks`)
@@ -140,7 +71,7 @@ func TestWebhooks(t *testing.T) {
 		t.Errorf("%v %+v", err, tests)
 	}
 
-	hook.answers(http.StatusServiceUnavailable)
+	hook.Answer(http.StatusServiceUnavailable)
 	wants("a scan", command(t, "send", "--admin", r.admin, "--client", "10.20.3.7", "--from", "mfp@copier.test", "--to", "it@corp.example"), 0)
 	var all []webhook.Status
 	eventually(t, "what waits was tried", func() bool {
@@ -154,9 +85,9 @@ func TestWebhooks(t *testing.T) {
 	wants("the table", asks("list"), 0, "WEBHOOK", "LAST REPLY", "503 Service Unavailable (come", "answers 503 Service Unavailable; what to do:", "put key url into Secret", "message.accepted", all[1].Pending[0].ID, "<it@corp.example>")
 	wants("YAML", command(t, "webhook", "list", "-o", "yaml", "--admin", r.admin), 0, "tries: ", "status: 503\n")
 	wants("a test that fails", test("tickets"), 1, "FAILED  tickets    "+host+": 503 Service Unavailable (come", "PrinterRelay default/office: "+host+" answers 503", "what to do: ")
-	hook.answers(0)
+	hook.Answer(0)
 	wants("a test", test("tickets"), 0, "ok ")
-	eventually(t, "what waited is told", func() bool { return strings.HasSuffix(hook.took(), "message.accepted") })
+	eventually(t, "what waited is told", func() bool { return strings.HasSuffix(took(hook), "message.accepted") })
 	if out := command(t, "__complete", "webhooks", "test", "--admin", r.admin, "").out; !strings.HasPrefix(out, "chat\ntickets\n") {
 		t.Errorf("completion: %s", out)
 	}

@@ -1,102 +1,28 @@
 package semantics
 
 import (
-	"encoding/base64"
-	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 
 	gosmtp "github.com/emersion/go-smtp"
-	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/printerrelay/printer-relay/relay/webhook"
 	"github.com/printerrelay/printer-relay/test/rig"
+	"github.com/printerrelay/printer-relay/test/ticketing"
 )
 
-// signer is a signing secret, made of one letter.
-func signer(letter string) string {
-	return "whsec_" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(letter, 32)))
-}
-
-// ticketing is a server of somebody's, with a library of Standard Webhooks.
-type ticketing struct {
-	*httptest.Server
-	mu     sync.Mutex
-	secret string
-	off    bool
-	told   []webhook.Payload
-	asked  int
-}
-
-func startTicketing(t *testing.T) *ticketing {
-	t.Helper()
-	s := &ticketing{secret: signer("a")}
-	s.Server = httptest.NewUnstartedServer(s)
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
-	s.StartTLS()
-	t.Cleanup(s.Close)
-	return s
-}
-
-// ServeHTTP implements http.Handler.
-func (s *ticketing) ServeHTTP(w http.ResponseWriter, q *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.asked++
-	b, err := io.ReadAll(q.Body)
-	var verifier *standardwebhooks.Webhook
-	if err == nil {
-		verifier, err = standardwebhooks.NewWebhook(s.secret)
-	}
-	if err == nil {
-		err = verifier.Verify(b, q.Header)
-	}
-	var p webhook.Payload
-	if err == nil {
-		err = json.Unmarshal(b, &p)
-	}
-	switch {
-	case err != nil:
-		http.Error(w, err.Error(), http.StatusUnauthorized)
-	case s.off:
-		w.WriteHeader(http.StatusServiceUnavailable)
-	default:
-		s.told = append(s.told, p)
-	}
-}
-
-func (s *ticketing) set(change func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	change()
-}
-
-// lines are a line a message that it was told of.
-func (s *ticketing) lines() (out []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range s.told {
-		for _, m := range s.told[i].Data.Messages {
+// linesOf are a line a message that it was told of.
+func linesOf(s *ticketing.Server) (out []string) {
+	for _, p := range s.Told() {
+		for _, m := range p.Data.Messages {
 			for _, r := range m.Recipients {
-				out = append(out, fmt.Sprintf("%s %s %s %d %s", s.told[i].Type, r.Address, r.Status, r.Code, r.Text))
+				out = append(out, fmt.Sprintf("%s %s %s %d %s", p.Type, r.Address, r.Status, r.Code, r.Text))
 			}
 		}
 	}
 	return out
-}
-
-// secrets is the YAML of its Secrets.
-func (s *ticketing) secrets(signing string) string {
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
-	return fmt.Sprintf("---\napiVersion: v1\nkind: Secret\nmetadata: {name: tickets}\ndata: {signingSecret: %s}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: ca}\ndata: {ca.crt: %s}\n",
-		base64.StdEncoding.EncodeToString([]byte(signing)), base64.StdEncoding.EncodeToString(ca))
 }
 
 // A scan that an upstream refuses is told to the webhook, signed, while mail goes on: a
@@ -109,12 +35,12 @@ func TestWebhook(t *testing.T) {
 		}
 		return nil
 	}})
-	s := startTicketing(t)
+	s := ticketing.Start(t)
 	const none = "  delivery: {bounce: {to: None}}\n"
 	hook := none + "  webhooks: [{name: tickets, url: '" + s.URL + "/x', secretRef: {name: tickets}, caSecretRef: {name: ca}, allowPrivateHosts: true, requestsPerMinute: 600}]\n"
 	manifest := func(spec string) string { return manifests(spec, ownSender, u.YAML("out", "")) }
 	r := rig.Start(t, manifest(none))
-	r.Write("secrets.yaml", s.secrets(signer("a")))
+	r.Write("secrets.yaml", s.Secrets(ticketing.Secret("a")))
 	send := func(to string) {
 		c := r.Dial()
 		defer c.Close()
@@ -126,7 +52,7 @@ func TestWebhook(t *testing.T) {
 	}
 	told := func(lines ...string) {
 		t.Helper()
-		r.Eventually(fmt.Sprintf("told of %q", lines), func() bool { return fmt.Sprint(s.lines()) == fmt.Sprint(lines) })
+		r.Eventually(fmt.Sprintf("told of %q", lines), func() bool { return fmt.Sprint(linesOf(s)) == fmt.Sprint(lines) })
 	}
 	in := func(path string, parts ...string) {
 		t.Helper()
@@ -149,7 +75,7 @@ func TestWebhook(t *testing.T) {
 	told(first)
 	in("/metrics", `printer_relay_webhook_events_sent_total{relay="default/office",webhook="tickets"} 1`, `printer_relay_webhook_working{relay="default/office",webhook="tickets"} 1`)
 
-	s.set(func() { s.off = true })
+	s.Answer(http.StatusServiceUnavailable)
 	send("nobody2")
 	in("/readyz", "webhook tickets cannot be told", "answers 503")
 	in("/metrics", `printer_relay_webhook_waiting_events{relay="default/office",webhook="tickets"} 1`, `printer_relay_webhook_working{relay="default/office",webhook="tickets"} 0`)
@@ -157,9 +83,10 @@ func TestWebhook(t *testing.T) {
 		t.Errorf("the relay is not ready: %s", body)
 	}
 	r.Restart()
-	s.set(func() { s.off, s.secret = false, signer("b") })
+	s.Answer(0)
+	s.Expect(ticketing.Secret("b"))
 	in("/readyz", "answers 401", "signing secret")
-	r.Write("secrets.yaml", s.secrets(signer("b")))
+	r.Write("secrets.yaml", s.Secrets(ticketing.Secret("b")))
 	told(first, "message.failed nobody2@corp.example failed 550 No such user")
 
 	r.Write("relay.yaml", manifest(none))
@@ -167,7 +94,7 @@ func TestWebhook(t *testing.T) {
 	send("nobody3")
 	idle(r)
 	r.Stop()
-	if got := s.lines(); len(got) != 2 {
+	if got := linesOf(s); len(got) != 2 {
 		t.Errorf("%q", got)
 	}
 	if strings.Contains(r.Log.String(), "whsec_") {
@@ -179,12 +106,12 @@ func TestWebhook(t *testing.T) {
 // which rule, and without an address that the listener hides. A restart loses nothing.
 func TestWebhookOfRefusals(t *testing.T) {
 	u := rig.StartUpstream(t, rig.Script{})
-	s := startTicketing(t)
+	s := ticketing.Start(t)
 	hook := "  webhooks: [{name: tickets, url: '" + s.URL + "/x', events: [MessageRefused], secretRef: {name: tickets}, caSecretRef: {name: ca}, allowPrivateHosts: true, requestsPerMinute: 600}]\n"
 	yaml := strings.Replace(manifests(hook, ownSender, u.YAML("out", "")), "tls: {mode: None}", "tls: {mode: None}, receivedHeader: Redacted", 1)
 	yaml = strings.Replace(yaml, "  rules:\n", "  rules:\n  - {name: stolen, match: {clientNetworks: [127.0.0.0/8], senders: [stolen@copier.test]}, action: Reject}\n", 1)
 	r := rig.Start(t, yaml)
-	r.Write("secrets.yaml", s.secrets(signer("a")))
+	r.Write("secrets.yaml", s.Secrets(ticketing.Secret("a")))
 	c := r.Dial()
 	defer c.Close()
 	c.Want("250", "EHLO [127.0.0.1]")
@@ -197,14 +124,14 @@ func TestWebhookOfRefusals(t *testing.T) {
 		c.Want("250", "RSET")
 	}
 	r.Restart() // the minute is not over
-	r.Eventually("told of the refusals", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.told) > 0 })
+	r.Eventually("told of the refusals", func() bool { return len(s.Told()) > 0 })
 	r.Stop()
 	want := []string{
 		"message.refused stolen@copier.test [] office/stolen MAIL 550 5.7.1 PR-033 Refused by rule stolen: 1",
 		"message.refused mfp@copier.test [{anna@elsewhere.example refused}] office/lan RCPT 550 5.7.1 PR-032 Recipient anna@elsewhere.example not allowed: 3",
 	}
 	var got []string
-	for _, p := range s.told {
+	for _, p := range s.Told() {
 		for _, m := range p.Data.Messages {
 			x := m.Refusal
 			to := []string{}
