@@ -21,6 +21,7 @@ func TestCompletionOfFlags(t *testing.T) {
 		"copiers --output":                "table\nwide\njson\nyaml\ncsv\n:4\n",
 		"kubectl copiers list --output":   "table\nwide\njson\nyaml\ncsv\n:4\n",
 		"kubectl messages list --output":  "table\nwide\njson\nyaml\n:4\n",
+		"webhooks list -o":                "table\nwide\njson\nyaml\n:4\n",
 		"import postfix /etc/postfix -o":  ":0\n", // a file
 		"kubectl support-bundle --file":   ":0\n",
 	} {

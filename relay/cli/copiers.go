@@ -175,7 +175,6 @@ func (f *copierFlags) list() *cobra.Command {
 	}
 	f.selectors(c)
 	c.Flags().StringVarP(&output, "output", "o", "table", "table, wide, json, yaml or csv")
-	c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(copierForms, cobra.ShellCompDirectiveNoFileComp)) //nolint:errcheck // fails only for an unknown flag
 	return c
 }
 

@@ -78,8 +78,7 @@ func (f *webhookFlags) with(c *cobra.Command, do func(admin.Webhooks) error) err
 }
 
 func (f *webhookFlags) outputFlag(c *cobra.Command) *cobra.Command {
-	c.Flags().StringVarP(&f.output, "output", "o", "table", strings.Join(webhookForms, ", "))
-	c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(webhookForms, cobra.ShellCompDirectiveNoFileComp)) //nolint:errcheck // fails only for an unknown flag
+	c.Flags().StringVarP(&f.output, "output", "o", "table", "table, wide, json or yaml")
 	return c
 }
 
