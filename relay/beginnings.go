@@ -255,10 +255,8 @@ func (b *beginnings) announce(name string, first *queue.Message) error {
 func mails(pl *plan.Plan, suspended string) bool {
 	bounce := &pl.Delivery.Bounce
 	first := bounce.Upstream
-	for i := range pl.Routes {
-		if first == "" && pl.Routes[i].Matches(netip.Addr{}, envelope.Address{}, bounce.Postmaster) {
-			first = pl.Routes[i].Upstream
-		}
+	if r := pl.Route(netip.Addr{}, envelope.Address{}, bounce.Postmaster); first == "" && r != nil {
+		first = r.Upstream
 	}
 	return slices.ContainsFunc(append([]string{first}, pl.Fallbacks...), func(name string) bool {
 		up := pl.Upstreams[name]
