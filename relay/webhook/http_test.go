@@ -16,6 +16,12 @@ func status(code int) func(http.ResponseWriter, told, int) {
 	return func(w http.ResponseWriter, _ told, _ int) { w.WriteHeader(code) }
 }
 
+// later asks to come again in ten hours.
+func later(w http.ResponseWriter, _ told, _ int) {
+	w.Header().Set("Retry-After", "36000")
+	w.WriteHeader(http.StatusServiceUnavailable)
+}
+
 // A receiver that uses a library of Standard Webhooks gets what happened, signed.
 func TestTold(t *testing.T) {
 	r, s := receive(t, nil), newStage(t)
@@ -198,10 +204,7 @@ func TestGone(t *testing.T) {
 func TestTheAddressChangesWhileItAnswers(t *testing.T) {
 	for name, answer := range map[string]func(http.ResponseWriter, told, int){
 		"gone": status(http.StatusGone),
-		"wait": func(w http.ResponseWriter, _ told, _ int) {
-			w.Header().Set("Retry-After", "36000")
-			w.WriteHeader(http.StatusServiceUnavailable)
-		},
+		"wait": later,
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked, changed := make(chan struct{}), make(chan struct{})

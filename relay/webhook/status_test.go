@@ -261,10 +261,7 @@ func TestWordsOfAReceiver(t *testing.T) {
 func TestATestLiftsTheWait(t *testing.T) {
 	for name, answer := range map[string]func(http.ResponseWriter, told, int){
 		"it wanted no more": status(http.StatusGone),
-		"it asked to wait": func(w http.ResponseWriter, _ told, _ int) {
-			w.Header().Set("Retry-After", "36000")
-			w.WriteHeader(http.StatusServiceUnavailable)
-		},
+		"it asked to wait":  later,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, s := receive(t, answer), newStage(t)

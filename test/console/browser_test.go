@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,14 +57,27 @@ type cookie struct {
 
 // found is what browser/walk.js tells.
 type found struct {
-	Pages map[string]struct {
-		Status   int      `json:"status"`
-		Title    string   `json:"title"`
-		Passes   int      `json:"passes"`
-		Stops    int      `json:"stops"`
-		Problems []string `json:"problems"`
-	} `json:"pages"`
-	Said map[string]any `json:"said"`
+	Pages map[string]page `json:"pages"`
+	Said  map[string]any  `json:"said"`
+}
+
+type page struct {
+	Status   int      `json:"status"`
+	Title    string   `json:"title"`
+	Passes   int      `json:"passes"`
+	Stops    int      `json:"stops"`
+	Problems []string `json:"problems"`
+}
+
+// fine fails the test for each problem of a page.
+func (p *page) fine(t *testing.T, path string) {
+	t.Helper()
+	for _, problem := range p.Problems {
+		if strings.Contains(problem, "console: Failed to load resource") && p.Status != 200 {
+			continue // the page itself, which is no good answer
+		}
+		t.Errorf("%s: %s", path, problem)
+	}
 }
 
 // browserTime is far above what a walk takes.

@@ -176,12 +176,7 @@ func TestPages(t *testing.T) {
 	f := walk(t, job{Base: o.base(), Pages: pages, Checks: []string{"axe", "looks", "scriptless", "keyboard"}})
 	for _, path := range pages {
 		p := f.Pages[path]
-		for _, problem := range p.Problems {
-			if strings.Contains(problem, "console: Failed to load resource") && p.Status != 200 {
-				continue // the page itself, which is no good answer
-			}
-			t.Errorf("%s: %s", path, problem)
-		}
+		p.fine(t, path)
 		if p.Passes < 20 || p.Stops < 3 || !strings.HasSuffix(p.Title, " - Printer Relay") {
 			t.Errorf("%s was hardly looked at: %+v", path, p)
 		}

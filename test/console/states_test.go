@@ -149,12 +149,7 @@ func TestStates(t *testing.T) {
 	titles := map[string]string{}
 	for _, path := range paths {
 		p := f.Pages[path]
-		for _, problem := range p.Problems {
-			if strings.Contains(problem, "console: Failed to load resource") && p.Status != 200 {
-				continue // the page itself, which is no good answer
-			}
-			t.Errorf("%s: %s", path, problem)
-		}
+		p.fine(t, path)
 		if other, is := titles[p.Title]; is && p.Status == 200 {
 			t.Errorf("%s and %s have the same title %q", path, other, p.Title)
 		}
