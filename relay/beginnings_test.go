@@ -282,6 +282,15 @@ func TestAnUpstreamThatIsSuspendedIsToldOf(t *testing.T) {
 		h.runs(func(p *plan.Plan) { suspend(p, false); p.Delivery.Bounce.Upstream = "" })
 		h.told("there is no other way", 0)
 	})
+	inHolder(t, func(h *holder) {
+		h.runs(func(p *plan.Plan) {
+			suspend(p, true)
+			p.Routes = []plan.Route{{Networks: []netip.Prefix{netip.MustParsePrefix("10.20.9.0/24")}, Upstream: "out"}, {Upstream: "other"}}
+			p.Delivery.Bounce.Upstream = ""
+		})
+		h.send("10.20.9.66", "")
+		h.told("a route takes the notification by another", 1)
+	})
 }
 
 // Two holds that begin with the same message are told of, though the first one's mail
